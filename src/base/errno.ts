@@ -1,0 +1,79 @@
+import type { ErrorCode } from './errors.js';
+
+/** Linux errno numbers (asm-generic/errno-base.h, asm-generic/errno.h) of all that a mount answers. */
+export const ERRNO = {
+  EPERM: 1,
+  ENOENT: 2,
+  EINTR: 4,
+  EIO: 5,
+  E2BIG: 7,
+  EAGAIN: 11,
+  EACCES: 13,
+  EBUSY: 16,
+  EEXIST: 17,
+  EXDEV: 18,
+  ENODEV: 19,
+  ENOTDIR: 20,
+  EISDIR: 21,
+  EINVAL: 22,
+  EFBIG: 27,
+  ENOSPC: 28,
+  EMLINK: 31,
+  ERANGE: 34,
+  ENAMETOOLONG: 36,
+  ENOSYS: 38,
+  ENOTEMPTY: 39,
+  ELOOP: 40,
+  ENODATA: 61,
+  EOPNOTSUPP: 95,
+  ETIMEDOUT: 110,
+  ESTALE: 116,
+} as const;
+
+export type ErrnoName = keyof typeof ERRNO;
+
+/** The one table from an error's code to the errno that a program on the mount sees. */
+const ERRNO_OF_CODE: Record<ErrorCode, ErrnoName> = {
+  EACCES: 'EACCES',
+  EBUSY: 'EBUSY',
+  EEXIST: 'EEXIST',
+  EFBIG: 'EFBIG',
+  EINVAL: 'EINVAL',
+  EISDIR: 'EISDIR',
+  ELOOP: 'ELOOP',
+  EMLINK: 'EMLINK',
+  ENAMETOOLONG: 'ENAMETOOLONG',
+  ENODATA: 'ENODATA',
+  ENOENT: 'ENOENT',
+  ENOSPC: 'ENOSPC',
+  ENOTDIR: 'ENOTDIR',
+  ENOTEMPTY: 'ENOTEMPTY',
+  EOPNOTSUPP: 'EOPNOTSUPP',
+  EPERM: 'EPERM',
+  ERANGE: 'ERANGE',
+  ESTALE: 'ESTALE',
+  EXDEV: 'EXDEV',
+  E2BIG: 'E2BIG',
+  NO_LEADER: 'ETIMEDOUT',
+  OUTCOME_UNKNOWN: 'ETIMEDOUT',
+  INTERRUPTED: 'EINTR',
+  SESSION_EXPIRED: 'EIO',
+  NOT_LEADER: 'EIO',
+  BUSY: 'EAGAIN',
+  CLOSED: 'ENODEV',
+  UNREACHABLE: 'EIO',
+  BAD_MESSAGE: 'EIO',
+  BAD_ARGUMENT: 'EINVAL',
+  WRONG_CLUSTER: 'EIO',
+  WRONG_NODE: 'EIO',
+  DATA_DIR_IN_USE: 'EIO',
+  DATA_DIR_FOREIGN: 'EIO',
+  DATA_CORRUPT: 'EIO',
+  DISK_FAILED: 'EIO',
+  DIVERGED: 'EIO',
+  MOUNT_UNAVAILABLE: 'ENODEV',
+};
+
+export function errnoOf(code: ErrorCode): number {
+  return ERRNO[ERRNO_OF_CODE[code]];
+}

@@ -1,0 +1,61 @@
+import type { NodeStatus, ReadLevel } from '../codec/client-messages.js';
+import type { Command, CommandType, CommandValues } from '../filesystem/commands.js';
+import type { Effect } from '../filesystem/filesystem.js';
+import type { Query, QueryType, QueryValues } from '../filesystem/queries.js';
+
+/**
+ * The cluster as one filesystem: finds the leader, sends again, and gives each command its one
+ * effect. Failures are MootErrors: a filesystem's own (ENOENT, …), NO_LEADER or OUTCOME_UNKNOWN
+ * after the deadline, INTERRUPTED, SESSION_EXPIRED, CLOSED.
+ */
+export interface FilesystemClient {
+  /**
+   * Resolves when the command is committed and applied at the leader. Commands take effect in the
+   * order of the calls, also when the earlier ones are still on their way.
+   */
+  execute<T extends CommandType>(
+    command: Extract<Command, { type: T }>,
+    options?: CallOptions,
+  ): Promise<CommandValues[T]>;
+  query<T extends QueryType>(
+    query: Extract<Query, { type: T }>,
+    options?: CallOptions & { readonly level?: ReadLevel },
+  ): Promise<QueryValues[T]>;
+  /** Called for every change from now on, in order, until the returned function is called. */
+  watch(listener: WatchListener): () => void;
+  /** What this client holds open of the inodes that were unlinked; asked before every keep-alive. */
+  setHolds(holds: () => readonly number[]): void;
+  /** All effects of indexes up to here were given to the listeners. */
+  readonly seenIndex: number;
+  /** The status of each node that answers within `timeoutMs`. */
+  status(timeoutMs: number): Promise<readonly NodeReport[]>;
+  /** Asks the node (or every node) to take a snapshot now; returns each one's index. */
+  snapshot(node?: string): Promise<readonly { readonly id: string; readonly index: number }[]>;
+  /** Ends the session politely when the cluster answers soon, and frees everything. */
+  close(): Promise<void>;
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+  /** Milliseconds without a decision after which the call fails; Infinity waits for ever. Default: the client's. */
+  readonly deadlineMs?: number;
+}
+
+export interface WatchListener {
+  /** `reset`: changes were missed; everything cached may be stale. */
+  onChange(event: {
+    readonly index: number;
+    readonly reset: boolean;
+    readonly effects: readonly Effect[];
+  }): void;
+}
+
+export interface NodeReport {
+  readonly address: string;
+  readonly status: NodeStatus | null;
+  /** Why there is no status. */
+  readonly error: string | null;
+}
+
+/** The wait without a leader after which operations fail. */
+export const DEADLINE_MS_DEFAULT = 30_000;

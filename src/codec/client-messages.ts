@@ -1,0 +1,116 @@
+import type { ErrorCode } from '../base/errors.js';
+import type { Command } from '../filesystem/commands.js';
+import type { Effect } from '../filesystem/filesystem.js';
+import type { Query, QueryResult } from '../filesystem/queries.js';
+import type { Reply } from '../filesystem/records.js';
+import type { FollowerStatus, NodeId, Role } from '../raft/types.js';
+
+/** How fresh an answer must be. */
+export type ReadLevel =
+  /** Confirmed by the leader: at least as new as everything acknowledged to anyone before. */
+  | 'strong'
+  /** The asked node's tree, never older than `minIndex`. */
+  | 'session'
+  /** The asked node's tree as it is; works without a quorum. */
+  | 'local';
+
+/** From a client to a node. `id` is the client's own number for the request; the answer carries it. */
+export type ClientRequest =
+  | SubmitRequest
+  | QueryRequest
+  | { readonly type: 'watch'; readonly id: number; readonly fromIndex: number }
+  | { readonly type: 'status'; readonly id: number }
+  | { readonly type: 'snapshot'; readonly id: number };
+
+/** A command for the log. Within a session commands are sent in order of `sequence`. */
+export interface SubmitRequest {
+  readonly type: 'submit';
+  readonly id: number;
+  readonly session: number;
+  readonly sequence: number;
+  readonly acknowledged: number;
+  readonly command: Command;
+}
+
+export interface QueryRequest {
+  readonly type: 'query';
+  readonly id: number;
+  readonly level: ReadLevel;
+  readonly minIndex: number;
+  readonly query: Query;
+}
+
+/** From a node to a client. */
+export type ClientResponse =
+  | SubmitResponse
+  | QueryResponse
+  | { readonly type: 'status-reply'; readonly id: number; readonly status: NodeStatus }
+  | { readonly type: 'snapshot-reply'; readonly id: number; readonly index: number }
+  | WatchEvent
+  | Refusal;
+
+export interface SubmitResponse {
+  readonly type: 'submit-reply';
+  readonly id: number;
+  /** The log index at which the outcome was decided. */
+  readonly index: number;
+  readonly outcome:
+    | { readonly type: 'reply'; readonly reply: Reply }
+    | { readonly type: 'gap'; readonly lastSequence: number }
+    | { readonly type: 'no-session' };
+}
+
+export interface QueryResponse {
+  readonly type: 'query-reply';
+  readonly id: number;
+  /** The applied index of the tree that answered. */
+  readonly index: number;
+  readonly result: QueryResult;
+}
+
+/** What changed up to `index`. `reset`: events in between are gone; forget everything cached. */
+export interface WatchEvent {
+  readonly type: 'watch-event';
+  readonly id: number;
+  readonly index: number;
+  readonly reset: boolean;
+  readonly effects: readonly Effect[];
+}
+
+/** The request was not carried out, and certainly has no effect now; `leader` helps with NOT_LEADER. */
+export interface Refusal {
+  readonly type: 'refusal';
+  readonly id: number;
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly leader: { readonly id: NodeId; readonly address: string } | null;
+}
+
+/** What a node says of itself. */
+export interface NodeStatus {
+  readonly version: string;
+  readonly cluster: string;
+  readonly id: NodeId;
+  readonly address: string;
+  readonly role: Role;
+  readonly term: number;
+  readonly leader: NodeId | null;
+  readonly recovering: boolean;
+  readonly commitIndex: number;
+  readonly appliedIndex: number;
+  readonly lastIndex: number;
+  readonly snapshotIndex: number;
+  /** Digest of all changes up to appliedIndex, as eight hexadecimal digits. */
+  readonly stateHash: string;
+  readonly inodes: number;
+  readonly bytes: number;
+  readonly sessions: readonly { readonly id: number; readonly name: string }[];
+  readonly peers: readonly {
+    readonly id: NodeId;
+    readonly address: string;
+    readonly connected: boolean;
+  }[];
+  readonly followers: readonly FollowerStatus[];
+  readonly uptimeMs: number;
+  readonly memoryBytes: number;
+}

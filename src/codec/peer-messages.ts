@@ -1,0 +1,58 @@
+import type { NodeId, RaftMessage, SnapshotMark } from '../raft/types.js';
+
+/** What nodes say to each other. The connection's greeting says who speaks, for which cluster and group. */
+export type PeerMessage = RaftMessage | SnapshotMessage | BootstrapMessage | StateHashMessage;
+
+/**
+ * A snapshot travels in chunks, in order, one unanswered at a time per window; each is
+ * checksummed by the codec like every frame's payload of entries. The receiver keeps what arrived and says from
+ * where to go on, so a broken connection costs no more than the chunks on their way.
+ */
+export type SnapshotMessage =
+  | {
+      readonly type: 'snapshot-chunk';
+      readonly from: NodeId;
+      readonly to: NodeId;
+      readonly term: number;
+      /** Names this stream: a new one for every attempt that starts from nothing. */
+      readonly stream: number;
+      readonly mark: SnapshotMark;
+      /** 0, 1, 2, … */
+      readonly sequence: number;
+      readonly last: boolean;
+      /** CRC-32 of `data`. */
+      readonly checksum: number;
+      readonly data: Uint8Array;
+    }
+  | {
+      readonly type: 'snapshot-ack';
+      readonly from: NodeId;
+      readonly to: NodeId;
+      readonly term: number;
+      readonly stream: number;
+      /** Chunks up to here are kept. -1: none; start again. */
+      readonly sequence: number;
+      readonly state: 'receiving' | 'installed' | 'refused';
+    };
+
+/** A node that started with an empty data directory asks whether the whole cluster is new. */
+export type BootstrapMessage =
+  | { readonly type: 'bootstrap'; readonly from: NodeId; readonly to: NodeId }
+  | {
+      readonly type: 'bootstrap-reply';
+      readonly from: NodeId;
+      readonly to: NodeId;
+      readonly term: number;
+      /** Nothing was ever in this node's log. */
+      readonly empty: boolean;
+    };
+
+/** The leader's digest at an index, for followers to compare with their own. */
+export interface StateHashMessage {
+  readonly type: 'state-hash';
+  readonly from: NodeId;
+  readonly to: NodeId;
+  readonly term: number;
+  readonly index: number;
+  readonly hash: number;
+}

@@ -1,0 +1,115 @@
+import type { Timespec } from '../base/clock.js';
+import { MootError } from '../base/errors.js';
+import type { CommandValue } from '../filesystem/commands.js';
+import type { Inode, Reply } from '../filesystem/records.js';
+import { Reader } from './reader.js';
+
+/**
+ * Values that both the wire and the stored records carry, as positional arrays: short, fast, and
+ * open at the end (a later version appends fields; a reader ignores what it does not know).
+ */
+
+export type Packed = readonly unknown[];
+
+export function packInode(inode: Inode): Packed {
+  return [
+    inode.ino,
+    inode.mode,
+    inode.uid,
+    inode.gid,
+    inode.nlink,
+    inode.size,
+    inode.bytes,
+    inode.rdev,
+    inode.atime.sec,
+    inode.atime.nsec,
+    inode.mtime.sec,
+    inode.mtime.nsec,
+    inode.ctime.sec,
+    inode.ctime.nsec,
+    inode.btime.sec,
+    inode.btime.nsec,
+    inode.dataVersion,
+    inode.content,
+    inode.parent,
+    inode.entries,
+    inode.nextCookie,
+    inode.target,
+    inode.holds,
+  ];
+}
+
+export function unpackInode(packed: unknown): Inode {
+  const r = new Reader(packed, 'inode');
+  return {
+    ino: r.uint('ino'),
+    mode: r.uint32('mode'),
+    uid: r.uint32('uid'),
+    gid: r.uint32('gid'),
+    nlink: r.uint32('nlink'),
+    size: r.uint('size'),
+    bytes: r.uint('bytes'),
+    rdev: r.uint32('rdev'),
+    atime: readTimespec(r, 'atime'),
+    mtime: readTimespec(r, 'mtime'),
+    ctime: readTimespec(r, 'ctime'),
+    btime: readTimespec(r, 'btime'),
+    dataVersion: r.uint('dataVersion'),
+    content: r.uint('content'),
+    parent: r.uint('parent'),
+    entries: r.uint('entries'),
+    nextCookie: r.uint('nextCookie'),
+    target: r.bytes('target'),
+    holds: r.uint32('holds'),
+  };
+}
+
+/** Two fields: whole seconds, then nanoseconds. */
+export function readTimespec(r: Reader, field: string): Timespec {
+  const sec = r.int(`${field}.sec`);
+  const nsec = r.uint32(`${field}.nsec`);
+  if (nsec >= 1e9) throw new MootError('BAD_MESSAGE', `${field}.nsec: ${nsec} is not below 1e9`);
+  return { sec, nsec };
+}
+
+const VALUE_NULL = 0;
+const VALUE_SESSION = 1;
+const VALUE_INODE = 2;
+const VALUE_REMOVED = 3;
+
+function packValue(value: CommandValue): Packed {
+  if (value === null) return [VALUE_NULL];
+  if ('session' in value) return [VALUE_SESSION, value.session];
+  if ('inode' in value) return [VALUE_INODE, packInode(value.inode)];
+  return [VALUE_REMOVED, value.removed === null ? null : packInode(value.removed)];
+}
+
+function unpackValue(packed: unknown): CommandValue {
+  const r = new Reader(packed, 'value');
+  const kind = r.uint('kind');
+  switch (kind) {
+    case VALUE_NULL:
+      return null;
+    case VALUE_SESSION:
+      return { session: r.uint('session') };
+    case VALUE_INODE:
+      return { inode: unpackInode(r.any('inode')) };
+    case VALUE_REMOVED: {
+      const removed = r.any('removed');
+      return { removed: removed === null ? null : unpackInode(removed) };
+    }
+    default:
+      throw new MootError('BAD_MESSAGE', `value.kind: ${kind} is unknown`);
+  }
+}
+
+export function packReply(reply: Reply): Packed {
+  return reply.ok ? [true, packValue(reply.value)] : [false, reply.code];
+}
+
+export function unpackReply(packed: unknown): Reply {
+  const r = new Reader(packed, 'reply');
+  return r.bool('ok')
+    ? { ok: true, value: unpackValue(r.any('value')) }
+    : { ok: false, code: r.filesystemErrorCode('code') };
+}

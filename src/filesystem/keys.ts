@@ -1,0 +1,102 @@
+import type { Ino, Table, Tables } from './records.js';
+
+/**
+ * The name of a record: a string of characters below 256, which are the bytes of the key in the
+ * store. The first character says the table. Strings compare as the bytes do, so that a range of
+ * keys is a range of the store; and a string is a cheap key of a Map.
+ */
+export type Key<T extends Table = Table> = string & { readonly __table?: T };
+
+const LETTER: Record<Table, string> = {
+  counters: 'a',
+  session: 's',
+  inode: 'i',
+  entry: 'e',
+  cookie: 'd',
+  xattrs: 'x',
+  orphan: 'o',
+  chunk: 'c',
+};
+
+const TABLE_OF_LETTER = new Map(
+  (Object.keys(LETTER) as Table[]).map((table) => [LETTER[table], table] as const),
+);
+
+export function tableOf(key: Key): Table | undefined {
+  return TABLE_OF_LETTER.get(key.charAt(0));
+}
+
+/** Seven bytes, big end first: enough for 2^53. */
+function number56(value: number): string {
+  const high = Math.floor(value / 0x1_0000_0000);
+  const low = value >>> 0;
+  return String.fromCharCode((high >>> 16) & 255, (high >>> 8) & 255, high & 255) + number32(low);
+}
+
+function number32(value: number): string {
+  return String.fromCharCode(
+    (value >>> 24) & 255,
+    (value >>> 16) & 255,
+    (value >>> 8) & 255,
+    value & 255,
+  );
+}
+
+function read56(key: string, at: number): number {
+  let value = 0;
+  for (let i = at; i < at + 7; i++) value = value * 256 + key.charCodeAt(i);
+  return value;
+}
+
+export const COUNTERS: Key<'counters'> = LETTER.counters;
+
+export function sessionKey(id: number): Key<'session'> {
+  return LETTER.session + number56(id);
+}
+export function inodeKey(ino: Ino): Key<'inode'> {
+  return LETTER.inode + number56(ino);
+}
+/** `name` as a latin1 string: one character a byte. */
+export function entryKey(parent: Ino, name: string): Key<'entry'> {
+  return LETTER.entry + number56(parent) + name;
+}
+export function cookieKey(parent: Ino, cookie: number): Key<'cookie'> {
+  return LETTER.cookie + number56(parent) + number56(cookie);
+}
+export function xattrsKey(ino: Ino): Key<'xattrs'> {
+  return LETTER.xattrs + number56(ino);
+}
+export function orphanKey(sequence: number): Key<'orphan'> {
+  return LETTER.orphan + number56(sequence);
+}
+export function chunkKey(content: number, chunk: number): Key<'chunk'> {
+  return LETTER.chunk + number56(content) + number32(chunk);
+}
+
+/** A half-open range of keys: from <= key < to. */
+export interface KeyRange<T extends Table = Table> {
+  readonly from: Key<T>;
+  readonly to: Key<T>;
+}
+
+/** The entries of a directory behind a cookie, in readdir's order. */
+export function cookieRange(parent: Ino, afterCookie: number): KeyRange<'cookie'> {
+  return { from: cookieKey(parent, afterCookie + 1), to: LETTER.cookie + number56(parent + 1) };
+}
+/** The chunks of a content in [first, end); `end` defaults to all. */
+export function chunkRange(content: number, first = 0, end?: number): KeyRange<'chunk'> {
+  return {
+    from: chunkKey(content, first),
+    to: end === undefined ? LETTER.chunk + number56(content + 1) : chunkKey(content, end),
+  };
+}
+
+export function cookieOf(key: Key<'cookie'>): number {
+  return read56(key, 8);
+}
+export function chunkOf(key: Key<'chunk'>): number {
+  return read56(key, 5) % 2 ** 32;
+}
+
+/** A record under its key, with the types held together. */
+export type RecordOf<T extends Table> = Tables[T];

@@ -1,0 +1,60 @@
+import type { FilesystemErrorCode } from '../base/errors.js';
+import type { Ino, Inode } from './records.js';
+
+/** Questions that change nothing. */
+export type Query =
+  /** ENOENT when the name is not there; '.' and '..' are answered. */
+  | { readonly type: 'lookup'; readonly parent: Ino; readonly name: Uint8Array }
+  /** ESTALE when the inode is gone. */
+  | { readonly type: 'get-inode'; readonly ino: Ino }
+  | ReadDirectory
+  /** At most `size` bytes from `offset`; shorter only at the end of the file. */
+  | { readonly type: 'read'; readonly ino: Ino; readonly offset: number; readonly size: number }
+  | { readonly type: 'get-xattr'; readonly ino: Ino; readonly name: Uint8Array }
+  | { readonly type: 'list-xattrs'; readonly ino: Ino }
+  | { readonly type: 'statfs' };
+
+export type QueryType = Query['type'];
+
+/** Entries behind `cookie` (0: from the start), without '.' and '..', in the order of cookies. */
+export interface ReadDirectory {
+  readonly type: 'read-directory';
+  readonly ino: Ino;
+  readonly cookie: number;
+  /** How many entries at most; fewer only at the end of the directory. */
+  readonly limit: number;
+  /** Also the inode of each entry (readdirplus). */
+  readonly plus: boolean;
+}
+
+export interface ListedEntry {
+  readonly name: Uint8Array;
+  readonly ino: Ino;
+  readonly type: number;
+  readonly cookie: number;
+  readonly inode: Inode | null;
+}
+
+export interface QueryValues {
+  lookup: { readonly inode: Inode };
+  'get-inode': { readonly inode: Inode };
+  'read-directory': {
+    readonly entries: readonly ListedEntry[];
+    readonly parent: Ino;
+    readonly end: boolean;
+  };
+  read: { readonly data: Uint8Array; readonly size: number };
+  'get-xattr': { readonly value: Uint8Array };
+  'list-xattrs': { readonly names: readonly Uint8Array[] };
+  /** The state machine knows what is stored; the node that answers adds its disk's figures (0 from the core). */
+  statfs: {
+    readonly inodes: number;
+    readonly bytes: number;
+    readonly diskBytesTotal: number;
+    readonly diskBytesFree: number;
+  };
+}
+
+export type QueryResult<T extends QueryType = QueryType> =
+  | { readonly ok: true; readonly value: QueryValues[T] }
+  | { readonly ok: false; readonly code: FilesystemErrorCode };

@@ -1,0 +1,139 @@
+import type { Timespec } from '../base/clock.js';
+import type { FilesystemErrorCode } from '../base/errors.js';
+import type { CommandValue } from './commands.js';
+
+/** An inode number: from the replicated counter, never reused, below 2^53. */
+export type Ino = number;
+
+/** The root directory, as the kernel knows it (FUSE_ROOT_ID in fuse.h). */
+export const ROOT_INO: Ino = 1;
+
+export const NAME_BYTES_MAX = 255;
+export const SYMLINK_BYTES_MAX = 4095;
+export const LINKS_MAX = 65_000;
+/** XATTR_NAME_MAX and XATTR_SIZE_MAX of linux/limits.h. */
+export const XATTR_NAME_BYTES_MAX = 255;
+export const XATTR_VALUE_BYTES_MAX = 65_536;
+/** All extended attributes of one inode together: they live in one record. */
+export const XATTR_TOTAL_BYTES_MAX = 262_144;
+/** 16 TiB: chunk indexes then fit in 32 bits. Writing beyond it is EFBIG. */
+export const FILE_BYTES_MAX = 2 ** 44;
+/** The largest write command: what one FUSE_WRITE carries at most. */
+export const WRITE_BYTES_MAX = 1_048_576;
+/**
+ * Content is stored in chunks of this many bytes. A small write rewrites one chunk, so a smaller
+ * chunk costs a database less, and a larger one makes fewer records of a big file.
+ */
+export const CHUNK_BYTES = 32_768;
+
+export interface Inode {
+  readonly ino: Ino;
+  /** File type and permission bits, as st_mode. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly nlink: number;
+  readonly size: number;
+  /** Bytes that are stored, for st_blocks: holes cost nothing. */
+  readonly bytes: number;
+  readonly rdev: number;
+  readonly atime: Timespec;
+  readonly mtime: Timespec;
+  readonly ctime: Timespec;
+  readonly btime: Timespec;
+  /** Log index of the last command that changed the content. Caches compare it. */
+  readonly dataVersion: number;
+  /** Regular file: which content is this inode's; replaced when the file is truncated to nothing. */
+  readonly content: number;
+  /** Directory: its parent (the root is its own); otherwise 0. */
+  readonly parent: Ino;
+  /** Directory: number of entries, and the cookie that the next one gets. */
+  readonly entries: number;
+  readonly nextCookie: number;
+  /** Symbolic link: where it points; otherwise empty. */
+  readonly target: Uint8Array;
+  /** Number of sessions that hold this unlinked inode open. */
+  readonly holds: number;
+}
+
+/** A directory entry, found by (parent, name). */
+export interface DirectoryEntry {
+  readonly ino: Ino;
+  /** The S_IFMT bits of the inode's mode. */
+  readonly type: number;
+  /** Position for readdir: grows for ever within a directory, starts at 1. */
+  readonly cookie: number;
+}
+
+/** The same entry under (parent, cookie), so that readdir goes in a stable order. */
+export interface CookieEntry {
+  readonly ino: Ino;
+  readonly type: number;
+  readonly name: Uint8Array;
+}
+
+/** All extended attributes of one inode; names as latin1 strings. */
+export type Xattrs = ReadonlyMap<string, Uint8Array>;
+
+/** What was answered, kept until the client has it. */
+export type Reply =
+  | { readonly ok: true; readonly value: CommandValue }
+  | { readonly ok: false; readonly code: FilesystemErrorCode };
+
+/** A client as the cluster knows it (thesis §6.3, with first-in-first-out order per session). */
+export interface Session {
+  readonly id: number;
+  readonly name: string;
+  /** Sequence number of the last command that took effect; the next must be one more. */
+  readonly lastSequence: number;
+  /** Replies of commands in (acknowledged, lastSequence]. */
+  readonly replies: ReadonlyMap<number, Reply>;
+  /**
+   * The client has processed all changes up to this log index, and `holds` says what it holds of
+   * the inodes unlinked until then. null: a client that never holds anything open.
+   */
+  readonly seenIndex: number | null;
+  /** Log index of this session's last command; expiry compares it. */
+  readonly lastIndex: number;
+  /** Unlinked inodes that this client has open. */
+  readonly holds: readonly Ino[];
+}
+
+/** An inode without a name, in the order of unlinking: (sequence) -> inode. */
+export interface Orphan {
+  readonly ino: Ino;
+  /** Log index of the command that took the last name away. */
+  readonly index: number;
+}
+
+/** One record for all counters. */
+export interface Counters {
+  readonly nextIno: Ino;
+  readonly nextSession: number;
+  /** Ids of the sessions that are alive, ascending. */
+  readonly sessions: readonly number[];
+  /** The replicated clock: never goes back. */
+  readonly time: Timespec;
+  readonly inodes: number;
+  /** Bytes of all stored chunks. */
+  readonly bytes: number;
+  /** The orphan queue: sequences in [orphanHead, orphanTail). */
+  readonly orphanHead: number;
+  readonly orphanTail: number;
+  /** Digest over all changes of all commands so far: equal on all nodes at the same index. */
+  readonly hash: number;
+}
+
+/** Which kind of record a key names, and what it holds. */
+export interface Tables {
+  counters: Counters;
+  inode: Inode;
+  entry: DirectoryEntry;
+  cookie: CookieEntry;
+  chunk: Uint8Array;
+  xattrs: Xattrs;
+  session: Session;
+  orphan: Orphan;
+}
+
+export type Table = keyof Tables;

@@ -1,0 +1,177 @@
+import type { ListedEntry } from '../filesystem/queries.js';
+import type { Ino, Inode } from '../filesystem/records.js';
+
+/**
+ * A mounted directory. Adapters (fuse-kernel/, fuse-native.ts) translate what a kernel asks into
+ * calls of `MountOperations` and their answers back; operations.ts turns those into commands and
+ * queries of a FilesystemClient.
+ */
+export interface Mount {
+  readonly directory: string;
+  readonly capabilities: MountCapabilities;
+  /** Resolves when the directory is no longer mounted, whoever unmounted it. */
+  readonly ended: Promise<void>;
+  /** Unmounts; falls back to a lazy unmount when programs still use it. Idempotent. */
+  unmount(): Promise<void>;
+}
+
+/** What an adapter can do; the mounted suite leaves out, visibly, what is missing. */
+export interface MountCapabilities {
+  readonly renameFlags: boolean;
+  readonly nonUtf8Names: boolean;
+  readonly hardLinkIdentity: boolean;
+  readonly notify: boolean;
+  readonly openUnlinked: boolean;
+  readonly interrupt: boolean;
+  readonly symlinkOwnership: boolean;
+  readonly specialFiles: boolean;
+}
+
+/** Who asks, as the kernel says. */
+export interface Caller {
+  readonly uid: number;
+  readonly gid: number;
+  readonly pid: number;
+  /** Aborted when the caller was interrupted (FUSE_INTERRUPT). */
+  readonly signal: AbortSignal;
+}
+
+/** An open file or directory, numbered by `MountOperations`. */
+export type Handle = number;
+
+/** Attributes with the time in seconds for which the kernel may believe them. */
+export interface Attributes {
+  readonly inode: Inode;
+  readonly attrTimeoutSec: number;
+  readonly entryTimeoutSec: number;
+}
+
+export interface Opened {
+  readonly handle: Handle;
+  /** The kernel's pages of this file are still right (FOPEN_KEEP_CACHE). */
+  readonly keepCache: boolean;
+}
+
+export interface AttributeChange {
+  readonly mode?: number;
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly size?: number;
+  readonly atime?: { readonly sec: number; readonly nsec: number } | 'now';
+  readonly mtime?: { readonly sec: number; readonly nsec: number } | 'now';
+  readonly killPrivileges?: boolean;
+}
+
+export interface OpenFlags {
+  readonly read: boolean;
+  readonly write: boolean;
+  readonly append: boolean;
+  readonly truncate: boolean;
+}
+
+/**
+ * The operations of a mounted filesystem on inodes. Every one may fail with a MootError, whose
+ * code errno.ts translates. Buffers given in belong to the caller again after the returned
+ * promise settles, unless said otherwise.
+ */
+export interface MountOperations {
+  lookup(parent: Ino, name: Uint8Array, caller: Caller): Promise<Attributes>;
+  /** The kernel dropped `count` references to the inode. */
+  forget(ino: Ino, count: number): void;
+  getAttributes(ino: Ino, caller: Caller): Promise<Attributes>;
+  setAttributes(
+    ino: Ino,
+    change: AttributeChange,
+    handle: Handle | null,
+    caller: Caller,
+  ): Promise<Attributes>;
+  readLink(ino: Ino, caller: Caller): Promise<Uint8Array>;
+  makeNode(
+    parent: Ino,
+    name: Uint8Array,
+    mode: number,
+    rdev: number,
+    caller: Caller,
+  ): Promise<Attributes>;
+  makeSymlink(
+    parent: Ino,
+    name: Uint8Array,
+    target: Uint8Array,
+    caller: Caller,
+  ): Promise<Attributes>;
+  link(ino: Ino, parent: Ino, name: Uint8Array, caller: Caller): Promise<Attributes>;
+  unlink(parent: Ino, name: Uint8Array, caller: Caller): Promise<void>;
+  removeDirectory(parent: Ino, name: Uint8Array, caller: Caller): Promise<void>;
+  rename(
+    parent: Ino,
+    name: Uint8Array,
+    newParent: Ino,
+    newName: Uint8Array,
+    mode: 'replace' | 'no-replace' | 'exchange',
+    caller: Caller,
+  ): Promise<void>;
+  /** Makes the file when it is not there (EEXIST with `exclusive` when it is), and opens it. */
+  create(
+    parent: Ino,
+    name: Uint8Array,
+    mode: number,
+    flags: OpenFlags & { readonly exclusive: boolean },
+    caller: Caller,
+  ): Promise<Attributes & Opened>;
+  open(ino: Ino, flags: OpenFlags, caller: Caller): Promise<Opened>;
+  /** At most `size` bytes; shorter only at the end of the file. */
+  read(ino: Ino, handle: Handle, offset: number, size: number, caller: Caller): Promise<Uint8Array>;
+  /** Takes `data` over: the adapter must not use it again. Returns when it is visible on this mount. */
+  write(
+    ino: Ino,
+    handle: Handle,
+    offset: number,
+    data: Uint8Array,
+    killPrivileges: boolean,
+    caller: Caller,
+  ): Promise<number>;
+  /** close(2): everything written is committed, and an error of a delayed write surfaces here. */
+  flush(ino: Ino, handle: Handle, caller: Caller): Promise<void>;
+  fsync(ino: Ino, handle: Handle, caller: Caller): Promise<void>;
+  release(ino: Ino, handle: Handle): Promise<void>;
+  openDirectory(ino: Ino, caller: Caller): Promise<Handle>;
+  /** Entries behind `cookie`, among them '.' and '..'; empty at the end. */
+  readDirectory(
+    ino: Ino,
+    handle: Handle,
+    cookie: number,
+    bytesMax: number,
+    plus: boolean,
+    caller: Caller,
+  ): Promise<readonly ListedEntry[]>;
+  releaseDirectory(ino: Ino, handle: Handle): void;
+  fsyncDirectory(ino: Ino, handle: Handle, caller: Caller): Promise<void>;
+  statfs(caller: Caller): Promise<FilesystemFigures>;
+  setXattr(
+    ino: Ino,
+    name: Uint8Array,
+    value: Uint8Array,
+    mode: 'set' | 'create' | 'replace',
+    caller: Caller,
+  ): Promise<void>;
+  getXattr(ino: Ino, name: Uint8Array, caller: Caller): Promise<Uint8Array>;
+  listXattrs(ino: Ino, caller: Caller): Promise<readonly Uint8Array[]>;
+  removeXattr(ino: Ino, name: Uint8Array, caller: Caller): Promise<void>;
+}
+
+/** statvfs(3), in blocks of `blockBytes`. */
+export interface FilesystemFigures {
+  readonly blockBytes: number;
+  readonly blocks: number;
+  readonly blocksFree: number;
+  readonly inodes: number;
+  readonly inodesFree: number;
+  readonly nameBytesMax: number;
+}
+
+/** What the kernel side can be told, afterwards and from outside any request. */
+export interface KernelNotifier {
+  /** Attributes; and content when `data`. */
+  invalidateInode(ino: Ino, data: boolean): void;
+  invalidateEntry(parent: Ino, name: Uint8Array): void;
+}

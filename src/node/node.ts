@@ -1,0 +1,56 @@
+import type { Clock } from '../base/clock.js';
+import type { Random } from '../base/random.js';
+import type { NodeStatus } from '../codec/client-messages.js';
+import type { Digest } from '../filesystem/filesystem.js';
+import type { NodeId } from '../raft/types.js';
+import type { LogStore } from '../storage/log-store.js';
+import type { StateStore } from '../storage/state-store.js';
+import type { ClientConnection, ClientHandlers, Transport } from '../transport/transport.js';
+
+/** One member of the cluster. Made by `createNode` in runtime.ts out of interfaces only. */
+export interface Node {
+  /** Opens the stores, joins the cluster, and serves. Fails with a typed error that says what to do. */
+  start(): Promise<void>;
+  /** Serves a client that is in this process: the same door as the network's. */
+  connect(client: ClientConnection): ClientHandlers;
+  status(): NodeStatus;
+  /** Makes the tree durable and compacts the log; resolves to the index. */
+  snapshot(): Promise<number>;
+  /** Resolves, with the reason, when the node stopped by itself: its disk failed, its data is corrupt, it diverged. */
+  readonly failed: Promise<Error>;
+  /** Stops serving and closes everything. Idempotent. */
+  stop(): Promise<void>;
+}
+
+export interface NodeParts {
+  readonly config: NodeConfig;
+  readonly log: LogStore;
+  readonly state: StateStore;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly digest: Digest;
+  /** Free and total bytes of the disk that holds the data. */
+  readonly diskSpace: () => Promise<{ readonly totalBytes: number; readonly freeBytes: number }>;
+  /** One line for the node's log. */
+  readonly report: (line: string) => void;
+}
+
+export interface NodeConfig {
+  readonly cluster: string;
+  readonly id: NodeId;
+  /** Where this node listens, as others reach it. */
+  readonly address: string;
+  /** Every node of the cluster, this one among them. */
+  readonly peers: readonly { readonly id: NodeId; readonly address: string }[];
+  readonly electionTimeoutMinMs: number;
+  readonly electionTimeoutMaxMs: number;
+  readonly heartbeatMs: number;
+  /** The log is compacted when it holds more than this behind the applied index. */
+  readonly snapshotLogBytes: number;
+  readonly snapshotLogEntries: number;
+  /** Entries kept behind a compaction for followers that lag a little. */
+  readonly snapshotTailEntries: number;
+  /** A session that was silent for this long is expired. */
+  readonly sessionTimeoutMs: number;
+}

@@ -1,0 +1,275 @@
+/**
+ * What goes into the consensus core and what comes out of it. Words are those of the Raft thesis
+ * (Ongaro, "Consensus: Bridging Theory and Practice", 2014). All indexes and terms are whole
+ * numbers below 2^53; index 0 and term 0 stand before the first entry.
+ */
+
+/** A node's name within its cluster, for ever: 1–64 characters of [A-Za-z0-9._-]. */
+export type NodeId = string;
+
+export type EntryKind = 'command' | 'empty';
+
+/** One record of the replicated log. The core never looks into `data`. */
+export interface Entry {
+  readonly index: number;
+  readonly term: number;
+  readonly kind: EntryKind;
+  readonly data: Uint8Array;
+}
+
+/** What must be on disk before any message that depends on it leaves. One atomic record. */
+export interface HardState {
+  readonly term: number;
+  readonly vote: NodeId | null;
+  /**
+   * True on a node that started with an empty data directory and has not yet caught up: it may
+   * have promised something before its disk was lost, so it neither votes nor stands.
+   */
+  readonly recovering: boolean;
+}
+
+/** The log's last index that a snapshot stands for, and that entry's term. */
+export interface SnapshotMark {
+  readonly index: number;
+  readonly term: number;
+}
+
+/** A run of entries with one term: `first` is the first index of `term`; it lasts until the next run. */
+export interface TermRun {
+  readonly term: number;
+  readonly first: number;
+}
+
+/** What a node remembers when it starts. */
+export interface RestoredState {
+  readonly hardState: HardState;
+  /** Everything up to here is compacted away and lives in the state store. */
+  readonly snapshot: SnapshotMark;
+  readonly lastIndex: number;
+  /** The terms of the entries from snapshot.index + 1 to lastIndex. Empty for an empty log. */
+  readonly termRuns: readonly TermRun[];
+  /** What the state store has applied; at least snapshot.index. */
+  readonly appliedIndex: number;
+}
+
+export interface RaftConfig {
+  readonly id: NodeId;
+  /** The configured set of voters, this node among them. */
+  readonly voters: readonly NodeId[];
+  /** An election times out after a random number of ticks in [min, max). */
+  readonly electionTicksMin: number;
+  readonly electionTicksMax: number;
+  readonly heartbeatTicks: number;
+  /** Per follower: AppendEntries on the way and unanswered. */
+  readonly inFlightMessagesMax: number;
+  readonly inFlightBytesMax: number;
+  /** Entries' bytes in one AppendEntries (one entry may be larger). */
+  readonly appendBytesMax: number;
+  /** At the leader: bytes proposed and not yet committed; beyond it `propose` refuses. */
+  readonly uncommittedBytesMax: number;
+  /** Entries' bytes kept in memory behind the applied index, for followers that lag a little. */
+  readonly tailBytesMax: number;
+}
+
+export type Role = 'follower' | 'pre-candidate' | 'candidate' | 'leader';
+
+interface MessageBase {
+  readonly from: NodeId;
+  readonly to: NodeId;
+  /** The sender's term; for pre-votes, the term that the sender would stand in. */
+  readonly term: number;
+}
+
+/** Thesis §9.6: would you vote for me? Changes nothing at the receiver. */
+export interface PreVote extends MessageBase {
+  readonly type: 'pre-vote';
+  readonly lastIndex: number;
+  readonly lastTerm: number;
+}
+export interface PreVoteReply extends MessageBase {
+  readonly type: 'pre-vote-reply';
+  readonly granted: boolean;
+}
+/** Thesis §3.4. */
+export interface Vote extends MessageBase {
+  readonly type: 'vote';
+  readonly lastIndex: number;
+  readonly lastTerm: number;
+}
+export interface VoteReply extends MessageBase {
+  readonly type: 'vote-reply';
+  readonly granted: boolean;
+}
+/** AppendEntries, thesis §3.5. */
+export interface Append extends MessageBase {
+  readonly type: 'append';
+  readonly prevIndex: number;
+  readonly prevTerm: number;
+  readonly commit: number;
+  readonly entries: readonly Entry[];
+}
+export interface AppendReply extends MessageBase {
+  readonly type: 'append-reply';
+  /** The prevIndex of the append that is answered. */
+  readonly prevIndex: number;
+  readonly success: boolean;
+  /** On success: the last index that is on this follower's disk and known to match. */
+  readonly match: number;
+  /** On failure: where the follower's log may agree; the leader goes back by whole terms. */
+  readonly hintIndex: number;
+  readonly hintTerm: number;
+}
+/** Keeps followers from standing and carries the commit index; `context` confirms ReadIndex rounds. */
+export interface Heartbeat extends MessageBase {
+  readonly type: 'heartbeat';
+  readonly commit: number;
+  readonly context: number;
+}
+export interface HeartbeatReply extends MessageBase {
+  readonly type: 'heartbeat-reply';
+  readonly context: number;
+}
+/** A follower asks the leader for a read index on behalf of its own readers (thesis §6.4). */
+export interface ReadIndexRequest extends MessageBase {
+  readonly type: 'read-index';
+  readonly context: number;
+}
+export interface ReadIndexReply extends MessageBase {
+  readonly type: 'read-index-reply';
+  readonly context: number;
+  /** 0: cannot be answered now; ask again. */
+  readonly index: number;
+}
+
+export type RaftMessage =
+  | PreVote
+  | PreVoteReply
+  | Vote
+  | VoteReply
+  | Append
+  | AppendReply
+  | Heartbeat
+  | HeartbeatReply
+  | ReadIndexRequest
+  | ReadIndexReply;
+
+/** A read that was asked for with `readIndex(context)`. */
+export interface ReadConfirmation {
+  readonly context: number;
+  /**
+   * The state at this applied index or later answers the read. 0 when it was refused because the
+   * leader is unknown or changed: the reader asks again.
+   */
+  readonly index: number;
+}
+
+/** Entries that the core needs again and no longer holds; the answer goes to `loaded`. */
+export interface LoadRequest {
+  readonly to: NodeId;
+  readonly first: number;
+  readonly last: number;
+  readonly bytesMax: number;
+}
+
+/**
+ * All that happened since the last call of `ready`. The runtime
+ *   1. sends `messages` at once (they promise nothing that is not on disk already),
+ *   2. writes `save` in one durable batch and then calls `saved` with its number, in order
+ *      (several saves may be collected into one disk sync),
+ *   3. after that save is durable, sends `messagesAfterSave`,
+ *   4. applies `committed`, in order, and calls `applied`.
+ * Sends and saves run in parallel: a leader's disk works while its followers' do.
+ */
+export interface Ready {
+  readonly messages: readonly RaftMessage[];
+  readonly messagesAfterSave: readonly RaftMessage[];
+  readonly save: Save | null;
+  /**
+   * Committed entries not handed out before, in order; all are durable in this node's own log, so
+   * that the state store never gets ahead of it.
+   */
+  readonly committed: readonly Entry[];
+  /** A committed range that is no longer in memory: the runtime reads it from the log and applies it first. */
+  readonly committedFromLog: { readonly first: number; readonly last: number } | null;
+  readonly reads: readonly ReadConfirmation[];
+  readonly loads: readonly LoadRequest[];
+  /** Followers whose next entry is compacted away: the runtime streams a snapshot to each. */
+  readonly snapshotsTo: readonly NodeId[];
+}
+
+export interface Save {
+  /** Counts up by one with every save. */
+  readonly number: number;
+  readonly hardState: HardState | null;
+  /** Entries at and behind this index are to be deleted first; null when nothing conflicts. */
+  readonly truncateFrom: number | null;
+  readonly entries: readonly Entry[];
+}
+
+/** What a person or a test may look at; nothing in the core depends on it. */
+export interface RaftStatus {
+  readonly id: NodeId;
+  readonly role: Role;
+  readonly term: number;
+  readonly vote: NodeId | null;
+  readonly leader: NodeId | null;
+  readonly recovering: boolean;
+  readonly commitIndex: number;
+  readonly appliedIndex: number;
+  readonly lastIndex: number;
+  readonly snapshotIndex: number;
+  /** At the leader: what it knows of every other voter. */
+  readonly followers: readonly FollowerStatus[];
+}
+
+export interface FollowerStatus {
+  readonly id: NodeId;
+  readonly match: number;
+  readonly next: number;
+  readonly state: 'probe' | 'replicate' | 'snapshot';
+  readonly inFlightMessages: number;
+  readonly inFlightBytes: number;
+  readonly recentlyActive: boolean;
+}
+
+export type ProposeResult =
+  | { readonly ok: true; readonly first: number; readonly term: number }
+  | { readonly ok: false; readonly reason: 'not-leader' | 'full' };
+
+/**
+ * The consensus core: a synchronous state machine without time, disk, network or chance of its own.
+ * Implemented by `createRaft` in raft.ts.
+ */
+export interface Raft {
+  /** One unit of time passed. */
+  tick(): void;
+  step(message: RaftMessage): void;
+  /** Appends entries with these payloads, in order, if this node leads. */
+  propose(data: readonly Uint8Array[]): ProposeResult;
+  /** Asks for a read index; the answer comes in `ready().reads` under the same context. */
+  readIndex(context: number): void;
+  /** Stand at once, as if the election timeout had passed (pre-vote first). */
+  campaign(): void;
+  /** Leads no longer and does not stand until `tick` has run an election timeout: its disk stalls or fails. */
+  stepDown(): void;
+  /** A node that started empty learns that the whole cluster is new (see HardState.recovering). */
+  bootstrap(termMin: number): void;
+  /** True when `ready` has something to say. */
+  hasReady(): boolean;
+  ready(): Ready;
+  /** The save with this number is durable; so are all before it. */
+  saved(number: number): void;
+  /** All entries up to here are applied; their memory may go. */
+  applied(index: number): void;
+  /** The answer to a LoadRequest; empty when they are compacted away meanwhile. */
+  loaded(to: NodeId, entries: readonly Entry[]): void;
+  /** The log was compacted: nothing up to `mark` can be loaded any more. */
+  compacted(mark: SnapshotMark): void;
+  /** The snapshot stream to `to` ended. On success the follower has state up to `index`. */
+  snapshotSent(to: NodeId, outcome: { readonly ok: boolean; readonly index: number }): void;
+  /** This node's state store now stands at a snapshot from leader `from` in `term`; the log starts again behind it. */
+  snapshotInstalled(from: NodeId, term: number, mark: SnapshotMark): void;
+  /** Nothing is known to arrive at this peer: probe it instead of streaming to it. */
+  unreachable(peer: NodeId): void;
+  status(): RaftStatus;
+}

@@ -1,0 +1,21 @@
+import type { Entry, RestoredState, Save, SnapshotMark } from '../raft/types.js';
+
+/**
+ * Where a node keeps its log, its term and its vote. One owner, which calls one write at a time
+ * (append, compact, reset); reads may run beside it. Every entry is stored with a checksum, and
+ * one that does not hold makes the call fail with DATA_CORRUPT, naming the index: a corrupt entry
+ * is never taken for the end of the log. A failed write is DISK_FAILED and final: the owner stops.
+ */
+export interface LogStore {
+  /** Reads and verifies everything. Nothing else may be called before. `appliedIndex` is not ours: 0. */
+  open(): Promise<Omit<RestoredState, 'appliedIndex'>>;
+  /** All the saves in one durable batch: on disk, synced, when the promise resolves. */
+  append(saves: readonly Save[]): Promise<void>;
+  /** Entries from `first` to `last`, fewer when `bytesMax` is reached (at least one). Compacted ones: empty. */
+  read(first: number, last: number, bytesMax: number): Promise<readonly Entry[]>;
+  /** Forgets entries up to `mark`, which the state store holds durably. */
+  compact(mark: SnapshotMark): Promise<void>;
+  /** Empties the log, which starts again behind `mark` (a snapshot was installed). Durable. */
+  reset(mark: SnapshotMark): Promise<void>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,58 @@
+import type { ClientRequest, ClientResponse } from '../codec/client-messages.js';
+import type { PeerMessage } from '../codec/peer-messages.js';
+import type { NodeId } from '../raft/types.js';
+
+/**
+ * A node's way to its peers and its door for clients. Peers: messages may be lost, delayed or
+ * repeated, as Raft allows; over one connection they arrive in order. Frames that cannot be read
+ * end their connection and nothing else.
+ */
+export interface Transport {
+  /** Opens the door, then dials every peer and keeps dialling. Fails with a sentence when the port is taken. */
+  start(handlers: TransportHandlers): Promise<void>;
+  /** Never waits and never fails: dropped when the peer is away or its queue is full. */
+  send(message: PeerMessage): void;
+  /** True when messages to this peer have a connection to go over. */
+  connected(peer: NodeId): boolean;
+  /** Bytes accepted for this peer and not yet given to the network. Senders of bulk wait for it to fall. */
+  queuedBytes(peer: NodeId): number;
+  close(): Promise<void>;
+}
+
+export interface TransportHandlers {
+  onPeerMessage(message: PeerMessage): void;
+  /** The connection to a peer was lost or could not be made. */
+  onPeerDown(peer: NodeId): void;
+  /** A client came in; the returned handlers are called until it goes. */
+  onClient(client: ClientConnection): ClientHandlers;
+}
+
+/** One connected client, as the node sees it. */
+export interface ClientConnection {
+  send(response: ClientResponse): void;
+  /** Bytes not yet given to the network: a client that does not read is closed beyond a bound. */
+  readonly queuedBytes: number;
+  close(reason: string): void;
+}
+
+export interface ClientHandlers {
+  onRequest(request: ClientRequest): void;
+  onClose(): void;
+}
+
+/** A client's way to one node. */
+export interface Dialer {
+  /** Fails with UNREACHABLE, WRONG_CLUSTER or BAD_MESSAGE. `handlers` are called until the channel closes. */
+  dial(address: string, handlers: ChannelHandlers, signal: AbortSignal): Promise<Channel>;
+}
+
+export interface Channel {
+  send(request: ClientRequest): void;
+  readonly queuedBytes: number;
+  close(): void;
+}
+
+export interface ChannelHandlers {
+  onResponse(response: ClientResponse): void;
+  onClose(): void;
+}
