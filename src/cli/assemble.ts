@@ -1,0 +1,166 @@
+import { statfs } from 'node:fs/promises';
+import { crc32 } from 'node:zlib';
+import { systemClock } from '../base/clock.js';
+import { systemRandom } from '../base/random.js';
+import { createFilesystemClient } from '../client/client.js';
+import type { FilesystemClient } from '../client/filesystem-client.js';
+import { createInProcessDialer } from '../client/in-process.js';
+import type { ReadLevel } from '../codec/client-messages.js';
+import { mountFuseKernel } from '../mount/fuse-kernel/mount-fuse-kernel.js';
+import { mountFuseNative } from '../mount/fuse-native.js';
+import type { Mount } from '../mount/mount.js';
+import { createMountOperations } from '../mount/operations.js';
+import type { Node } from '../node/node.js';
+import { createNode } from '../node/runtime.js';
+import { openDataDirectory } from '../storage/data-directory.js';
+import { createRocksDbLogStore } from '../storage/rocksdb-log.js';
+import { createRocksDbStateStore } from '../storage/rocksdb-state.js';
+import { createWebSocketDialer, createWebSocketTransport } from '../transport/ws.js';
+import type { Member } from './members.js';
+import type { Adapter } from './mount-options.js';
+import { VERSION } from './version.js';
+
+/** The only place that names the concrete classes together: how a node, a client, a mount is made of its parts. */
+
+export interface NodeSettings {
+  readonly cluster: string;
+  readonly id: string;
+  readonly data: string;
+  readonly listen: string;
+  readonly peers: readonly Member[];
+  readonly electionTimeoutMs: number;
+  readonly heartbeatMs: number;
+  readonly snapshotLogMib: number;
+  readonly snapshotLogEntries: number;
+  readonly sessionTimeoutMs: number;
+}
+
+/** How much of the log stays behind a compaction, so that a follower that lags a little needs no snapshot. */
+const SNAPSHOT_TAIL_SHARE = 0.1;
+
+export async function startNode(
+  settings: NodeSettings,
+): Promise<{ readonly node: Node; stop(): Promise<void> }> {
+  const { cluster, id, peers } = settings;
+  const directory = await openDataDirectory(settings.data, { cluster, id });
+  const report = (line: string) => process.stderr.write(`${new Date().toISOString()} ${id} ${line}\n`);
+  const node = createNode({
+    config: {
+      version: VERSION,
+      cluster,
+      id,
+      address: peers.find((peer) => peer.id === id)?.address ?? settings.listen,
+      peers,
+      electionTimeoutMinMs: settings.electionTimeoutMs,
+      electionTimeoutMaxMs: settings.electionTimeoutMs * 2,
+      heartbeatMs: settings.heartbeatMs,
+      snapshotLogBytes: settings.snapshotLogMib * 2 ** 20,
+      snapshotLogEntries: settings.snapshotLogEntries,
+      snapshotTailEntries: Math.floor(settings.snapshotLogEntries * SNAPSHOT_TAIL_SHARE),
+      sessionTimeoutMs: settings.sessionTimeoutMs,
+    },
+    log: createRocksDbLogStore(directory.logPath),
+    state: createRocksDbStateStore(directory.statePath),
+    transport: createWebSocketTransport({ cluster, id, address: settings.listen, peers, report }),
+    clock: systemClock,
+    random: systemRandom,
+    digest: (bytes, seed) => crc32(bytes, seed),
+    diskSpace: () => diskSpace(settings.data),
+    report,
+  });
+  const stop = async () => {
+    await node.stop();
+    await directory.close();
+  };
+  try {
+    await node.start();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { node, stop };
+}
+
+async function diskSpace(path: string): Promise<{ totalBytes: number; freeBytes: number }> {
+  const { bsize, blocks, bavail } = await statfs(path);
+  return { totalBytes: bsize * blocks, freeBytes: bsize * bavail };
+}
+
+export interface ClientSettings {
+  readonly nodes: readonly string[];
+  readonly cluster: string;
+  /** For people, in a node's list of clients. */
+  readonly name: string;
+  readonly level?: ReadLevel;
+  readonly deadline?: number;
+}
+
+/** A client of the cluster over the network; nothing is sent before its first call. */
+export function connectClient(settings: ClientSettings): FilesystemClient {
+  const { cluster, name } = settings;
+  return createFilesystemClient({
+    dialer: createWebSocketDialer({ cluster, name }),
+    addresses: settings.nodes,
+    name,
+    ...(settings.level === undefined ? {} : { readLevel: settings.level }),
+    ...(settings.deadline === undefined ? {} : { deadlineMs: settings.deadline }),
+  });
+}
+
+export interface MountSettings {
+  readonly directory: string;
+  /** Addresses, the preferred node's first. */
+  readonly nodes: readonly string[];
+  readonly cluster: string;
+  readonly adapter: Adapter;
+  readonly level: ReadLevel;
+  readonly deadline: number;
+  readonly writeThrough?: boolean;
+  /** The node of this process, reached at the first address; null: all nodes are elsewhere. */
+  readonly node: Node | null;
+}
+
+const ADAPTERS = { kernel: mountFuseKernel, 'fuse-native': mountFuseNative };
+const SOURCE = 'mootfs';
+
+export async function startMount(
+  settings: MountSettings,
+): Promise<{ readonly mount: Mount; stop(): Promise<void> }> {
+  const { cluster, directory, level, deadline, nodes } = settings;
+  const name = `mount ${directory}`;
+  const network = createWebSocketDialer({ cluster, name });
+  const client = createFilesystemClient({
+    dialer:
+      settings.node === null
+        ? network
+        : createInProcessDialer(settings.node, nodes[0] ?? '', network),
+    addresses: nodes,
+    name,
+    holdsOpen: true,
+    deadlineMs: deadline,
+    readLevel: level,
+  });
+  const operations = createMountOperations({
+    client,
+    level,
+    clock: systemClock,
+    deadlineMs: deadline,
+    writeThrough: settings.writeThrough === true,
+  });
+  try {
+    const mount = await ADAPTERS[settings.adapter]({ directory, operations, source: SOURCE });
+    operations.setNotifier(mount.notifier);
+    return {
+      mount,
+      async stop() {
+        await mount.unmount();
+        await operations.close();
+        await client.close();
+      },
+    };
+  } catch (error) {
+    await operations.close();
+    await client.close();
+    throw error;
+  }
+}
