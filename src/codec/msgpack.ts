@@ -2,121 +2,145 @@ import { Packr } from 'msgpackr';
 import { MootError } from '../base/errors.js';
 
 /**
- * The plain part of MessagePack: null, booleans, numbers, strings, byte strings, arrays and maps.
- * No extension types: msgpackr would make dates, errors, regular expressions, typed arrays and
- * records of its own from them, and none of these has business in a frame or a stored record.
+ * msgpack, and the only place that names the library. What is written and read is a strict part of
+ * the format: null, booleans, numbers, strings, bytes and arrays. Maps and extensions are refused:
+ * a decoder of extensions is a door to code that nobody here needs.
  */
 
-/** Deeper than any message of ours, and far from exhausting the stack. */
-export const NESTING_MAX = 64;
+/** Arrays within arrays. The deepest message (a listing with inodes) has six. */
+const DEPTH_MAX = 16;
 
-const packr = new Packr({ useRecords: false, int64AsType: 'number', structuredClone: false });
+/** Values in one frame or record, so that eight megabytes of one-byte values cannot become a hundred of objects. */
+const VALUES_MAX = 1_048_576;
 
-/** `value` may hold what this module's first comment lists; whole numbers below 2^53 stay exact. */
-export function pack(value: unknown): Uint8Array {
-  return packr.pack(value);
-}
+/** Small messages are written one behind the other into pieces of memory of this size. */
+const SLAB_BYTES = 16_384;
+
+/** A message with more payload than this gets memory of its own, so that its bytes are copied once. */
+const OWN_MEMORY_BYTES = 4_096;
+
+/** More than all that surrounds the payload of one message: names and numbers. */
+const ENVELOPE_BYTES = 16_384;
+
+const packr = new Packr({ useRecords: false, int64AsType: 'number' });
+freshSlab();
 
 /**
- * Decodes exactly one value that fills `bytes`. Byte strings in it are views into `bytes`.
- * Anything malformed, cut off, too deep or of an extension type is BAD_MESSAGE.
+ * The bytes of `value`. They stay as they are, but small ones share memory with their neighbours:
+ * who keeps them for long uses `packOwned`. `payloadBytes`: about how many bytes of data are in it.
  */
+export function pack(value: unknown, payloadBytes = 0): Uint8Array {
+  if (payloadBytes > OWN_MEMORY_BYTES) {
+    packr.useBuffer(Buffer.allocUnsafeSlow(payloadBytes + ENVELOPE_BYTES));
+  }
+  const packed = packr.pack(value);
+  if (packed.buffer.byteLength > SLAB_BYTES) freshSlab();
+  return plain(packed);
+}
+
+/** As `pack`, in memory that holds nothing else (and at most a little slack). */
+export function packOwned(value: unknown, payloadBytes = 0): Uint8Array {
+  const packed = pack(value, payloadBytes);
+  return payloadBytes > OWN_MEMORY_BYTES ? packed : packed.slice();
+}
+
+/** Bytes within the result are views of `bytes`. Throws BAD_MESSAGE. */
 export function unpack(bytes: Uint8Array): unknown {
-  const end = skipValues(bytes);
-  if (end !== bytes.length) throw bad(`has ${bytes.length - end} bytes too many`);
+  checkStructure(bytes);
   try {
-    return packr.unpack(bytes);
+    return packr.unpack(plain(bytes));
   } catch (cause) {
-    throw new MootError('BAD_MESSAGE', 'msgpack: cannot be decoded', { cause });
+    throw new MootError('BAD_MESSAGE', 'not a msgpack value', { cause });
   }
 }
 
-/** Walks over one value without decoding it and returns where it ends. Formats: msgpack's spec.md. */
-function skipValues(bytes: Uint8Array): number {
-  const length = bytes.length;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, length);
-  /** How many values are still to come at each depth. */
-  const pending = [1];
+/** The library goes on behind what it wrote last; what lies there is kept alive by whoever kept a part of it. */
+function freshSlab(): void {
+  packr.useBuffer(Buffer.allocUnsafeSlow(SLAB_BYTES));
+}
+
+/** Not a Buffer, whose `slice` does not copy. */
+function plain(bytes: Uint8Array): Uint8Array {
+  return bytes.constructor === Uint8Array
+    ? bytes
+    : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** How many values are still to come at each depth; the outermost is one. */
+const left = new Uint32Array(DEPTH_MAX + 1);
+
+/**
+ * Walks over the values without making any: after this the decoder allocates no more than is
+ * really there, and meets nothing that it could stumble over.
+ * (https://github.com/msgpack/msgpack/blob/master/spec.md)
+ */
+function checkStructure(bytes: Uint8Array): void {
+  const end = bytes.length;
   let at = 0;
+  let depth = 0;
+  let values = 0;
+  left[0] = 1;
   for (;;) {
-    while (pending.at(-1) === 0) pending.pop();
-    const depth = pending.length - 1;
-    if (depth < 0) return at;
-    pending[depth] = (pending[depth] ?? 0) - 1;
-    if (at >= length) throw bad('is cut off');
-
-    const token = view.getUint8(at++);
-    let children = 0;
-    if (token < 0x80 || token >= 0xe0) continue;
-    else if (token < 0x90) children = 2 * (token & 0x0f);
-    else if (token < 0xa0) children = token & 0x0f;
-    else if (token < 0xc0) at += token & 0x1f;
-    else {
-      const format = FORMATS[token - 0xc0];
-      if (format === undefined) throw bad(`has type 0x${token.toString(16)}, which is not allowed`);
-      if (at + format.bytes > length) throw bad('is cut off');
-      const size = format.counts === 'nothing' ? 0 : readUint(view, at, format.bytes);
-      at += format.bytes;
-      if (format.counts === 'bytes') at += size;
-      else children = format.counts === 'pairs' ? 2 * size : size;
+    while (left[depth] === 0) {
+      if (depth === 0) {
+        if (at !== end) throw bad('has bytes behind its end');
+        return;
+      }
+      depth--;
     }
-    // Every child takes at least a byte, so that a small frame cannot announce a large array.
-    if (at + children > length) throw bad('is cut off');
-    if (children > 0) {
-      if (pending.length > NESTING_MAX) throw bad(`is nested deeper than ${NESTING_MAX}`);
-      pending.push(children);
+    left[depth] = (left[depth] as number) - 1;
+    if (++values > VALUES_MAX) throw bad(`has more than ${VALUES_MAX} values`);
+    if (at >= end) throw bad('ends early');
+    const token = bytes[at++] as number;
+    if (token < 0x80 || token >= 0xe0) continue;
+    let items = -1;
+    if (token >= 0xa0 && token < 0xc0) at += token & 0x1f;
+    else if (token >= 0x90 && token < 0xa0) items = token & 0x0f;
+    else if (token === 0xdc || token === 0xdd) {
+      const width = token === 0xdc ? 2 : 4;
+      if (at + width > end) throw bad('ends early');
+      items = bigEndian(bytes, at, width);
+      at += width;
+    } else {
+      const fixed = FIXED_BYTES[token - 0xc0] as number;
+      const width = LENGTH_BYTES[token - 0xc0] as number;
+      if (fixed < 0)
+        throw bad(`holds a value of a kind that is not used here (0x${token.toString(16)})`);
+      if (at + width > end) throw bad('ends early');
+      at += fixed + width + bigEndian(bytes, at, width);
+    }
+    if (at > end) throw bad('ends early');
+    if (items >= 0) {
+      if (depth === DEPTH_MAX) throw bad(`is nested deeper than ${DEPTH_MAX}`);
+      if (items > end - at) throw bad('ends early');
+      left[++depth] = items;
     }
   }
 }
 
-interface Format {
-  /** Bytes behind the token. */
-  readonly bytes: number;
-  /** What the number in these bytes counts. */
-  readonly counts: 'nothing' | 'bytes' | 'values' | 'pairs';
-}
-
-/** Tokens 0xc0 to 0xdf; undefined: reserved, or an extension. */
-const FORMATS: readonly (Format | undefined)[] = [
-  { bytes: 0, counts: 'nothing' }, // nil
-  undefined,
-  { bytes: 0, counts: 'nothing' }, // false
-  { bytes: 0, counts: 'nothing' }, // true
-  { bytes: 1, counts: 'bytes' }, // bin 8, 16, 32
-  { bytes: 2, counts: 'bytes' },
-  { bytes: 4, counts: 'bytes' },
-  undefined,
-  undefined,
-  undefined,
-  { bytes: 4, counts: 'nothing' }, // float 32, 64
-  { bytes: 8, counts: 'nothing' },
-  { bytes: 1, counts: 'nothing' }, // uint 8, 16, 32, 64
-  { bytes: 2, counts: 'nothing' },
-  { bytes: 4, counts: 'nothing' },
-  { bytes: 8, counts: 'nothing' },
-  { bytes: 1, counts: 'nothing' }, // int 8, 16, 32, 64
-  { bytes: 2, counts: 'nothing' },
-  { bytes: 4, counts: 'nothing' },
-  { bytes: 8, counts: 'nothing' },
-  undefined,
-  undefined,
-  undefined,
-  undefined,
-  undefined,
-  { bytes: 1, counts: 'bytes' }, // str 8, 16, 32
-  { bytes: 2, counts: 'bytes' },
-  { bytes: 4, counts: 'bytes' },
-  { bytes: 2, counts: 'values' }, // array 16, 32
-  { bytes: 4, counts: 'values' },
-  { bytes: 2, counts: 'pairs' }, // map 16, 32
-  { bytes: 4, counts: 'pairs' },
+/** For the tokens 0xc0 to 0xdf: bytes of the value itself; -1 for what is refused. Arrays are apart. */
+// biome-ignore format: a table of eight tokens a line
+const FIXED_BYTES = [
+   0, -1,  0,  0,  0,  0,  0, -1, // nil, -, false, true, bin 8, 16, 32, ext
+  -1, -1,  4,  8,  1,  2,  4,  8, // ext, ext, float 32, 64, uint 8, 16, 32, 64
+   1,  2,  4,  8, -1, -1, -1, -1, // int 8, 16, 32, 64, fixext
+  -1,  0,  0,  0, -1, -1, -1, -1, // fixext, str 8, 16, 32, array, array, map, map
+];
+/** … and bytes of the length that stands before it. */
+// biome-ignore format: a table of eight tokens a line
+const LENGTH_BYTES = [
+  0, 0, 0, 0, 1, 2, 4, 0,
+  0, 0, 0, 0, 0, 0, 0, 0,
+  0, 0, 0, 0, 0, 0, 0, 0,
+  0, 1, 2, 4, 0, 0, 0, 0,
 ];
 
-function readUint(view: DataView, at: number, bytes: number): number {
-  if (bytes === 1) return view.getUint8(at);
-  return bytes === 2 ? view.getUint16(at) : view.getUint32(at);
+function bigEndian(bytes: Uint8Array, at: number, width: number): number {
+  let value = 0;
+  for (let i = at; i < at + width; i++) value = value * 256 + (bytes[i] as number);
+  return value;
 }
 
 function bad(why: string): MootError {
-  return new MootError('BAD_MESSAGE', `msgpack: ${why}`);
+  return new MootError('BAD_MESSAGE', `the message ${why}`);
 }
