@@ -2,6 +2,7 @@ import type { ErrorCode } from '../base/errors.js';
 import type {
   ClientRequest,
   ClientResponse,
+  NodeStatus,
   QueryRequest,
   Refusal,
   SubmitRequest,
@@ -9,7 +10,6 @@ import type {
 import type { Applied } from '../filesystem/filesystem.js';
 import type { QueryResult } from '../filesystem/queries.js';
 import type { ClientConnection, ClientHandlers } from '../transport/transport.js';
-import type { NodeStatus } from '../codec/client-messages.js';
 import type { Decide } from './proposals.js';
 import type { Watcher, Watches } from './watches.js';
 
@@ -121,6 +121,14 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
 }
 
 /** Clients need not know whether a reply is the first or is told again. */
-function told(outcome: Applied['outcome']): Extract<ClientResponse, { type: 'submit-reply' }>['outcome'] {
-  return outcome.type === 'repeated' ? { type: 'reply', reply: outcome.reply } : outcome;
+function told(
+  outcome: Applied['outcome'],
+): Extract<ClientResponse, { type: 'submit-reply' }>['outcome'] {
+  switch (outcome.type) {
+    case 'reply':
+    case 'repeated':
+      return { type: 'reply', reply: outcome.reply };
+    default:
+      return outcome;
+  }
 }

@@ -81,7 +81,9 @@ export class Compaction {
   private excess(times: number): boolean {
     const { limits, tree } = this.parts;
     const entries = tree.applied.index - this.mark.index - limits.tailEntries;
-    return entries > limits.logEntries * times || (this.bytes > limits.logBytes * times && entries > 0);
+    return (
+      entries > limits.logEntries * times || (this.bytes > limits.logBytes * times && entries > 0)
+    );
   }
 
   private async compact(): Promise<number> {

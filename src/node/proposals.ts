@@ -20,10 +20,7 @@ export type Decide = (decision: Decision) => void;
  */
 export class Proposals {
   private collected: { readonly data: Uint8Array; readonly decide: Decide }[] = [];
-  private readonly proposed = new Map<
-    number,
-    { readonly term: number; readonly decide: Decide }
-  >();
+  private readonly proposed = new Map<number, { readonly term: number; readonly decide: Decide }>();
   private lastTime: Timespec = { sec: 0, nsec: 0 };
 
   constructor(
@@ -38,12 +35,7 @@ export class Proposals {
   }
 
   /** A command of the log, with the leader's time, which never goes back. */
-  stamp(
-    session: number,
-    sequence: number,
-    acknowledged: number,
-    command: Command,
-  ): LogCommand {
+  stamp(session: number, sequence: number, acknowledged: number, command: Command): LogCommand {
     const now = this.clock.now();
     if (compareTimespec(now, this.lastTime) > 0) this.lastTime = now;
     return { session, sequence, acknowledged, time: this.lastTime, command };

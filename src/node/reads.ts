@@ -25,7 +25,10 @@ export class Reads {
   private collected: Waiting[] = [];
   /** Refused or lost rounds' reads; asked again at the next tick. */
   private again: Waiting[] = [];
-  private readonly rounds = new Map<number, { readonly reads: Waiting[]; readonly askedMs: number }>();
+  private readonly rounds = new Map<
+    number,
+    { readonly reads: Waiting[]; readonly askedMs: number }
+  >();
   private forIndex: Waiting[] = [];
   private nextContext: number;
 

@@ -1,4 +1,4 @@
-import { MootError, type ErrorCode, describe, isMootError } from '../base/errors.js';
+import { describe, type ErrorCode, isMootError, MootError } from '../base/errors.js';
 import type { NodeStatus, QueryRequest, SubmitRequest } from '../codec/client-messages.js';
 import { decodeLogCommand, encodeLogCommand } from '../codec/commands.js';
 import type { PeerMessage } from '../codec/peer-messages.js';
@@ -86,7 +86,7 @@ class Runtime implements Node {
   private present: RaftStatus | null = null;
   private turnScheduled = false;
   private processing = false;
-  /** A snapshot takes the tree's place: the core rests, but for heartbeats. */
+  /** A snapshot takes the tree's place, and the core rests. */
   private installing = false;
   private releasedIndex = 0;
   private startedMs: number;
@@ -94,8 +94,10 @@ class Runtime implements Node {
   private dutiesMs = 0;
   private stopping: Promise<void> | null = null;
   private failure: Error | null = null;
-  private diskSpace: { readonly atMs: number; readonly figures: ReturnType<NodeParts['diskSpace']> } | null =
-    null;
+  private diskSpace: {
+    readonly atMs: number;
+    readonly figures: ReturnType<NodeParts['diskSpace']>;
+  } | null = null;
 
   constructor(private readonly parts: NodeParts) {
     const { config, clock, random } = parts;
@@ -211,7 +213,7 @@ class Runtime implements Node {
       send: (ack) => this.send(ack),
       present: () => ({ term: this.now.term, appliedIndex: tree.applied.index }),
       install: (snapshot) => this.install(snapshot),
-      onFailed,
+      onFailed: (error) => this.failUnlessStopping(error),
     });
     const watches = new Watches(treeMark.index);
     const service: Service = {
@@ -392,9 +394,8 @@ class Runtime implements Node {
   }
 
   private onRaftMessage(message: RaftMessage): void {
-    // While the tree is being replaced the log must stand still; Raft bears lost messages. The
-    // leader's heartbeats are answered, so that it need not doubt its quorum.
-    if (this.installing && (message.type !== 'heartbeat' || message.term !== this.now.term)) return;
+    // While the tree is being replaced the core must stand still; Raft bears lost messages.
+    if (this.installing) return;
     this.raft.step(message);
     this.scheduleTurn();
   }
@@ -417,7 +418,7 @@ class Runtime implements Node {
 
   /** Does what the core asks for, until it asks for nothing. */
   private process(): void {
-    if (this.processing || this.closed() !== null) return;
+    if (this.processing || this.installing || this.closed() !== null) return;
     this.processing = true;
     const { raft, saver } = this.alive;
     this.reads.flush();
@@ -452,9 +453,12 @@ class Runtime implements Node {
       this.expiry.begin();
       this.parts.report(`leads in term ${this.present.term}`);
     }
-    if (!led || (leads && before?.term === this.present.term)) return;
-    for (const sender of this.senders.values()) sender.abort();
-    this.senders.clear();
+    if (!led) return;
+    for (const [to, sender] of this.senders) {
+      if (leads && sender.term === this.present.term) continue;
+      sender.abort();
+      this.senders.delete(to);
+    }
     if (leads) return;
     this.lostOfficeMs = this.parts.clock.monotonicMs();
     this.parts.report(`leads no longer; now term ${this.present.term}`);
@@ -521,7 +525,8 @@ class Runtime implements Node {
   // Snapshots.
 
   private sendSnapshot(to: NodeId): void {
-    if (this.senders.has(to)) return;
+    // The core asks again only when the stream before has become useless.
+    this.senders.get(to)?.abort();
     const { config, state, clock, digest, random, transport, report } = this.parts;
     report(`streams a snapshot to ${to}`);
     const sender: SnapshotSender = new SnapshotSender({
@@ -544,16 +549,22 @@ class Runtime implements Node {
     this.senders.set(to, sender);
   }
 
-  /** See recovery.ts for what a crash between the steps leaves behind. */
+  /**
+   * Puts a snapshot in the tree's place, in the order that Raft.snapshotInstalled asks for. See
+   * recovery.ts for what a crash between the steps leaves behind. False: its leader is of the past.
+   */
   private async install(snapshot: ArrivedSnapshot): Promise<boolean> {
     const { saver, raft } = this.alive;
     const { log } = this.parts;
     const { mark, source } = snapshot;
+    if (snapshot.term < raft.status().term) return false;
+    if (!raft.wantsSnapshot(mark)) {
+      await source.abort();
+      return true;
+    }
     this.installing = true;
     try {
-      return await saver.exclusive(async () => {
-        const { role, commitIndex, term } = raft.status();
-        if (role === 'leader' || commitIndex >= mark.index || snapshot.term < term) return false;
+      await saver.exclusive(async () => {
         const hardState = saver.hardState;
         const save = { number: 0, truncateFrom: null, entries: [] };
         await log.append([{ ...save, hardState: { ...hardState, recovering: true } }]);
@@ -563,11 +574,12 @@ class Runtime implements Node {
           await log.append([{ ...save, hardState }]);
           this.installed = snapshot;
         });
-        return true;
       });
     } finally {
       this.installing = false;
+      this.scheduleTurn();
     }
+    return true;
   }
 
   private installed: ArrivedSnapshot | null = null;

@@ -71,7 +71,10 @@ export class Saver {
    */
   exclusive<T>(action: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      if (this.stopped) return reject(closed());
+      if (this.stopped) {
+        reject(closed());
+        return;
+      }
       this.exclusives.push({ run: () => action().then(resolve, reject), refuse: reject });
       this.kick();
     });

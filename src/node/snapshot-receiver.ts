@@ -50,15 +50,25 @@ export class SnapshotReceiver {
 
   onChunk(chunk: Chunk): void {
     const present = this.parts.present();
-    if (chunk.term < present.term) return this.answer(chunk, -1, 'refused');
+    if (chunk.term < present.term) {
+      this.answer(chunk, -1, 'refused');
+      return;
+    }
     const current = this.stream;
     if (current !== null && current.from === chunk.from && current.number === chunk.stream) {
-      return this.take(current, chunk);
+      this.take(current, chunk);
+      return;
     }
-    if (chunk.sequence !== 0) return this.answer(chunk, -1, 'receiving');
+    if (chunk.sequence !== 0) {
+      this.answer(chunk, -1, 'receiving');
+      return;
+    }
     // Nothing interrupts an installation: the sender tries again.
     if (current?.state === 'receiving' && current.next === Number.POSITIVE_INFINITY) return;
-    if (chunk.mark.index <= present.appliedIndex) return this.answer(chunk, 0, 'installed');
+    if (chunk.mark.index <= present.appliedIndex) {
+      this.answer(chunk, 0, 'installed');
+      return;
+    }
     this.take(this.begin(chunk), chunk);
   }
 
@@ -91,13 +101,18 @@ export class SnapshotReceiver {
   }
 
   private take(stream: Stream, chunk: Chunk): void {
-    if (stream.state !== 'receiving') return this.answer(chunk, stream.kept, stream.state);
+    if (stream.state !== 'receiving') {
+      this.answer(chunk, stream.kept, stream.state);
+      return;
+    }
     if (chunk.sequence !== stream.next) {
       // Repeated because an acknowledgement was late or lost; or early, behind a lost one.
-      return this.answer(chunk, stream.kept, 'receiving');
+      this.answer(chunk, stream.kept, 'receiving');
+      return;
     }
     if (this.parts.digest(chunk.data, 0) !== chunk.checksum) {
-      return this.answer(chunk, stream.kept, 'receiving');
+      this.answer(chunk, stream.kept, 'receiving');
+      return;
     }
     stream.next = chunk.last ? Number.POSITIVE_INFINITY : chunk.sequence + 1;
     this.queue(async () => {

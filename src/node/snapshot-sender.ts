@@ -56,6 +56,10 @@ export class SnapshotSender {
     );
   }
 
+  get term(): number {
+    return this.parts.term;
+  }
+
   /** The index that the follower will stand at; 0 until the stream has begun. */
   get index(): number {
     return this.source?.mark.index ?? 0;
@@ -63,10 +67,19 @@ export class SnapshotSender {
 
   onAck(ack: Ack): void {
     if (this.ended || ack.stream !== this.parts.stream) return;
-    if (ack.state === 'refused') return this.end(false);
-    if (ack.state === 'installed') return this.end(true);
+    if (ack.state === 'refused') {
+      this.end(false);
+      return;
+    }
+    if (ack.state === 'installed') {
+      this.end(true);
+      return;
+    }
     // It has lost what it had acknowledged, and so have we: another stream starts from nothing.
-    if (ack.sequence < 0 && this.window[0]?.sequence !== 0) return this.end(false);
+    if (ack.sequence < 0 && this.window[0]?.sequence !== 0) {
+      this.end(false);
+      return;
+    }
     const before = this.window.length;
     this.window = this.window.filter((chunk) => chunk.sequence > ack.sequence);
     if (this.window.length < before) this.progressMs = this.parts.clock.monotonicMs();
@@ -77,7 +90,10 @@ export class SnapshotSender {
     if (this.ended) return;
     const { clock, queuedBytes, send } = this.parts;
     const nowMs = clock.monotonicMs();
-    if (nowMs - this.progressMs > GIVE_UP_MS) return this.end(false);
+    if (nowMs - this.progressMs > GIVE_UP_MS) {
+      this.end(false);
+      return;
+    }
     const quietMs = nowMs - Math.max(this.progressMs, this.sentMs);
     if (quietMs < RESEND_MS || queuedBytes() > QUEUED_BYTES_MAX) return;
     this.sentMs = nowMs;

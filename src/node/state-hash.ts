@@ -50,7 +50,8 @@ export class StateHashes {
     term: number,
     others: readonly NodeId[],
   ): readonly StateHashMessage[] {
-    if (nowMs - this.broadcastMs < BROADCAST_MS || this.lastIndex === this.broadcastIndex) return [];
+    if (nowMs - this.broadcastMs < BROADCAST_MS || this.lastIndex === this.broadcastIndex)
+      return [];
     this.broadcastMs = nowMs;
     this.broadcastIndex = this.lastIndex;
     return others.map((to) => ({

@@ -436,7 +436,8 @@ class TreeView implements View {
     const loaded = this.ranges.find((r) => r.range.from === range.from && r.range.to === range.to);
     const records = loaded?.read(limit);
     if (!records) throw new Missing([], [{ range, limit }]);
-    return records as readonly (readonly [Key<T>, Tables[T]])[];
+    // As above, for every record of the range; the compiler cannot relate the two pairs.
+    return records as readonly (readonly [Key, Stored])[] as readonly (readonly [Key<T>, never])[];
   }
 
   changed(key: Key, value: Stored | null): void {
