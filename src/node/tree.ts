@@ -12,10 +12,16 @@ import type { StateStore } from '../storage/state-store.js';
 import { Overlay } from './overlay.js';
 import { RecordCache, type Stored } from './record-cache.js';
 
-/** Decoded records kept in memory; with the rest of a node below the 300 MiB that it may use. */
-const CACHE_BYTES_MAX = 50_331_648;
-/** Applying waits when this much is not yet in the store: memory stays bounded when its disk is slow. */
-const UNWRITTEN_BYTES_MAX = 16_777_216;
+/** Bounds of a tree's memory. */
+export interface TreeLimits {
+  /** Decoded records in memory. */
+  readonly cacheBytesMax: number;
+  /** Applying waits when this much is not yet in the store: memory stays bounded when its disk is slow. */
+  readonly unwrittenBytesMax: number;
+}
+
+/** With the rest of a node below the 300 MiB that it may use. */
+const LIMITS: TreeLimits = { cacheBytesMax: 50_331_648, unwrittenBytesMax: 16_777_216 };
 /**
  * Changes wait this long, or for this many bytes, before they are written: the same counters, inode
  * or chunk changed by several commands costs one put, and the log's sync has the disk to itself.
@@ -60,7 +66,7 @@ interface Flush {
 export class Tree {
   private pending = new Overlay();
   private writing: Overlay | null = null;
-  private readonly cache = new RecordCache(CACHE_BYTES_MAX);
+  private readonly cache: RecordCache;
   /**
    * Keys that are being read from the store. A change takes its key out, so that what comes from
    * the store, perhaps older than the change, is not taken for the present.
@@ -92,7 +98,9 @@ export class Tree {
     private readonly filesystem: Filesystem,
     private readonly clock: Clock,
     private readonly events: TreeEvents,
+    private readonly limits: TreeLimits = LIMITS,
   ) {
+    this.cache = new RecordCache(limits.cacheBytesMax);
     this.view = this.openView();
   }
 
@@ -230,7 +238,7 @@ export class Tree {
     this.running = true;
     const before = this.appliedMark.index;
     for (; this.head < this.queue.length; this.head++) {
-      if (this.pending.bytes >= UNWRITTEN_BYTES_MAX) break;
+      if (this.pending.bytes >= this.limits.unwrittenBytesMax) break;
       if (this.head >= this.prefetched) this.prefetchBatch();
       const item = this.queue[this.head];
       assert(item !== undefined, 'the head is in the queue');
