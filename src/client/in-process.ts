@@ -40,9 +40,13 @@ function connect(node: Pick<Node, 'connect'>, handlers: ChannelHandlers): Channe
     // Delivered in the next turn, whatever the client does: nothing piles up.
     queuedBytes: 0,
     close() {
-      if (!open) return;
-      open = false;
-      setImmediate(() => handlers.onClose());
+      // Behind the responses that were sent before.
+      setImmediate(() => {
+        if (!open) return;
+        open = false;
+        door.onClose();
+        handlers.onClose();
+      });
     },
   });
   return {

@@ -1,6 +1,7 @@
 import { MootError } from '../base/errors.js';
 import type { ClientResponse, SubmitResponse } from '../codec/client-messages.js';
 import type { Command } from '../filesystem/commands.js';
+import { SWEEP_ORPHANS_MAX } from '../filesystem/orphans.js';
 import type { Ino, Reply } from '../filesystem/records.js';
 import { CallLimits, callRefusal, seconds } from './call.js';
 import { type Cluster, isFinal, rejection } from './cluster.js';
@@ -13,8 +14,6 @@ const BUSY_PAUSE_MIN_MS = 20;
 const BUSY_PAUSE_MAX_MS = 250;
 /** What a command costs on the wire besides its data. */
 const COMMAND_BYTES = 128;
-/** Orphans that one keep-alive lets the state machine reclaim (see keep-alive in the state machine). */
-const RECLAIMED_PER_KEEP_ALIVE = 256;
 
 export interface SubmitterOptions {
   readonly name: string;
@@ -197,7 +196,7 @@ export class Submitter {
     const { seenIndex, changes } = this.seen;
     this.keptAlive = { changes, holds };
     this.keepingAlive = true;
-    this.reclaimable = Math.max(0, this.reclaimable - RECLAIMED_PER_KEEP_ALIVE);
+    this.reclaimable = Math.max(0, this.reclaimable - SWEEP_ORPHANS_MAX);
     this.queue.push({ type: 'keep-alive', seenIndex, holds }, COMMAND_BYTES, () => {
       this.keepingAlive = false;
       // One keep-alive reclaims a bounded number; after an rm -rf the next one follows at once.
@@ -227,9 +226,14 @@ export class Submitter {
 
   private onOpened(leader: Link, response: SubmitResponse): void {
     const { outcome } = response;
-    if (outcome.type !== 'reply' || !outcome.reply.ok) return;
-    const { value } = outcome.reply;
-    if (value === null || !('session' in value)) return;
+    const value = outcome.type === 'reply' && outcome.reply.ok ? outcome.reply.value : null;
+    if (value === null || !('session' in value)) {
+      // Too many sessions: wait until some have expired.
+      if (this.openingAt === leader) this.openingAt = null;
+      leader.trouble = new MootError('BUSY', 'the cluster takes no more sessions');
+      this.pause();
+      return;
+    }
     if (this.session !== null) {
       // An earlier attempt succeeded after all. Nobody uses that session: end it, or else it expires.
       endUnusedSession(this.cluster, this.cluster.leader ?? leader, value.session);
@@ -286,6 +290,10 @@ export class Submitter {
 
   private onRetry(link: Link, refusal: Extract<ClientResponse, { type: 'refusal' }>): void {
     this.cluster.onRefusal(link, refusal);
+    this.pause();
+  }
+
+  private pause(): void {
     this.pausedUntilMs = this.cluster.clock.monotonicMs() + this.pauseMs;
     this.pauseMs = Math.min(BUSY_PAUSE_MAX_MS, this.pauseMs * 2);
     this.wake();
