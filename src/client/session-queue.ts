@@ -123,6 +123,11 @@ export class SessionQueue {
   onRefused(sequence: number, round: number): boolean {
     const queued = this.find(sequence);
     if (queued !== undefined) queued.uncertain--;
+    return this.onUnknown(round);
+  }
+
+  /** Nobody will say what became of a copy of this round. True when the round was restarted. */
+  onUnknown(round: number): boolean {
     if (round !== this.round) return false;
     this.restart();
     return true;

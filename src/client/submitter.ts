@@ -257,7 +257,13 @@ export class Submitter {
     if (queue !== this.queue) return;
     if (response.type === 'refusal') {
       if (isFinal(response)) queue.onRejected(sequence, round, rejection(response));
-      else if (queue.onRefused(sequence, round)) this.onRetry(link, response);
+      else if (
+        response.code === 'OUTCOME_UNKNOWN'
+          ? queue.onUnknown(round)
+          : queue.onRefused(sequence, round)
+      ) {
+        this.onRetry(link, response);
+      }
     } else if (response.type === 'submit-reply') {
       this.onOutcome(queue, sequence, round, response);
     } else {

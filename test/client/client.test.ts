@@ -7,7 +7,7 @@ import type { FilesystemClient } from '../../src/client/filesystem-client.js';
 import { sessionKey } from '../../src/filesystem/keys.js';
 import { S_IFREG } from '../../src/filesystem/mode.js';
 import { ROOT_INO } from '../../src/filesystem/records.js';
-import { FakeCluster } from '../support/fake-cluster.js';
+import { FakeCluster, NO_FAULTS } from '../support/fake-cluster.js';
 
 function clientOf(
   t: Test,
@@ -59,6 +59,7 @@ t.test('random losses, repetitions and leader changes: once each, in order', asy
     cutBefore: probability,
     cutAfter: probability,
     busy: probability,
+    unknown: probability,
     lateCopy: probability,
     newLeader: probability,
   });
@@ -85,14 +86,14 @@ t.test('random losses, repetitions and leader changes: once each, in order', asy
           }),
         ),
       );
-      cluster.faults = { cutBefore: 0, cutAfter: 0, busy: 0, lateCopy: 0, newLeader: 0 };
+      cluster.faults = NO_FAULTS;
       const { data } = await client.query({ type: 'read', ino: inode.ino, offset: 0, size: 1000 });
       await client.close();
       const inOrder = data.length === 40 && data.every((byte, i) => byte === i);
       const own = replies.every(({ inode }, i) => inode.size === i + 1);
       return inOrder && own;
     }),
-    { numRuns: 40 },
+    { numRuns: 20 },
   );
   t.pass('held for all runs');
 });
@@ -150,11 +151,11 @@ t.test('finding the leader', async (t) => {
 
   await t.test('a full node gets time', async (t) => {
     const cluster = new FakeCluster();
-    cluster.faults = { ...cluster.faults, busy: 1 };
+    cluster.faults = { ...NO_FAULTS, busy: 1 };
     const client = clientOf(t, cluster);
     await t.rejects(makeFile(client, 'f', 400), { code: 'NO_LEADER' });
     t.ok(submits(cluster, 'open-session').length < 15, 'few attempts');
-    cluster.faults = { ...cluster.faults, busy: 0 };
+    cluster.faults = NO_FAULTS;
     await makeFile(client, 'g');
   });
 });
@@ -182,9 +183,19 @@ t.test('how calls end without an answer', async (t) => {
     await t.rejects(makeFile(client, 'g', 100), { code: 'OUTCOME_UNKNOWN' });
     cluster.elect(cluster.node(1));
     await makeFile(client, 'h');
-    const made = cluster.effective().map(({ command }) => 'name' in command && String(command.name));
+    const made = cluster
+      .effective()
+      .map(({ command }) => 'name' in command && String(command.name));
     t.strictSame(made, ['f', 'h']);
     t.ok(cluster.happened.some(({ command }) => command.type === 'nothing'));
+  });
+
+  await t.test('a node that cannot say leaves it OUTCOME_UNKNOWN', async (t) => {
+    const cluster = new FakeCluster();
+    const client = clientOf(t, cluster);
+    await makeFile(client, 'f');
+    cluster.faults = { ...NO_FAULTS, unknown: 1 };
+    await t.rejects(makeFile(client, 'g', 200), { code: 'OUTCOME_UNKNOWN' });
   });
 
   await t.test('interrupted before it is sent: it never happens', async (t) => {

@@ -1,4 +1,4 @@
-import { MootError } from '../../src/base/errors.js';
+import { type ErrorCode, MootError } from '../../src/base/errors.js';
 import { type Random, seededRandom } from '../../src/base/random.js';
 import type {
   ClientRequest,
@@ -24,13 +24,22 @@ export interface FakeFaults {
   cutAfter: number;
   /** The node refuses with BUSY. */
   busy: number;
+  /** The node cannot say what became of the command; one time in two it took effect. */
+  unknown: number;
   /** A copy of the command takes effect later once more, or for the first time (an old leader's tail). */
   lateCopy: number;
   /** Another node leads from now on. */
   newLeader: number;
 }
 
-const NO_FAULTS: FakeFaults = { cutBefore: 0, cutAfter: 0, busy: 0, lateCopy: 0, newLeader: 0 };
+export const NO_FAULTS: FakeFaults = {
+  cutBefore: 0,
+  cutAfter: 0,
+  busy: 0,
+  unknown: 0,
+  lateCopy: 0,
+  newLeader: 0,
+};
 
 /** A command that took effect, in the order of the log. */
 export interface Happened extends Pick<LogCommand, 'session' | 'sequence' | 'command'> {
@@ -65,7 +74,10 @@ export class FakeCluster {
     size = 3,
     private readonly random: Random = seededRandom(1),
   ) {
-    this.nodes = Array.from({ length: size }, (_, i) => new FakeNode(`n${i + 1}`, `host${i + 1}:1`));
+    this.nodes = Array.from(
+      { length: size },
+      (_, i) => new FakeNode(`n${i + 1}`, `host${i + 1}:1`),
+    );
     this.leader = this.node(0);
   }
 
@@ -184,6 +196,10 @@ export class FakeCluster {
       case 'submit':
         if (this.leader !== node) return this.refuse(id, 'NOT_LEADER');
         if (this.chance(this.faults.busy)) return this.refuse(id, 'BUSY');
+        if (this.chance(this.faults.unknown)) {
+          if (this.chance(0.5)) this.apply(request);
+          return this.refuse(id, 'OUTCOME_UNKNOWN');
+        }
         if (this.chance(this.faults.lateCopy)) setTimeout(() => this.apply(request), 5);
         return {
           type: 'submit-reply',
@@ -229,7 +245,7 @@ export class FakeCluster {
     });
   }
 
-  private refuse(id: number, code: 'NOT_LEADER' | 'NO_LEADER' | 'BUSY'): Refusal {
+  private refuse(id: number, code: ErrorCode): Refusal {
     const { leader } = this;
     return {
       type: 'refusal',
