@@ -25,6 +25,11 @@ export interface MountCapabilities {
   readonly interrupt: boolean;
   readonly symlinkOwnership: boolean;
   readonly specialFiles: boolean;
+  /** New inodes belong to the program's user and group, not to the mount's. */
+  readonly callerOwnership: boolean;
+  /** utimensat(2): access and modification time, each by itself, to the nanosecond. */
+  readonly setTimes: boolean;
+  readonly xattrs: boolean;
 }
 
 /** Who asks, as the kernel says. */

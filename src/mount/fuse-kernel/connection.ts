@@ -4,9 +4,10 @@ import { errnoOf } from '../../base/errno.js';
 import { isMootError, MootError } from '../../base/errors.js';
 import { WRITE_BYTES_MAX } from '../../filesystem/records.js';
 import type { MountOperations } from '../mount.js';
+import { errnoNameOf } from '../mount-point.js';
 import { handlerOf, type Served, UNANSWERED } from './handlers.js';
 import { OPCODE, type OpcodeName, SIZE } from './protocol.js';
-import { errnoNameOf, Replies } from './replies.js';
+import { Replies } from './replies.js';
 import { type Body, type KernelRequest, readHeader, readLength } from './requests.js';
 
 /** The kernel refuses a read into a buffer that could not hold the largest request. */

@@ -1,16 +1,15 @@
 import { spawnSync } from 'node:child_process';
 import { endianness } from 'node:os';
-import { MootError } from '../../base/errors.js';
 import type { KernelNotifier, Mount, MountCapabilities, MountOperations } from '../mount.js';
-import { Connection } from './connection.js';
 import {
-  FORCE_UNMOUNT_ARGUMENTS,
-  forceUnmount,
-  mountDescriptor,
-  openDevice,
+  forceUnmountArguments,
   prepareDirectory,
-  tryUnmount,
-} from './mounting.js';
+  unavailable,
+  unmountPath,
+  within,
+} from '../mount-point.js';
+import { Connection } from './connection.js';
+import { mountDescriptor, openDevice } from './mounting.js';
 import { Notifier } from './notifier.js';
 
 /**
@@ -19,9 +18,6 @@ import { Notifier } from './notifier.js';
  */
 export const READERS_DEFAULT = 4;
 
-/** A program that is just ending gets this many chances to let go before it is cut off. */
-const UNMOUNT_ATTEMPTS = 5;
-const UNMOUNT_RETRY_MS = 200;
 /** After a successful umount(8) the kernel still writes back; then waiting operations are ended. */
 const END_TIMEOUT_MS = 10_000;
 
@@ -46,6 +42,9 @@ const CAPABILITIES: MountCapabilities = {
   interrupt: true,
   symlinkOwnership: true,
   specialFiles: true,
+  callerOwnership: true,
+  setTimes: true,
+  xattrs: true,
 };
 
 /**
@@ -58,7 +57,7 @@ export async function mountFuseKernel(
   options: FuseKernelOptions,
 ): Promise<Mount & { readonly notifier: KernelNotifier }> {
   if (endianness() !== 'LE') {
-    throw new MootError('MOUNT_UNAVAILABLE', 'this adapter works on little-endian machines only');
+    throw unavailable('this adapter works on little-endian machines only');
   }
   const path = await prepareDirectory(options.directory);
   const device = await openDevice();
@@ -77,7 +76,7 @@ export async function mountFuseKernel(
   connection.addReaders((options.readers ?? READERS_DEFAULT) - 1);
 
   const notifier = new Notifier(device.fd);
-  const onExit = () => void spawnSync('umount', FORCE_UNMOUNT_ARGUMENTS(path));
+  const onExit = () => void spawnSync('umount', forceUnmountArguments(path));
   process.on('exit', onExit);
   const ended = connection.ended.then(async () => {
     process.off('exit', onExit);
@@ -110,28 +109,11 @@ async function unmount(path: string, connection: Connection, ended: Promise<void
   void ended.then(() => {
     isOver = true;
   });
-  let unmounted = false;
-  for (let i = 0; i < UNMOUNT_ATTEMPTS && !unmounted && !isOver; i++) {
-    if (i > 0) await within(UNMOUNT_RETRY_MS, ended);
-    unmounted = isOver || (await tryUnmount(path));
-  }
-  if (!unmounted && !isOver) await forceUnmount(path);
+  await unmountPath(path, () => isOver);
   await within(END_TIMEOUT_MS, ended);
   if (!isOver) {
     connection.interruptAll();
     await within(END_TIMEOUT_MS, ended);
   }
-  if (!isOver) {
-    throw new MootError('MOUNT_UNAVAILABLE', `${path} is unmounted but the kernel still uses it`);
-  }
-}
-
-/** Waits for `promise`, but not longer than `timeoutMs`. */
-async function within(timeoutMs: number, promise: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, timeoutMs);
-  });
-  await Promise.race([promise, timeout]);
-  clearTimeout(timer);
+  if (!isOver) throw unavailable(`${path} is unmounted but the kernel still uses it`);
 }

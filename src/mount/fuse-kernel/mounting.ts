@@ -1,24 +1,10 @@
-import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
-import { type FileHandle, open, readFile, realpath, stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
-import { describe, MootError } from '../../base/errors.js';
+import { type FileHandle, open } from 'node:fs/promises';
 import { WRITE_BYTES_MAX } from '../../filesystem/records.js';
-import { errnoNameOf } from './replies.js';
-
-/** mount(8), umount(8) and stat(1) of something that works take milliseconds. */
-const PROGRAM_TIMEOUT_MS = 10_000;
-/** Dead mounts on top of each other that are cleared away; more is not what a crash leaves. */
-const DEAD_MOUNTS_MAX = 16;
-/** Error text of a mount(8) that is worth repeating. */
-const ERROR_TEXT_CHARS_MAX = 500;
+import { errnoNameOf, run, unavailable } from '../mount-point.js';
 
 /** The type in mtab and df: the kernel takes what follows the dot for a name. */
-export const FILESYSTEM_TYPE = 'fuse.mootfs';
-
-function unavailable(message: string, cause?: unknown): MootError {
-  return new MootError('MOUNT_UNAVAILABLE', message, { cause });
-}
+const FILESYSTEM_TYPE = 'fuse.mootfs';
 
 /** Opens /dev/fuse, or says what is missing. */
 export async function openDevice(): Promise<FileHandle> {
@@ -51,67 +37,6 @@ export async function openDevice(): Promise<FileHandle> {
 }
 
 /**
- * The absolute path of a directory that can be mounted on. A dead mount there (its server was
- * killed) is unmounted; a living one is refused.
- */
-export async function prepareDirectory(directory: string): Promise<string> {
-  for (let i = 0; i < DEAD_MOUNTS_MAX; i++) {
-    const path = await canonicalPath(directory);
-    const type = mountTypeAt(await readFile('/proc/self/mountinfo', 'latin1'), path);
-    if (type?.startsWith('fuse') !== true) return checkDirectory(path, directory);
-    // Not by stat(2) in this process: a server that is stopped would hold a thread for ever.
-    const probe = await run('stat', ['-c', '%F', '--', path]);
-    if (probe.status === 0 || !probe.errorText.includes('not connected')) {
-      throw unavailable(`${path} is a mounted ${type} already: unmount it first`);
-    }
-    await forceUnmount(path);
-  }
-  throw unavailable(`${directory} has dead mounts that cannot be unmounted: run umount -l there`);
-}
-
-async function checkDirectory(path: string, asGiven: string): Promise<string> {
-  try {
-    if ((await stat(path)).isDirectory()) return path;
-  } catch (error) {
-    if (errnoNameOf(error) === 'ENOENT') {
-      throw unavailable(`there is no directory ${asGiven}: make it first (mkdir -p)`, error);
-    }
-    throw unavailable(`${asGiven} cannot be mounted on`, error);
-  }
-  throw unavailable(`${asGiven} is not a directory`);
-}
-
-/** Also of a mount point whose server is dead. */
-async function canonicalPath(directory: string): Promise<string> {
-  const path = resolve(directory);
-  try {
-    return await realpath(path);
-  } catch {
-    const parent = await realpath(dirname(path)).catch(() => dirname(path));
-    return join(parent, basename(path));
-  }
-}
-
-/** The type of the uppermost mount at a path (proc_pid_mountinfo(5)); undefined: not a mount point. */
-export function mountTypeAt(mountinfo: string, path: string): string | undefined {
-  let type: string | undefined;
-  for (const line of mountinfo.split('\n')) {
-    const [before, after] = line.split(' - ', 2);
-    const point = before?.split(' ')[4];
-    if (point !== undefined && unescapeOctal(point) === path) type = after?.split(' ')[0];
-  }
-  return type;
-}
-
-/** Space, tab, newline and backslash stand there as \040 and so on, other bytes as they are. */
-function unescapeOctal(latin1: string): string {
-  const bytes = latin1.replace(/\\([0-7]{3})/g, (_, octal: string) =>
-    String.fromCharCode(Number.parseInt(octal, 8)),
-  );
-  return Buffer.from(bytes, 'latin1').toString('utf8');
-}
-
-/**
  * Runs mount(8) with the descriptor of /dev/fuse as its third. Device and set-user-ID files of the
  * cluster have no power on this machine (nodev, nosuid).
  */
@@ -134,56 +59,4 @@ export async function mountDescriptor(fd: number, source: string, path: string):
     ? ' (in a container, mounting needs --cap-add SYS_ADMIN)'
     : '';
   throw unavailable(`mount(8) failed at ${path}: ${mount.errorText}${hint}`);
-}
-
-/** True: unmounted. False: busy, or not possible. */
-export async function tryUnmount(path: string): Promise<boolean> {
-  return (await run('umount', ['-i', '--', path])).status === 0;
-}
-
-/**
- * Takes the mount away whoever uses it: -f makes the kernel end the connection and all that waits
- * for it, -l detaches it now and cleans up when the last user is gone (umount(8)).
- */
-export async function forceUnmount(path: string): Promise<void> {
-  const umount = await run('umount', FORCE_UNMOUNT_ARGUMENTS(path));
-  if (umount.status === 0 || umount.errorText.includes('not mounted')) return;
-  throw unavailable(`umount(8) failed at ${path}: ${umount.errorText}`);
-}
-
-export function FORCE_UNMOUNT_ARGUMENTS(path: string): string[] {
-  return ['-i', '-f', '-l', '--', path];
-}
-
-interface ProgramResult {
-  /** null: could not be started, or did not end in time. */
-  readonly status: number | null;
-  readonly errorText: string;
-}
-
-/** Runs a program to its end, without a shell, messages in English. Never waits for ever. */
-function run(program: string, args: readonly string[], fd?: number): Promise<ProgramResult> {
-  return new Promise((settle) => {
-    const child = spawn(program, args, {
-      cwd: '/',
-      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
-      stdio: ['ignore', 'ignore', 'pipe', ...(fd === undefined ? [] : [fd])],
-    });
-    let errorText = '';
-    const end = (status: number | null, reason = '') => {
-      clearTimeout(timer);
-      settle({ status, errorText: (errorText.trim() || reason).slice(0, ERROR_TEXT_CHARS_MAX) });
-    };
-    const timer = setTimeout(() => {
-      child.kill('SIGKILL');
-      child.unref();
-      child.stderr?.destroy();
-      end(null, `${program} did not end within ${PROGRAM_TIMEOUT_MS / 1000} s`);
-    }, PROGRAM_TIMEOUT_MS);
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      if (errorText.length < ERROR_TEXT_CHARS_MAX) errorText += text;
-    });
-    child.on('error', (error) => end(null, describe(error)));
-    child.on('close', (code, signal) => end(code, `${program} ended with ${code ?? signal}`));
-  });
 }

@@ -2,8 +2,9 @@ import { write } from 'node:fs';
 import { assert } from '../../base/assert.js';
 import type { Ino } from '../../filesystem/records.js';
 import type { KernelNotifier } from '../mount.js';
+import { errnoNameOf } from '../mount-point.js';
 import { NOTIFY, SIZE } from './protocol.js';
-import { errnoNameOf, writeUint64 } from './replies.js';
+import { writeUint64 } from './replies.js';
 
 /**
  * Notifications that wait at most; the oldest is dropped beyond it. There is one for each inode and

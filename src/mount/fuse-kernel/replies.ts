@@ -4,6 +4,7 @@ import type { Timespec } from '../../base/clock.js';
 import type { ListedEntry } from '../../filesystem/queries.js';
 import type { Inode } from '../../filesystem/records.js';
 import type { Attributes, FilesystemFigures, Opened } from '../mount.js';
+import { errnoNameOf } from '../mount-point.js';
 import { FOPEN, SIZE } from './protocol.js';
 import type { KernelRequest } from './requests.js';
 
@@ -153,10 +154,6 @@ export class Replies {
       assert(GONE.has(errnoNameOf(error)), `the kernel takes every reply (${error})`);
     }
   }
-}
-
-export function errnoNameOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
 }
 
 export function writeUint64(buffer: Buffer, at: number, value: number): void {
