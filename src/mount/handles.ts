@@ -29,6 +29,11 @@ export class Handles {
   private readonly directories = new Map<Handle, OpenDirectory>();
   private readonly counts = new Map<Ino, number>();
   private readonly unlinked = new Set<Ino>();
+  /** Creations under way: their inodes are not known here before the reply. */
+  private creating = 0;
+  /** Inodes that lost their names meanwhile: one of them may be the new one. */
+  private readonly unlinkedMeanwhile = new Set<Ino>();
+  private doubtMeanwhile = false;
 
   addFile(ino: Ino, flags: OpenFlags, errorsSeen: number): Handle {
     const { read, write, append } = flags;
@@ -67,6 +72,26 @@ export class Handles {
    */
   hold(ino: Ino): void {
     this.counts.set(ino, (this.counts.get(ino) ?? 0) + 1);
+    if (this.doubtMeanwhile || this.unlinkedMeanwhile.has(ino)) this.unlinked.add(ino);
+  }
+
+  /**
+   * Makes an inode that will be open, and holds it. Others may unlink it before the reply is here:
+   * until then whatever loses its name counts as held.
+   */
+  async holdNew<T>(make: () => Promise<T>, inoOf: (made: T) => Ino): Promise<T> {
+    this.creating++;
+    try {
+      const made = await make();
+      this.hold(inoOf(made));
+      return made;
+    } finally {
+      this.creating--;
+      if (this.creating === 0) {
+        this.unlinkedMeanwhile.clear();
+        this.doubtMeanwhile = false;
+      }
+    }
   }
 
   /** Undoes one `hold`. */
@@ -87,20 +112,18 @@ export class Handles {
   /** The inode has lost its last name. */
   markUnlinked(ino: Ino): void {
     if (this.counts.has(ino)) this.unlinked.add(ino);
+    else if (this.creating > 0) this.unlinkedMeanwhile.add(ino);
   }
 
   /** Nobody knows which names went: everything that is open may be held. */
   markAllUnlinked(): void {
     for (const ino of this.counts.keys()) this.unlinked.add(ino);
+    this.doubtMeanwhile = this.creating > 0;
   }
 
   /** For keep-alives: the inodes without a name that are open here. */
   holds(): readonly Ino[] {
-    return [...this.unlinked];
-  }
-
-  openInodes(): readonly Ino[] {
-    return [...this.counts.keys()];
+    return [...this.unlinked, ...this.unlinkedMeanwhile];
   }
 }
 

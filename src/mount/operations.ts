@@ -236,12 +236,12 @@ class Operations implements ClusterOperations {
     const command = { type, parent, name, mode: REGULAR_TYPE | (mode & 0o7777), rdev: 0 } as const;
     try {
       const { value, watched } = await this.caches.watching(() =>
-        this.execute({ ...command, uid, gid }, caller),
+        this.handles.holdNew(
+          () => this.execute({ ...command, uid, gid }, caller),
+          (made) => made.inode.ino,
+        ),
       );
       const { inode } = value;
-      // Whoever takes the name away now does so after this mount has seen the file made: the
-      // keep-alive that lets it go comes later than this line.
-      this.handles.hold(inode.ino);
       const entry = this.caches.entry({ parent, name }, inode, watched);
       return { ...entry, ...this.addFile(inode, flags) };
     } catch (error) {
