@@ -309,7 +309,8 @@ class Operations implements ClusterOperations {
   private addFile(inode: Inode, flags: OpenFlags): Opened {
     const { ino } = inode;
     const handle = this.handles.addFile(ino, flags, this.writes.opened(ino));
-    return { handle, keepCache: this.caches.opened(inode) };
+    const keepCache = this.caches.opened(inode);
+    return { handle, keepCache: keepCache && !flags.truncate };
   }
 
   async read(
