@@ -24,6 +24,31 @@ export interface LocalClientOptions {
   readonly deadlineMs?: number;
 }
 
+/** Lets calls through, or makes them wait, in order. */
+export class Gate {
+  #waiting: (() => void)[] | null = null;
+
+  get isShut(): boolean {
+    return this.#waiting !== null;
+  }
+
+  shut(): void {
+    this.#waiting ??= [];
+  }
+
+  open(): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = null;
+    for (const go of waiting) go();
+  }
+
+  /** Calls `go` now, or when the gate is opened. */
+  pass(go: () => void): void {
+    if (this.#waiting === null) go();
+    else this.#waiting.push(go);
+  }
+}
+
 /**
  * A whole cluster in one tree in memory, without log, nodes or network: for tests of what is above
  * the client. Commands of all its clients take effect one at a time, in order per client.
@@ -38,8 +63,8 @@ export class LocalCluster {
   logging = false;
   diskBytesTotal = 2 ** 40;
   diskBytesFree = 2 ** 39;
+  readonly gate = new Gate();
   readonly #clients = new Set<LocalClient>();
-  #paused: (() => void)[] | null = null;
 
   constructor() {
     this.view.take(this.filesystem.format());
@@ -65,23 +90,11 @@ export class LocalCluster {
 
   /** Nothing is decided until `resume`, as without a leader. */
   pause(): void {
-    this.#paused ??= [];
+    this.gate.shut();
   }
 
   resume(): void {
-    const waiting = this.#paused ?? [];
-    this.#paused = null;
-    for (const go of waiting) go();
-  }
-
-  get isPaused(): boolean {
-    return this.#paused !== null;
-  }
-
-  /** Calls `go` now, or at `resume`. */
-  whenRunning(go: () => void): void {
-    if (this.#paused === null) go();
-    else this.#paused.push(go);
+    this.gate.open();
   }
 
   apply(client: string, session: number, sequence: number, command: Command) {
@@ -108,6 +121,10 @@ export class LocalClient implements FilesystemClient {
   seenIndex: number;
   /** Asked before each command: an error code makes it fail without effect. */
   refuse: (command: Command) => ErrorCode | null = () => null;
+  /** Commands on their way to the cluster; queries do not pass here. */
+  readonly commands = new Gate();
+  /** Replies to commands on their way back. */
+  readonly replies = new Gate();
   /** Changes wait here while this is true, as from a slow node. */
   #watchHeld: WatchEvent[] | null = null;
   readonly #listeners = new Set<WatchListener>();
@@ -139,9 +156,9 @@ export class LocalClient implements FilesystemClient {
     options: CallOptions = {},
   ): Promise<CommandValues[T]> {
     return this.#call(options, this.#inOrder, (resolve, reject) => {
-      const code = this.refuse(command);
-      if (code !== null) {
-        reject(new MootError(code, `${command.type}: refused by the test`));
+      const refusal = this.refuse(command);
+      if (refusal !== null) {
+        reject(new MootError(refusal, `${command.type}: refused by the test`));
         return;
       }
       this.#sequence++;
@@ -152,9 +169,11 @@ export class LocalClient implements FilesystemClient {
         throw new Error('a gap in a local session');
       } else if (outcome.reply.ok) {
         // Which value belongs to which command is the state machine's promise.
-        resolve(outcome.reply.value as CommandValues[T]);
+        const value = outcome.reply.value as CommandValues[T];
+        this.replies.pass(() => resolve(value));
       } else {
-        reject(new MootError(outcome.reply.code, `${command.type}: ${outcome.reply.code}`));
+        const { code } = outcome.reply;
+        this.replies.pass(() => reject(new MootError(code, `${command.type}: ${code}`)));
       }
     });
   }
@@ -168,7 +187,7 @@ export class LocalClient implements FilesystemClient {
     options: CallOptions & { readonly level?: ReadLevel } = {},
   ): Promise<QueryValues[T]> {
     const atOnce = (go: () => void) => {
-      if ((options.level ?? 'strong') === 'strong') this.cluster.whenRunning(go);
+      if ((options.level ?? 'strong') === 'strong') this.cluster.gate.pass(go);
       else go();
     };
     return this.#call(options, atOnce, (resolve, reject) => {
@@ -187,7 +206,8 @@ export class LocalClient implements FilesystemClient {
   /** After the latency, while the cluster is not paused, in the order of the calls. */
   readonly #inOrder = (go: () => void): void => {
     this.#queue.push(go);
-    this.#later(() => this.cluster.whenRunning(() => this.#queue.shift()?.()));
+    const next = () => this.#queue.shift()?.();
+    this.#later(() => this.commands.pass(() => this.cluster.gate.pass(next)));
   };
 
   #call<R>(
@@ -293,7 +313,7 @@ export class LocalClient implements FilesystemClient {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#keepAliveTimer?.cancel();
-    if (!this.cluster.isPaused) await this.execute({ type: 'close-session' });
+    if (!this.cluster.gate.isShut) await this.execute({ type: 'close-session' });
     this.#closed = true;
     this.cluster.disconnect(this);
   }
