@@ -29,11 +29,13 @@ export class Handles {
   private readonly directories = new Map<Handle, OpenDirectory>();
   private readonly counts = new Map<Ino, number>();
   private readonly unlinked = new Set<Ino>();
-  /** Creations under way: their inodes are not known here before the reply. */
-  private creating = 0;
-  /** Inodes that lost their names meanwhile: one of them may be the new one. */
-  private readonly unlinkedMeanwhile = new Set<Ino>();
-  private doubtMeanwhile = false;
+  /** Counts creations, changes and resets, so that they can be compared. */
+  private moment = 0;
+  /** When the creations under way began, oldest first: their inodes are not known here yet. */
+  private readonly creations = new Set<number>();
+  /** Inodes that lost their names since the oldest of them, with when: one may be the new one. */
+  private readonly unlinkedMeanwhile = new Map<Ino, number>();
+  private lastReset = 0;
 
   addFile(ino: Ino, flags: OpenFlags, errorsSeen: number): Handle {
     const { read, write, append } = flags;
@@ -72,7 +74,6 @@ export class Handles {
    */
   hold(ino: Ino): void {
     this.counts.set(ino, (this.counts.get(ino) ?? 0) + 1);
-    if (this.doubtMeanwhile || this.unlinkedMeanwhile.has(ino)) this.unlinked.add(ino);
   }
 
   /**
@@ -80,17 +81,25 @@ export class Handles {
    * until then whatever loses its name counts as held.
    */
   async holdNew<T>(make: () => Promise<T>, inoOf: (made: T) => Ino): Promise<T> {
-    this.creating++;
+    const begun = ++this.moment;
+    this.creations.add(begun);
     try {
       const made = await make();
-      this.hold(inoOf(made));
+      const ino = inoOf(made);
+      this.hold(ino);
+      if (this.lastReset > begun || this.unlinkedMeanwhile.has(ino)) this.unlinked.add(ino);
       return made;
     } finally {
-      this.creating--;
-      if (this.creating === 0) {
-        this.unlinkedMeanwhile.clear();
-        this.doubtMeanwhile = false;
-      }
+      this.creations.delete(begun);
+      this.dropUnlinkedMeanwhile();
+    }
+  }
+
+  private dropUnlinkedMeanwhile(): void {
+    const [oldest = Infinity] = this.creations;
+    for (const [ino, moment] of this.unlinkedMeanwhile) {
+      if (moment > oldest) return;
+      this.unlinkedMeanwhile.delete(ino);
     }
   }
 
@@ -112,18 +121,18 @@ export class Handles {
   /** The inode has lost its last name. */
   markUnlinked(ino: Ino): void {
     if (this.counts.has(ino)) this.unlinked.add(ino);
-    else if (this.creating > 0) this.unlinkedMeanwhile.add(ino);
+    else if (this.creations.size > 0) this.unlinkedMeanwhile.set(ino, ++this.moment);
   }
 
   /** Nobody knows which names went: everything that is open may be held. */
   markAllUnlinked(): void {
     for (const ino of this.counts.keys()) this.unlinked.add(ino);
-    this.doubtMeanwhile = this.creating > 0;
+    this.lastReset = ++this.moment;
   }
 
   /** For keep-alives: the inodes without a name that are open here. */
   holds(): readonly Ino[] {
-    return [...this.unlinked, ...this.unlinkedMeanwhile];
+    return [...this.unlinked, ...this.unlinkedMeanwhile.keys()];
   }
 }
 

@@ -38,12 +38,13 @@ export interface MountOperationsParts {
 
 /** The operations of one mount, with what its adapter and its owner need beside them. */
 export interface ClusterOperations extends MountOperations {
-  /** Seconds for which the kernel may believe the entries and attributes of readDirectory. */
-  readonly listingTimeoutSec: number;
   /** From now on the kernel is told of what others change. */
   setNotifier(notifier: KernelNotifier): void;
-  /** Commits what is written, as far as that is possible before the deadline, and stops watching. */
-  close(): Promise<void>;
+  /**
+   * Stops watching when what is written is committed, or the deadline has passed; INTERRUPTED when
+   * `signal` is aborted before.
+   */
+  close(signal?: AbortSignal): Promise<void>;
 }
 
 /** The unit of statfs's figures: the page of the kernel, as most filesystems have it. */
@@ -102,9 +103,12 @@ class Operations implements ClusterOperations {
     this.caches.setNotifier(notifier);
   }
 
-  async close(): Promise<void> {
-    await this.writes.settleAll();
-    this.unwatch();
+  async close(signal?: AbortSignal): Promise<void> {
+    try {
+      await this.writes.settleAll(signal);
+    } finally {
+      this.unwatch();
+    }
   }
 
   // Names.
@@ -284,7 +288,7 @@ class Operations implements ClusterOperations {
     this.handles.hold(ino);
     try {
       const inode = await (flags.truncate
-        ? this.truncate(ino, caller)
+        ? this.truncate(ino, flags.killPrivileges === true, caller)
         : this.query({ type: 'get-inode', ino }, caller).then((value) => value.inode));
       // An inode that has lost its name may be opened again here only where it is open: another
       // one waits for nobody. The kernel walks the path again when it hears ESTALE.
@@ -298,9 +302,13 @@ class Operations implements ClusterOperations {
     }
   }
 
-  private async truncate(ino: Ino, caller: Caller): Promise<Inode> {
+  private async truncate(ino: Ino, killPrivileges: boolean, caller: Caller): Promise<Inode> {
     this.writes.send(ino);
-    const value = await this.execute({ type: 'set-attributes', ino, size: 0 }, caller);
+    const command = { type: 'set-attributes', ino, size: 0 } as const;
+    const value = await this.execute(
+      killPrivileges ? { ...command, killPrivileges } : command,
+      caller,
+    );
     this.caches.changed(ino, value, false);
     return value.inode;
   }

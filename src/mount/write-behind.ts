@@ -161,8 +161,8 @@ export class WriteBehind {
     this.throwUnseenError(file);
   }
 
-  async settleAll(): Promise<void> {
-    await Promise.all([...this.inodes.keys()].map((ino) => this.settle(ino)));
+  async settleAll(signal?: AbortSignal): Promise<void> {
+    await Promise.all([...this.inodes.keys()].map((ino) => this.settle(ino, signal)));
   }
 
   private throwUnseenError(file: OpenFile): void {

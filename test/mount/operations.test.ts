@@ -8,7 +8,6 @@ import {
   code,
   contentOf,
   create,
-  idle,
   isSettled,
   name,
   open,
@@ -356,7 +355,18 @@ t.test('close commits what is written', async (t) => {
   await write(a, file, 0, 'data');
   await a.ops.close();
   t.equal(await contentOf(b, 'f'), 'data');
-  await idle();
+});
+
+t.test('close can be interrupted', async (t) => {
+  const { cluster, a } = twoMounts();
+  const file = await create(a, 'f');
+  cluster.pause();
+  await write(a, file, 0, 'data');
+  const controller = new AbortController();
+  const closed = a.ops.close(controller.signal);
+  t.notOk(await isSettled(closed));
+  controller.abort();
+  t.equal(await code(closed), 'INTERRUPTED');
 });
 
 /** All of a directory, as a program reads it with a buffer of this size. */
