@@ -8,13 +8,13 @@ import { createInProcessDialer } from '../client/in-process.js';
 import type { ReadLevel } from '../codec/client-messages.js';
 import { mountFuseKernel } from '../mount/fuse-kernel/mount-fuse-kernel.js';
 import { mountFuseNative } from '../mount/fuse-native.js';
-import type { Mount } from '../mount/mount.js';
+import type { KernelNotifier, Mount, MountOperations } from '../mount/mount.js';
 import { createMountOperations } from '../mount/operations.js';
 import type { Node } from '../node/node.js';
 import { createNode } from '../node/runtime.js';
 import { openDataDirectory } from '../storage/data-directory.js';
-import { createRocksDbLogStore } from '../storage/rocksdb-log.js';
-import { createRocksDbStateStore } from '../storage/rocksdb-state.js';
+import { createRocksLogStore } from '../storage/rocksdb-log.js';
+import { createRocksStateStore } from '../storage/rocksdb-state.js';
 import { createWebSocketDialer, createWebSocketTransport } from '../transport/ws.js';
 import type { Member } from './members.js';
 import type { Adapter } from './mount-options.js';
@@ -38,15 +38,21 @@ export interface NodeSettings {
 /** How much of the log stays behind a compaction, so that a follower that lags a little needs no snapshot. */
 const SNAPSHOT_TAIL_SHARE = 0.1;
 
-export async function startNode(
-  settings: NodeSettings,
-): Promise<{ readonly node: Node; stop(): Promise<void> }> {
+export async function startNode(settings: NodeSettings): Promise<RunningNode> {
   const { cluster, id, peers } = settings;
   const directory = await openDataDirectory(settings.data, { cluster, id });
-  const report = (line: string) => process.stderr.write(`${new Date().toISOString()} ${id} ${line}\n`);
+  const mustExist = !directory.fresh;
+  const report = (line: string) => {
+    process.stderr.write(`${new Date().toISOString()} ${id} ${line}\n`);
+  };
+  let onStoreFailure: (error: unknown) => void = () => {};
+  const storeFailed = new Promise<Error>((resolve) => {
+    onStoreFailure = (error) => resolve(asError(error));
+  });
   const node = createNode({
+    version: VERSION,
+    memoryBytes: () => process.memoryUsage.rss(),
     config: {
-      version: VERSION,
       cluster,
       id,
       address: peers.find((peer) => peer.id === id)?.address ?? settings.listen,
@@ -59,8 +65,12 @@ export async function startNode(
       snapshotTailEntries: Math.floor(settings.snapshotLogEntries * SNAPSHOT_TAIL_SHARE),
       sessionTimeoutMs: settings.sessionTimeoutMs,
     },
-    log: createRocksDbLogStore(directory.logPath),
-    state: createRocksDbStateStore(directory.statePath),
+    log: createRocksLogStore({ directory: directory.logDirectory, mustExist }),
+    state: createRocksStateStore({
+      directory: directory.treeDirectory,
+      mustExist,
+      onFailure: (error) => onStoreFailure(error),
+    }),
     transport: createWebSocketTransport({ cluster, id, address: settings.listen, peers, report }),
     clock: systemClock,
     random: systemRandom,
@@ -68,17 +78,25 @@ export async function startNode(
     diskSpace: () => diskSpace(settings.data),
     report,
   });
-  const stop = async () => {
-    await node.stop();
-    await directory.close();
-  };
   try {
     await node.start();
+    await directory.markUsed();
   } catch (error) {
-    await stop();
+    await node.stop();
     throw error;
   }
-  return { node, stop };
+  return { node, failed: Promise.race([node.failed, storeFailed]), stop: () => node.stop() };
+}
+
+export interface RunningNode {
+  readonly node: Node;
+  /** Resolves with the reason when the node cannot go on. */
+  readonly failed: Promise<Error>;
+  stop(): Promise<void>;
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }
 
 async function diskSpace(path: string): Promise<{ totalBytes: number; freeBytes: number }> {
@@ -120,7 +138,20 @@ export interface MountSettings {
   readonly node: Node | null;
 }
 
-const ADAPTERS = { kernel: mountFuseKernel, 'fuse-native': mountFuseNative };
+const ADAPTERS: Record<Adapter, (options: AdapterOptions) => Promise<AdaptedMount>> = {
+  kernel: mountFuseKernel,
+  'fuse-native': mountFuseNative,
+};
+
+interface AdapterOptions {
+  readonly directory: string;
+  readonly operations: MountOperations;
+  readonly source: string;
+}
+
+/** An adapter that can tell its kernel of changes has a notifier. */
+type AdaptedMount = Mount & { readonly notifier?: KernelNotifier };
+
 const SOURCE = 'mootfs';
 
 export async function startMount(
@@ -149,7 +180,7 @@ export async function startMount(
   });
   try {
     const mount = await ADAPTERS[settings.adapter]({ directory, operations, source: SOURCE });
-    operations.setNotifier(mount.notifier);
+    if (mount.notifier !== undefined) operations.setNotifier(mount.notifier);
     return {
       mount,
       async stop() {

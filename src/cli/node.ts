@@ -126,7 +126,7 @@ async function runNode(options: NodeOptions): Promise<void> {
     if (mount !== null) process.stdout.write(`mounted ${mount.mount.directory}\n`);
     const ended = await Promise.race([
       stop.then(() => null),
-      node.node.failed,
+      node.failed,
       ...(mount === null ? [] : [mount.mount.ended.then(() => null)]),
     ]);
     await mount?.stop();

@@ -92,6 +92,7 @@ const CODECS: { readonly [T in Exclude<Table, 'chunk'>]: Codec<T> } = {
       c.bytes,
       c.orphanHead,
       c.orphanTail,
+      c.holdersSeenIndex,
       c.hash,
     ],
     unpack(packed) {
@@ -105,6 +106,7 @@ const CODECS: { readonly [T in Exclude<Table, 'chunk'>]: Codec<T> } = {
         bytes: r.uint('bytes'),
         orphanHead: r.uint('orphanHead'),
         orphanTail: r.uint('orphanTail'),
+        holdersSeenIndex: r.uint('holdersSeenIndex'),
         hash: r.uint32('hash'),
       };
     },
