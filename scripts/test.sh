@@ -36,7 +36,7 @@ fi
 
 echo "== integration tests"
 for file in scripts/integration/*.bats; do
-  npx bats --formatter tap "$file" >"$out/bats.txt" 2>&1
+  node_modules/bats/bin/bats --formatter tap "$file" >"$out/bats.txt" 2>&1
   grep -v '^1\.\.' "$out/bats.txt"
   cat "$out/bats.txt" >>"$out/all-bats.txt"
   # A file that died before its first test has no line of its own.
