@@ -643,7 +643,7 @@ class Core implements Raft {
       }
     } else if (leader !== null && this.forwards.canFlush) {
       const context = this.forwards.flush(this.ticks + this.config.electionTicksMin);
-      this.outbox.send({ type: 'read-index', ...this.sender(), to: leader, context });
+      this.outbox.sendDurably({ type: 'read-index', ...this.sender(), to: leader, context }, 0);
     }
   }
 
