@@ -127,6 +127,12 @@ class Core implements Raft {
     if (this.replication !== null) this.tickLeader(this.replication);
     else if (this.recovering) this.askRecoveryIndex();
     else if (this.electionElapsed >= this.electionTimeout) this.startPreVote();
+    else if (
+      this.role === 'pre-candidate' &&
+      this.electionElapsed % this.config.heartbeatTicks === 0
+    ) {
+      this.askForPreVotes();
+    }
   }
 
   step(message: RaftMessage): void {
@@ -331,10 +337,19 @@ class Core implements Raft {
     this.resetElectionTimer();
     this.votes.clear();
     this.votes.set(this.config.id, true);
+    this.askForPreVotes();
+    this.countVotes();
+  }
+
+  /**
+   * Asks whoever has not answered. Again and again: who heard from the lost leader a little later
+   * than this node says nothing yet, and to wait another timeout for that is time without service.
+   */
+  private askForPreVotes(): void {
     for (const to of this.peers) {
+      if (this.votes.has(to)) continue;
       this.outbox.send({ type: 'pre-vote', to, ...this.candidacy(this.term + 1) });
     }
-    this.countVotes();
   }
 
   private startElection(): void {

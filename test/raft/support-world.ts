@@ -166,7 +166,7 @@ export class World {
     if (this.chance(0.004)) raft.unreachable(this.pick(this.nodes).id);
     if (this.chance(0.01)) this.partition();
     if (this.chance(0.02)) this.blocked.clear();
-    if (this.withWipes && this.chance(0.003)) this.wipe(node);
+    if (this.withWipes && this.chance(0.02)) this.wipe(node);
   }
 
   // --- What the world does to nodes --------------------------------------------------------------
