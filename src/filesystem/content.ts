@@ -1,3 +1,4 @@
+import { assert } from '../base/assert.js';
 import { type Draft, getAll, type Records } from './draft.js';
 import { chunkKey, chunkOf, chunkRange, type Key } from './keys.js';
 import { CHUNK_BYTES, type Inode } from './records.js';
@@ -174,8 +175,13 @@ function cutChunk(draft: Draft, inode: Inode, chunk: number, length: number, siz
   const left = Math.max(0, size - chunk * CHUNK_BYTES);
   if (length <= left) return 0;
   const key = chunkKey(inode.content, chunk);
-  if (left === 0) draft.delete(key);
-  else draft.put(key, new Uint8Array((draft.get(key) ?? NO_BYTES).subarray(0, left)));
+  if (left === 0) {
+    draft.delete(key);
+    return length;
+  }
+  const record = draft.get(key);
+  assert(record !== undefined && record.length === length, 'a chunk is as its map says');
+  draft.put(key, new Uint8Array(record.subarray(0, left)));
   return length - left;
 }
 
@@ -220,8 +226,7 @@ function chunkKeys(content: number, first: number, end: number): Key<'chunk'>[] 
   return keys;
 }
 
-const NO_BYTES = new Uint8Array(0);
-const NO_MAP = NO_BYTES;
+const NO_MAP = new Uint8Array(0);
 
 function groupOf(chunk: number): number {
   return Math.floor(chunk / GROUP_CHUNKS);

@@ -164,7 +164,7 @@ function newInode(draft: Draft, parent: Inode, uid: number, gid: number): Inode 
 
 function addNew(draft: Draft, parent: Ino, name: string, inode: Inode): Inode {
   draft.putInode(inode, false);
-  draft.count({ inodes: 1 });
+  draft.counters.inodes++;
   addEntry(draft, parent, name, inode);
   return inode;
 }
