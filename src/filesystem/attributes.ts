@@ -43,7 +43,7 @@ function resize(draft: Draft, inode: Inode, size: number): Inode {
   if (size === inode.size) return inode;
   if (size > inode.size) return { ...inode, size, dataVersion: draft.index };
   const stored = cutContent(draft, inode, size);
-  draft.count({ bytes: stored.bytes - inode.bytes });
+  draft.counters.bytes += stored.bytes - inode.bytes;
   return { ...inode, ...stored, size, dataVersion: draft.index };
 }
 
@@ -59,7 +59,7 @@ export function write(draft: Draft, command: Write): ChangedInode {
   if (data.length === 0) return { inode, dataVersionBefore: inode.dataVersion };
   if (offset + data.length > FILE_BYTES_MAX) return refuse('EFBIG');
   const stored = writeContent(draft, inode, offset, data);
-  draft.count({ bytes: stored.bytes - inode.bytes });
+  draft.counters.bytes += stored.bytes - inode.bytes;
   const after: Inode = {
     ...inode,
     ...stored,

@@ -27,6 +27,7 @@ export type Command =
 
 export type CommandType = Command['type'];
 
+/** Sent twice it opens two sessions, of which one expires. EBUSY above SESSIONS_MAX. */
 export interface OpenSession {
   readonly type: 'open-session';
   /** For people: a mount's place, a command's name. */

@@ -1,22 +1,33 @@
-import type { Draft } from './draft.js';
-import { getAll, type Records } from './draft.js';
-import { chunkKey, chunkRange, type Key } from './keys.js';
+import { assert } from '../base/assert.js';
+import { type Draft, getAll, type Records } from './draft.js';
+import { chunkKey, chunkOf, chunkRange, type Key } from './keys.js';
 import { CHUNK_BYTES, type Inode } from './records.js';
 
 /**
  * The bytes of regular files. A content is a row of chunks, each of which may be shorter than
  * CHUNK_BYTES or not there at all: what is not stored is zeros. No chunk reaches beyond the end of
  * its file, so that a file that grows grows by zeros. Nobody else knows how content is stored.
+ *
+ * Chunks are counted in groups. For every group but the first a map says how long each of its
+ * chunks is, so that a large file is cut, and whole chunks are overwritten, without loading what
+ * goes away. A map lies among the chunks of its content, under an index that no chunk has, and is
+ * discarded with them. Small files, which lie in the first group, do without.
  */
 
-/** Chunks looked at in one step when a file is cut: bounds what is asked of the view at once (2 MiB). */
-const SCAN_CHUNKS = 64;
+/** Chunks of a group (2 MiB): a map is then as small as a directory entry. */
+export const GROUP_CHUNKS = 64;
+/** The map of group g lies under this index + g: those of chunks are below 2^29, see FILE_BYTES_MAX. */
+export const FIRST_MAP = 2 ** 31;
+/** A length in a map: 16 bits, low end first. 0: no chunk. Trailing zeros are not stored. */
+const LENGTH_BYTES = 2;
+/** Maps looked at in one step when a file is cut: they stand for 512 MiB. */
+const SCAN_MAPS = 256;
 /**
  * Up to this many kept chunks (1 MiB) are copied to a new content when a file is cut that has far
- * more: then the old content is discarded as a whole, without looking at its chunks.
+ * more: then the old content is discarded as a whole, without a change for each of its chunks.
  */
 const COPIED_CHUNKS_MAX = 32;
-/** "Far more": stored bytes behind which looking at each chunk costs more than copying a few. */
+/** "Far more": stored bytes behind which a change for each chunk costs more than copying a few. */
 const COPY_INSTEAD_BYTES = 2 * COPIED_CHUNKS_MAX * CHUNK_BYTES;
 
 /** Where the content of an inode is after a change, and how many bytes of it are stored. */
@@ -32,21 +43,56 @@ export interface Stored {
 export function writeContent(draft: Draft, inode: Inode, offset: number, data: Uint8Array): Stored {
   const first = Math.floor(offset / CHUNK_BYTES);
   const end = Math.ceil((offset + data.length) / CHUNK_BYTES);
-  // Behind the end of the file nothing is stored: an append need not look there.
-  const lookEnd = inode.bytes === 0 ? first : Math.min(end, Math.ceil(inode.size / CHUNK_BYTES));
-  const old = draft.getAll(chunkKeys(inode.content, first, lookEnd));
+  const { chunks, maps } = oldContent(draft, inode, offset, data.length);
   let bytes = inode.bytes;
   for (let chunk = first; chunk < end; chunk++) {
-    const before = old[chunk - first];
     const start = chunk * CHUNK_BYTES;
     const from = Math.max(offset - start, 0);
     const to = Math.min(offset + data.length - start, CHUNK_BYTES);
+    const before = chunks.get(chunk);
+    const map = maps.get(groupOf(chunk));
+    const length = map === undefined ? (before?.length ?? 0) : lengthIn(map, chunk);
     const part = data.subarray(start + from - offset, start + to - offset);
     const after = overwrite(before, from, part);
     draft.put(chunkKey(inode.content, chunk), after);
-    bytes += after.length - (before?.length ?? 0);
+    bytes += after.length - length;
+    if (map !== undefined && after.length !== length) {
+      maps.set(groupOf(chunk), withLength(map, chunk, after.length));
+    }
   }
+  for (const [group, map] of maps) putMap(draft, inode.content, group, map);
   return { content: inode.content, bytes };
+}
+
+/**
+ * What a write must know of what it overwrites: the chunks of which it leaves a part, all of the
+ * first group, whose lengths are nowhere else, and the maps of the other groups.
+ */
+function oldContent(draft: Draft, inode: Inode, offset: number, length: number) {
+  const first = Math.floor(offset / CHUNK_BYTES);
+  const end = Math.ceil((offset + length) / CHUNK_BYTES);
+  // Behind the end of the file nothing is stored: an append need not look there.
+  const lookEnd = inode.bytes === 0 ? 0 : Math.ceil(inode.size / CHUNK_BYTES);
+  const numbers: number[] = [];
+  for (let chunk = first; chunk < Math.min(end, lookEnd); chunk++) {
+    const start = chunk * CHUNK_BYTES;
+    const whole = start >= offset && start + CHUNK_BYTES <= offset + length;
+    if (!whole || groupOf(chunk) === 0) numbers.push(chunk);
+  }
+  const groups: number[] = [];
+  for (let group = Math.max(groupOf(first), 1); group <= groupOf(end - 1); group++) {
+    groups.push(group);
+  }
+  const mapNumbers = groups.filter((group) => group * GROUP_CHUNKS < lookEnd).map(mapOf);
+  const keys = [...numbers, ...mapNumbers].map((number) => chunkKey(inode.content, number));
+  const records = draft.getAll(keys);
+  return {
+    chunks: new Map(numbers.map((chunk, i) => [chunk, records[i]] as const)),
+    // Groups ascend, so those with a stored map come first.
+    maps: new Map(
+      groups.map((group, i) => [group, records[numbers.length + i] ?? NO_MAP] as const),
+    ),
+  };
 }
 
 function overwrite(before: Uint8Array | undefined, at: number, part: Uint8Array): Uint8Array {
@@ -58,24 +104,15 @@ function overwrite(before: Uint8Array | undefined, at: number, part: Uint8Array)
   return after;
 }
 
-/** Cuts the content at `size`, which is at most the inode's size. */
+/** Cuts the content at `size`, which is less than the inode's size. */
 export function cutContent(draft: Draft, inode: Inode, size: number): Stored {
   if (inode.bytes === 0) return { content: inode.content, bytes: 0 };
   const kept = Math.ceil(size / CHUNK_BYTES);
   if (size === 0 || (kept <= COPIED_CHUNKS_MAX && inode.bytes > COPY_INSTEAD_BYTES)) {
     return copyHead(draft, inode, size, kept);
   }
-  let bytes = inode.bytes - cutLastChunk(draft, inode, size);
-  let { from, to } = chunkRange(inode.content, kept);
-  for (;;) {
-    const found = draft.view.scan({ from, to }, SCAN_CHUNKS);
-    for (const [key, chunk] of found) {
-      draft.delete(key);
-      bytes -= chunk.length;
-      from = `${key}\0`;
-    }
-    if (found.length < SCAN_CHUNKS) return { content: inode.content, bytes };
-  }
+  const cut = cutFirstGroup(draft, inode, size) + cutOtherGroups(draft, inode, size);
+  return { content: inode.content, bytes: inode.bytes - cut };
 }
 
 /** A new content with the first `size` bytes of the old one, which is discarded. */
@@ -83,28 +120,69 @@ function copyHead(draft: Draft, inode: Inode, size: number, kept: number): Store
   const chunks = draft.getAll(chunkKeys(inode.content, 0, kept));
   const content = draft.takeNumber();
   let bytes = 0;
-  for (const [index, chunk] of chunks.entries()) {
-    if (chunk === undefined) continue;
-    const length = Math.min(chunk.length, size - index * CHUNK_BYTES);
-    draft.put(
-      chunkKey(content, index),
-      length < chunk.length ? new Uint8Array(chunk.subarray(0, length)) : chunk,
-    );
-    bytes += length;
+  for (const [chunk, record] of chunks.entries()) {
+    if (record === undefined) continue;
+    const after = record.subarray(0, size - chunk * CHUNK_BYTES);
+    draft.put(chunkKey(content, chunk), new Uint8Array(after));
+    bytes += after.length;
   }
   draft.discard(inode.content);
   return { content, bytes };
 }
 
-/** Takes what is behind `size` from the chunk in which it lies; returns how many bytes that were. */
-function cutLastChunk(draft: Draft, inode: Inode, size: number): number {
-  const length = size % CHUNK_BYTES;
-  if (length === 0) return 0;
-  const key = chunkKey(inode.content, Math.floor(size / CHUNK_BYTES));
-  const chunk = draft.get(key);
-  if (chunk === undefined || chunk.length <= length) return 0;
-  draft.put(key, new Uint8Array(chunk.subarray(0, length)));
-  return chunk.length - length;
+/** Returns how many stored bytes went; so do the functions below. */
+function cutFirstGroup(draft: Draft, inode: Inode, size: number): number {
+  const first = Math.floor(size / CHUNK_BYTES);
+  const end = Math.min(Math.ceil(inode.size / CHUNK_BYTES), GROUP_CHUNKS);
+  let cut = 0;
+  for (const [i, record] of draft.getAll(chunkKeys(inode.content, first, end)).entries()) {
+    if (record !== undefined) cut += cutChunk(draft, inode, first + i, record.length, size);
+  }
+  return cut;
+}
+
+function cutOtherGroups(draft: Draft, inode: Inode, size: number): number {
+  const firstGroup = Math.max(1, groupOf(Math.floor(size / CHUNK_BYTES)));
+  const { to } = chunkRange(inode.content);
+  let from = chunkKey(inode.content, mapOf(firstGroup));
+  let cut = 0;
+  for (;;) {
+    const maps = draft.view.scan({ from, to }, SCAN_MAPS);
+    for (const [key, map] of maps) {
+      const group = chunkOf(key) - FIRST_MAP;
+      cut += cutGroup(draft, inode, group, map, size);
+      from = `${key}\0`;
+    }
+    if (maps.length < SCAN_MAPS) return cut;
+  }
+}
+
+function cutGroup(draft: Draft, inode: Inode, group: number, map: Uint8Array, size: number) {
+  const first = group * GROUP_CHUNKS;
+  let after = map;
+  let cut = 0;
+  for (let chunk = first; chunk < first + map.length / LENGTH_BYTES; chunk++) {
+    const length = lengthIn(map, chunk);
+    const less = cutChunk(draft, inode, chunk, length, size);
+    if (less > 0) after = withLength(after, chunk, length - less);
+    cut += less;
+  }
+  if (cut > 0) putMap(draft, inode.content, group, after);
+  return cut;
+}
+
+function cutChunk(draft: Draft, inode: Inode, chunk: number, length: number, size: number): number {
+  const left = Math.max(0, size - chunk * CHUNK_BYTES);
+  if (length <= left) return 0;
+  const key = chunkKey(inode.content, chunk);
+  if (left === 0) {
+    draft.delete(key);
+    return length;
+  }
+  const record = draft.get(key);
+  assert(record !== undefined && record.length === length, 'a chunk is as its map says');
+  draft.put(key, new Uint8Array(record.subarray(0, left)));
+  return length - left;
 }
 
 /**
@@ -146,4 +224,37 @@ function chunkKeys(content: number, first: number, end: number): Key<'chunk'>[] 
   const keys: Key<'chunk'>[] = [];
   for (let chunk = first; chunk < end; chunk++) keys.push(chunkKey(content, chunk));
   return keys;
+}
+
+const NO_MAP = new Uint8Array(0);
+
+function groupOf(chunk: number): number {
+  return Math.floor(chunk / GROUP_CHUNKS);
+}
+
+function mapOf(group: number): number {
+  return FIRST_MAP + group;
+}
+
+/** The length of a chunk, as the map of its group says. */
+export function lengthIn(map: Uint8Array, chunk: number): number {
+  const at = (chunk % GROUP_CHUNKS) * LENGTH_BYTES;
+  return (map[at] ?? 0) + (map[at + 1] ?? 0) * 256;
+}
+
+function withLength(map: Uint8Array, chunk: number, length: number): Uint8Array {
+  const at = (chunk % GROUP_CHUNKS) * LENGTH_BYTES;
+  const after = new Uint8Array(Math.max(map.length, at + LENGTH_BYTES));
+  after.set(map);
+  after[at] = length & 255;
+  after[at + 1] = length >>> 8;
+  return after;
+}
+
+function putMap(draft: Draft, content: number, group: number, map: Uint8Array): void {
+  const key = chunkKey(content, mapOf(group));
+  let end = map.length;
+  while (end > 0 && map[end - 1] === 0 && map[end - 2] === 0) end -= LENGTH_BYTES;
+  if (end === 0) draft.delete(key);
+  else draft.put(key, new Uint8Array(map.subarray(0, end)));
 }

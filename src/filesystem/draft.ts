@@ -12,8 +12,8 @@ import { type Change, Missing, type View } from './view.js';
 export class Draft {
   /** The replicated clock: never behind the command's time, never going back. */
   readonly time: Timespec;
-  /** As they will be; assigned anew when one changes, written at the end. */
-  counters: Counters;
+  /** As they will be: this command's own copy, to be changed freely, and written at the end. */
+  counters: OwnCounters;
   readonly #before: Counters;
   readonly #records = new Map<Key, Tables[Table] | undefined>();
   readonly #discarded: number[] = [];
@@ -28,8 +28,8 @@ export class Draft {
     const counters = view.get(COUNTERS);
     assert(counters !== undefined, 'the store was formatted');
     this.time = compareTimespec(counters.time, commandTime) < 0 ? commandTime : counters.time;
-    this.#before = { ...counters, time: this.time };
-    this.counters = this.#before;
+    this.#before = counters;
+    this.counters = { ...counters, time: this.time };
   }
 
   get<T extends Table>(key: Key<T>): Tables[T] | undefined {
@@ -78,23 +78,12 @@ export class Draft {
 
   /** A number for an inode or a content: never given twice. */
   takeNumber(): number {
-    const number = this.counters.nextIno;
-    this.counters = { ...this.counters, nextIno: number + 1 };
-    return number;
-  }
-
-  count(change: { readonly inodes?: number; readonly bytes?: number }): void {
-    const { inodes, bytes } = this.counters;
-    this.counters = {
-      ...this.counters,
-      inodes: inodes + (change.inodes ?? 0),
-      bytes: bytes + (change.bytes ?? 0),
-    };
+    return this.counters.nextIno++;
   }
 
   /** Back to what it was at the start, but for the clock: the command was refused. */
   undo(): void {
-    this.counters = this.#before;
+    this.counters = { ...this.#before, time: this.time };
     this.#records.clear();
     this.#discarded.length = 0;
     this.#inodeEffects.clear();
@@ -119,6 +108,8 @@ export class Draft {
     return effects;
   }
 }
+
+export type OwnCounters = { -readonly [Name in keyof Counters]: Counters[Name] };
 
 /** What can be asked for a record: a view or a draft. */
 export interface Records {

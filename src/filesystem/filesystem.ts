@@ -20,7 +20,9 @@ export type Effect =
 export interface Applied {
   /**
    * What the client is told. `repeated`: the command had taken effect before and this is its first
-   * reply. `gap`: commands before it are missing; nothing was done, the client sends again from there.
+   * reply. `gap`: commands before it are missing, or the client has not acknowledged
+   * SESSION_REPLIES_MAX replies, or it had acknowledged this one; nothing was done, the client sends
+   * again from lastSequence + 1.
    * `no-session`: the session is unknown or expired; nothing was done.
    */
   readonly outcome:

@@ -108,6 +108,7 @@ export class Fingerprint {
     this.#number(counters.holdersSeenIndex);
   }
 
+  /** Of an inode only which: its attributes are among the changes. */
   #reply(reply: Reply): void {
     if (!reply.ok) {
       this.#number(REPLY_ERROR);
@@ -119,14 +120,14 @@ export class Fingerprint {
       this.#number(reply.value.session);
     } else if ('dataVersionBefore' in reply.value) {
       this.#number(REPLY_CHANGED);
-      this.#inode(reply.value.inode);
+      this.#number(reply.value.inode.ino);
       this.#number(reply.value.dataVersionBefore);
     } else if ('inode' in reply.value) {
       this.#number(REPLY_INODE);
-      this.#inode(reply.value.inode);
+      this.#number(reply.value.inode.ino);
     } else {
-      this.#number(reply.value.removed === null ? REPLY_NONE_REMOVED : REPLY_REMOVED);
-      if (reply.value.removed !== null) this.#inode(reply.value.removed);
+      this.#number(REPLY_REMOVED);
+      this.#number(reply.value.removed?.ino ?? 0);
     }
   }
 
@@ -212,5 +213,4 @@ const REPLY_NULL = 1;
 const REPLY_SESSION = 2;
 const REPLY_INODE = 3;
 const REPLY_REMOVED = 4;
-const REPLY_NONE_REMOVED = 5;
-const REPLY_CHANGED = 6;
+const REPLY_CHANGED = 5;

@@ -66,6 +66,7 @@ export function makeSymlink(draft: Draft, command: MakeSymlink): { readonly inod
   const name = entryName(command.name);
   if (command.target.length === 0) return refuse('ENOENT');
   if (command.target.length > SYMLINK_BYTES_MAX) return refuse('ENAMETOOLONG');
+  if (command.target.includes(0)) return refuse('EINVAL');
   const parent = liveDirectory(draft, command.parent);
   refuseExisting(draft, parent.ino, name);
   const inode: Inode = {
@@ -164,7 +165,7 @@ function newInode(draft: Draft, parent: Inode, uid: number, gid: number): Inode 
 
 function addNew(draft: Draft, parent: Ino, name: string, inode: Inode): Inode {
   draft.putInode(inode, false);
-  draft.count({ inodes: 1 });
+  draft.counters.inodes++;
   addEntry(draft, parent, name, inode);
   return inode;
 }

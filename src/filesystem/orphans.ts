@@ -27,7 +27,7 @@ export function addOrphan(draft: Draft, inode: Inode): Inode {
   const queued = { ...inode, holds: 1 };
   draft.putInode(queued, false);
   draft.put(orphanKey(orphanTail), { ino: inode.ino, index: draft.index });
-  draft.counters = { ...draft.counters, orphanTail: orphanTail + 1 };
+  draft.counters.orphanTail++;
   sweepOrphans(draft, SWEEP_PER_ORPHAN);
   return queued;
 }
@@ -48,7 +48,7 @@ export function sweepOrphans(draft: Draft, limit: number): void {
   if (seen.length === 0) return;
   dropHolds(draft, seen);
   for (let i = 0; i < seen.length; i++) draft.delete(orphanKey(orphanHead + i));
-  draft.counters = { ...draft.counters, orphanHead: orphanHead + seen.length };
+  draft.counters.orphanHead += seen.length;
 }
 
 /** The orphans among `inos` get one more hold each; returns which they are. */
@@ -74,5 +74,6 @@ function reclaim(draft: Draft, inode: Inode): void {
   discardContent(draft, inode);
   draft.delete(inodeKey(inode.ino));
   draft.delete(xattrsKey(inode.ino));
-  draft.count({ inodes: -1, bytes: -inode.bytes });
+  draft.counters.inodes--;
+  draft.counters.bytes -= inode.bytes;
 }

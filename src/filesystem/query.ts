@@ -36,7 +36,7 @@ const HANDLERS: { readonly [T in QueryType]: (view: View, query: QueryOf<T>) => 
 
   'read-directory'(view, { ino, cookie, limit, plus }) {
     const directory = anyDirectory(view, ino);
-    if (!(limit > 0 && limit <= LISTED_ENTRIES_MAX)) return refuse('EINVAL');
+    if (!(cookie >= 0 && limit > 0 && limit <= LISTED_ENTRIES_MAX)) return refuse('EINVAL');
     const found = view.scan(cookieRange(ino, cookie), limit);
     const inodes = plus
       ? getAll(

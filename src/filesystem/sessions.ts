@@ -24,14 +24,11 @@ export function openSession(draft: Draft, command: OpenSession): { readonly sess
     lastIndex: draft.index,
     holds: [],
   });
-  draft.counters = {
-    ...draft.counters,
-    nextSession: id + 1,
-    sessions: [...sessions, id],
-    holdersSeenIndex: command.holdsOpen
-      ? Math.min(holdersSeenIndex, draft.index)
-      : holdersSeenIndex,
-  };
+  draft.counters.nextSession++;
+  draft.counters.sessions = [...sessions, id];
+  if (command.holdsOpen) {
+    draft.counters.holdersSeenIndex = Math.min(holdersSeenIndex, draft.index);
+  }
   return { session: id };
 }
 
@@ -76,10 +73,7 @@ export function expireSession(
 
 function endSession(draft: Draft, session: Session): void {
   draft.delete(sessionKey(session.id));
-  draft.counters = {
-    ...draft.counters,
-    sessions: draft.counters.sessions.filter((id) => id !== session.id),
-  };
+  draft.counters.sessions = draft.counters.sessions.filter((id) => id !== session.id);
   dropHolds(draft, session.holds);
   if (session.seenIndex !== null) holderMoved(draft, session.seenIndex);
   sweepOrphans(draft, SWEEP_ORPHANS_MAX);
@@ -93,5 +87,5 @@ function holderMoved(draft: Draft, from: number): void {
     assert(session !== undefined, 'a counted session is there');
     if (session.seenIndex !== null) least = Math.min(least, session.seenIndex);
   }
-  draft.counters = { ...draft.counters, holdersSeenIndex: least };
+  draft.counters.holdersSeenIndex = least;
 }

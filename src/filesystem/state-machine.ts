@@ -121,7 +121,8 @@ function handle<T extends CommandType>(
 function applied(fingerprint: Fingerprint, draft: Draft, reply: Reply): Applied {
   const changes = draft.changes();
   const hash = fingerprint.after(changes, draft.counters, reply);
-  assert(Number.isInteger(hash) && hash >= 0 && hash < 2 ** 32, 'a digest has 32 bits');
-  changes.push({ type: 'put', key: COUNTERS, value: { ...draft.counters, hash } });
+  assert(hash === hash >>> 0, 'a digest has 32 bits');
+  draft.counters.hash = hash;
+  changes.push({ type: 'put', key: COUNTERS, value: draft.counters });
   return { outcome: { type: 'reply', reply }, changes, effects: draft.effects() };
 }

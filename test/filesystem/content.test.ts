@@ -1,12 +1,16 @@
+import fc from 'fast-check';
 import t from 'tap';
+import { tableOf } from '../../src/filesystem/keys.js';
 import { S_IFREG } from '../../src/filesystem/mode.js';
 import {
   CHUNK_BYTES,
   FILE_BYTES_MAX,
   type Ino,
   READ_BYTES_MAX,
+  WRITE_BYTES_MAX,
 } from '../../src/filesystem/records.js';
 import { bytes, FilesystemWorld, ROOT, text } from '../support/filesystem-world.js';
+import { checkTree } from '../support/tree-invariants.js';
 
 const FILE = {
   type: 'make-node',
@@ -98,6 +102,75 @@ t.test('a long file is cut in the middle and near its start', async (t) => {
     t.equal(world.counters.bytes, size);
     t.ok(whole.subarray(0, size).equals(read(world, ino)));
   }
+});
+
+t.test('large files: random writes and cuts', async (t) => {
+  const chunks = 200;
+  const place = fc
+    .tuple(fc.integer({ min: 0, max: chunks }), fc.integer({ min: -3, max: 3 }))
+    .map(([chunk, beside]) => Math.max(0, chunk * CHUNK_BYTES + beside));
+  const change = fc.record({
+    cut: fc.boolean(),
+    at: place,
+    length: fc.oneof(
+      fc.integer({ min: 1, max: 9 }),
+      fc.integer({ min: 1, max: 3 }).map((n) => n * CHUNK_BYTES),
+      fc.integer({ min: CHUNK_BYTES, max: WRITE_BYTES_MAX }),
+    ),
+  });
+  fc.assert(
+    fc.property(fc.array(change, { minLength: 1, maxLength: 25, size: 'max' }), (changes) => {
+      const { world, session, ino } = worldWithFile();
+      const expected = Buffer.alloc((chunks + 40) * CHUNK_BYTES);
+      let size = 0;
+      for (const [i, { cut, at, length }] of changes.entries()) {
+        if (cut) {
+          world.do(session, { type: 'set-attributes', ino, size: at });
+          expected.fill(0, at);
+          size = at;
+        } else {
+          const data = new Uint8Array(length).fill(i + 1);
+          world.do(session, { type: 'write', ino, offset: at, data });
+          expected.set(data, at);
+          size = Math.max(size, at + length);
+        }
+        checkTree(world.view);
+      }
+      for (let at = 0; at <= size; at += READ_BYTES_MAX) {
+        const part = expected.subarray(at, Math.min(at + READ_BYTES_MAX, size));
+        if (!part.equals(read(world, ino, at))) throw new Error(`differs behind ${at}`);
+      }
+    }),
+    { numRuns: 150 },
+  );
+  t.pass();
+});
+
+t.test('a large file is cut without loading what goes', async (t) => {
+  const { world, session, ino } = worldWithFile();
+  const data = new Uint8Array(WRITE_BYTES_MAX);
+  for (let at = 0; at < 64 * WRITE_BYTES_MAX; at += WRITE_BYTES_MAX) {
+    world.do(session, { type: 'write', ino, offset: at, data });
+  }
+  let chunksAsked = 0;
+  world.through = (view) => ({
+    get(key) {
+      const record = view.get(key);
+      if (tableOf(key) === 'chunk' && record !== undefined && record instanceof Uint8Array) {
+        if (record.length === CHUNK_BYTES) chunksAsked++;
+      }
+      return record;
+    },
+    scan: (range, limit) => view.scan(range, limit),
+  });
+  const size = 32 * WRITE_BYTES_MAX + 1;
+  const { inode } = world.do(session, { type: 'set-attributes', ino, size });
+  t.match(inode, { size, bytes: size });
+  t.equal(chunksAsked, 1, 'only the last');
+  world.do(session, { type: 'write', ino, offset: 0, data });
+  world.do(session, { type: 'write', ino, offset: 8 * WRITE_BYTES_MAX, data });
+  t.equal(chunksAsked, 1 + WRITE_BYTES_MAX / CHUNK_BYTES, 'only those of the first group');
+  checkTree(world.view);
 });
 
 t.test('stored chunks do not share memory with the command', async (t) => {

@@ -307,7 +307,7 @@ t.test('random commands do what the model says', async (t) => {
       both.compareAll();
       checkTree(both.world.view);
     }),
-    { numRuns: 4000, includeErrorInReport: true },
+    { numRuns: 2500, includeErrorInReport: true },
   );
   t.pass();
 });

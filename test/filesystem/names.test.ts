@@ -1,4 +1,5 @@
 import t from 'tap';
+import { inodeKey } from '../../src/filesystem/keys.js';
 import {
   S_IFCHR,
   S_IFDIR,
@@ -8,7 +9,7 @@ import {
   S_IFSOCK,
   S_ISGID,
 } from '../../src/filesystem/mode.js';
-import type { Ino } from '../../src/filesystem/records.js';
+import { type Ino, LINKS_MAX } from '../../src/filesystem/records.js';
 import { bytes, FilesystemWorld, ROOT, text } from '../support/filesystem-world.js';
 import { checkTree } from '../support/tree-invariants.js';
 
@@ -172,6 +173,8 @@ t.test('symbolic links', async (t) => {
   const { inode } = names.world.do(names.session, { ...make, name: bytes('l'), target });
   t.match(inode, { mode: S_IFLNK | 0o777, size: target.length, nlink: 1 });
   t.equal(text(inode.target), '../some/where');
+  const withNul = { ...make, name: bytes('nul'), target: bytes('a\0b') };
+  t.equal(names.world.code(names.session, withNul), 'EINVAL');
   const code = (length: number) =>
     names.world.code(names.session, {
       ...make,
@@ -186,9 +189,18 @@ t.test('symbolic links', async (t) => {
 t.test('as many links as there may be', async (t) => {
   const names = new Names();
   const file = names.make(ROOT, 'f');
-  for (let i = 1; i < 65_000; i++) names.link(file, ROOT, `l${i}`);
-  t.match(names.inode(file), { nlink: 65_000 });
+  const inode = names.inode(file);
+  if (inode === null) throw new Error('no file');
+  const nearly = { ...inode, nlink: LINKS_MAX - 1 };
+  names.world.view.take([{ type: 'put', key: inodeKey(file), value: nearly }]);
+  t.equal(names.link(file, ROOT, 'last'), 'ok');
   t.equal(names.link(file, ROOT, 'more'), 'EMLINK');
+  const root = names.inode(ROOT);
+  if (root === null) throw new Error('no root');
+  const full = { ...root, nlink: LINKS_MAX };
+  names.world.view.take([{ type: 'put', key: inodeKey(ROOT), value: full }]);
+  t.equal(names.makeCode(ROOT, 'd', S_IFDIR | 0o755), 'EMLINK');
+  t.equal(names.makeCode(ROOT, 'g'), 'ok', 'files are not counted');
 });
 
 t.test('lookup', async (t) => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { S_IFDIR, S_IFREG } from '../../src/filesystem/mode.js';
-import type { Ino } from '../../src/filesystem/records.js';
+import { type Ino, LISTED_ENTRIES_MAX } from '../../src/filesystem/records.js';
 import { bytes, FilesystemWorld, ROOT } from '../support/filesystem-world.js';
 import { checkTree } from '../support/tree-invariants.js';
 
@@ -136,6 +136,17 @@ t.test('exchange', async (t) => {
   t.equal(tree.rename(e, 'f', ROOT, 'e', 'exchange'), 'EINVAL');
   t.equal(tree.rename(ROOT, 'd', ROOT, 'e', 'exchange'), 'ok');
   t.same([tree.at(ROOT, 'd'), tree.at(ROOT, 'e')], [e, d]);
+});
+
+t.test('listings that cannot be', async (t) => {
+  const { world } = new Tree();
+  const list = { type: 'read-directory', ino: ROOT, cookie: 0, limit: 1, plus: false } as const;
+  for (const limit of [0, -1, LISTED_ENTRIES_MAX + 1]) {
+    t.match(world.query({ ...list, limit }), { ok: false, code: 'EINVAL' });
+  }
+  t.match(world.query({ ...list, cookie: -1 }), { ok: false, code: 'EINVAL' });
+  t.match(world.query({ ...list, ino: 99 }), { ok: false, code: 'ESTALE' });
+  t.match(world.query(list), { ok: true, value: { entries: [], parent: ROOT, end: true } });
 });
 
 t.test('a removed directory takes nothing', async (t) => {

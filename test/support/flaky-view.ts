@@ -38,16 +38,16 @@ export class FlakyView implements View {
         return { result: action(this), rounds };
       } catch (thrown) {
         if (!(thrown instanceof Missing)) throw thrown;
-        this.#load(thrown);
+        this.load([
+          ...thrown.keys,
+          ...thrown.ranges.map(({ range, limit }) => rangeName(range, limit)),
+        ]);
       }
     }
   }
 
-  #load(missing: Missing): void {
-    const names = [
-      ...missing.keys,
-      ...missing.ranges.map(({ range, limit }) => rangeName(range, limit)),
-    ];
+  /** Keys and, from `run`, names of ranges. At least one must be new: else `run` would not end. */
+  load(names: readonly string[]): void {
     if (names.every((name) => this.#loaded.has(name))) throw new Error('Missing names nothing new');
     for (const name of names) this.#loaded.add(name);
   }

@@ -1,3 +1,4 @@
+import { FIRST_MAP, GROUP_CHUNKS, lengthIn } from '../../src/filesystem/content.js';
 import {
   COUNTERS,
   chunkOf,
@@ -246,11 +247,16 @@ function holdProblems({ inodes, sessions, orphans }: Sorted, counters: Counters)
   return problems;
 }
 
-/** Each chunk belongs to one file, lies within it, and is counted. */
+/** Each chunk belongs to one file, lies within it, is counted, and stands in its group's map. */
 function contentProblems({ inodes, chunks }: Sorted): string[] {
   const problems: string[] = [];
   const owners = new Map<number, Inode>();
   const stored = new Map<number, number>();
+  const maps = new Map<string, Uint8Array>();
+  for (const { content, chunk, data } of chunks) {
+    if (chunk >= FIRST_MAP) maps.set(`${content}:${chunk - FIRST_MAP}`, data);
+  }
+  const mapped = new Map([...maps].map(([name, map]) => [name, sumOfLengths(map)] as const));
   for (const inode of inodes.values()) {
     if (inode.content === 0) continue;
     if (owners.has(inode.content)) problems.push(`content ${inode.content} has two owners`);
@@ -260,13 +266,26 @@ function contentProblems({ inodes, chunks }: Sorted): string[] {
     const where = `chunk ${content}:${chunk}`;
     const owner = owners.get(content);
     if (owner === undefined) problems.push(`${where} belongs to nobody`);
-    else if (chunk * CHUNK_BYTES + data.length > owner.size) {
+    if (chunk >= FIRST_MAP) continue;
+    if (owner !== undefined && chunk * CHUNK_BYTES + data.length > owner.size) {
       problems.push(`${where} reaches beyond the end of inode ${owner.ino}`);
     }
     if (data.length === 0 || data.length > CHUNK_BYTES) {
       problems.push(`${where} has ${data.length} bytes`);
     }
     stored.set(content, (stored.get(content) ?? 0) + data.length);
+    const group = Math.floor(chunk / GROUP_CHUNKS);
+    if (group === 0) continue;
+    const name = `${content}:${group}`;
+    const map = maps.get(name);
+    if (map === undefined || lengthIn(map, chunk) !== data.length) {
+      problems.push(`${where} stands otherwise in its map`);
+    }
+    mapped.set(name, (mapped.get(name) ?? 0) - data.length);
+  }
+  for (const [name, rest] of mapped) {
+    if (rest !== 0) problems.push(`the map ${name} has what is not there`);
+    if (maps.get(name)?.length === 0) problems.push(`the map ${name} is empty`);
   }
   for (const inode of owners.values()) {
     const bytes = stored.get(inode.content) ?? 0;
@@ -277,9 +296,16 @@ function contentProblems({ inodes, chunks }: Sorted): string[] {
   return problems;
 }
 
+function sumOfLengths(map: Uint8Array): number {
+  let sum = 0;
+  for (let chunk = 0; chunk < GROUP_CHUNKS; chunk++) sum += lengthIn(map, chunk);
+  return sum;
+}
+
 function counterProblems({ inodes, chunks, sessions }: Sorted, counters: Counters): string[] {
   const problems: string[] = [];
-  const bytes = chunks.reduce((sum, { data }) => sum + data.length, 0);
+  const data = chunks.filter(({ chunk }) => chunk < FIRST_MAP);
+  const bytes = data.reduce((sum, chunk) => sum + chunk.data.length, 0);
   const ids = [...sessions.keys()].sort((a, b) => a - b);
   if (counters.inodes !== inodes.size) problems.push(`counters: ${counters.inodes} inodes`);
   if (counters.bytes !== bytes) problems.push(`counters: ${counters.bytes} bytes, not ${bytes}`);
