@@ -78,3 +78,8 @@ const ERRNO_OF_CODE: Record<ErrorCode, ErrnoName> = {
 export function errnoOf(code: ErrorCode): number {
   return ERRNO[ERRNO_OF_CODE[code]];
 }
+
+/** For codes that come over the wire. */
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(ERRNO_OF_CODE, code);
+}

@@ -72,6 +72,22 @@ export function readTimespec(r: Reader, field: string): Timespec {
   return { sec, nsec };
 }
 
+/** A list of whole numbers from 0. */
+export function uints(r: Reader, field: string, lengthMax: number): readonly number[] {
+  const items = new Reader(r.array(field, lengthMax), field);
+  const numbers: number[] = [];
+  while (items.more) numbers.push(items.uint('item'));
+  return numbers;
+}
+
+/** A number that stands for one of `names`, in their order. */
+export function oneOf<T>(r: Reader, field: string, names: readonly T[]): T {
+  const number = r.uint32(field);
+  const name = names[number];
+  if (name === undefined) throw new MootError('BAD_MESSAGE', `${field} ${number} is unknown`);
+  return name;
+}
+
 const VALUE_NULL = 0;
 const VALUE_SESSION = 1;
 const VALUE_INODE = 2;
