@@ -70,12 +70,13 @@ function decodesOrRefuses(decode: (frame: Uint8Array) => unknown, frame: Uint8Ar
 }
 
 for (const { what, values, encode, decode } of LANGUAGES) {
+  // A structured clone, since generated objects may have no prototype.
   t.test(`${what}: comes back as it was`, async (t) => {
     fc.assert(
       fc.property(values, (value) => {
-        t.strictSame(decode(encode(value), value), value);
+        t.strictSame(decode(encode(value), value), structuredClone(value));
       }),
-      { numRuns: 400 },
+      { numRuns: 200 },
     );
   });
 
@@ -84,7 +85,7 @@ for (const { what, values, encode, decode } of LANGUAGES) {
       fc.property(fc.array(values, { maxLength: 10 }), (list) => {
         const frames = list.map((value) => encode(value));
         frames.forEach((frame, i) => {
-          t.strictSame(decode(frame, list[i]), list[i]);
+          t.strictSame(decode(frame, list[i]), structuredClone(list[i]));
         });
       }),
       { numRuns: 30 },
@@ -108,7 +109,7 @@ for (const { what, values, encode, decode } of LANGUAGES) {
         for (const [at, byte] of places) frame[at % Math.min(frame.length, 200)] = byte;
         decodesOrRefuses(decode, frame);
       }),
-      { numRuns: 1_000 },
+      { numRuns: 500 },
     );
   });
 
@@ -125,7 +126,7 @@ for (const { what, values, encode, decode } of LANGUAGES) {
         }
         decodesOrRefuses(decode, frame);
       }),
-      { numRuns: 1_000 },
+      { numRuns: 500 },
     );
   });
 
