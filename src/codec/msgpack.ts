@@ -8,7 +8,7 @@ import { MootError } from '../base/errors.js';
  */
 
 /** Arrays within arrays. The deepest message (a listing with inodes) has six. */
-const DEPTH_MAX = 16;
+export const NESTING_MAX = 16;
 
 /** Values in one frame or record, so that eight megabytes of one-byte values cannot become a hundred of objects. */
 const VALUES_MAX = 1_048_576;
@@ -67,7 +67,7 @@ function plain(bytes: Uint8Array): Uint8Array {
 }
 
 /** How many values are still to come at each depth; the outermost is one. */
-const left = new Uint32Array(DEPTH_MAX + 1);
+const left = new Uint32Array(NESTING_MAX + 1);
 
 /**
  * Walks over the values without making any: after this the decoder allocates no more than is
@@ -111,7 +111,7 @@ function checkStructure(bytes: Uint8Array): void {
     }
     if (at > end) throw bad('ends early');
     if (items >= 0) {
-      if (depth === DEPTH_MAX) throw bad(`is nested deeper than ${DEPTH_MAX}`);
+      if (depth === NESTING_MAX) throw bad(`is nested deeper than ${NESTING_MAX}`);
       if (items > end - at) throw bad('ends early');
       left[++depth] = items;
     }

@@ -61,6 +61,7 @@ export class Outgoing {
       onGreeted: (link) => this.onGreeted(link),
     }).catch((error: unknown) => {
       if (!isMootError(error)) throw error;
+      if (this.closing.signal.aborted) return;
       // That a peer is away is everyday; that it is the wrong one is for a person to repair.
       if (error.code !== 'UNREACHABLE') this.complain(error.message);
       this.onLost();
