@@ -6,7 +6,6 @@ import type { Handle, OpenFlags } from './mount.js';
 /** An open file description: what open(2) made, and what its duplicates share. */
 export interface OpenFile {
   readonly ino: Ino;
-  readonly read: boolean;
   readonly write: boolean;
   readonly append: boolean;
   /** How many of the inode's write errors this open file was told of; write-behind.ts keeps it. */
@@ -38,8 +37,8 @@ export class Handles {
   private lastReset = 0;
 
   addFile(ino: Ino, flags: OpenFlags, errorsSeen: number): Handle {
-    const { read, write, append } = flags;
-    this.files.set(this.next, { ino, read, write, append, errorsSeen });
+    const { write, append } = flags;
+    this.files.set(this.next, { ino, write, append, errorsSeen });
     return this.next++;
   }
 

@@ -207,11 +207,12 @@ export class KernelCaches implements WatchListener {
   }
 
   private async isVersionRight(ino: Ino): Promise<boolean> {
-    const level = this.parts.level === 'local' ? 'local' : 'session';
     try {
+      // At `session`, whatever this mount's level: a tree that is older than the change would
+      // answer with the version before it.
       const { inode } = await this.parts.client.query(
         { type: 'get-inode', ino },
-        { ...this.parts.callOptions, level },
+        { ...this.parts.callOptions, level: 'session' },
       );
       return this.pages.version(ino) === inode.dataVersion;
     } catch (error) {
