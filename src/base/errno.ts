@@ -16,6 +16,7 @@ export const ERRNO = {
   ENOTDIR: 20,
   EISDIR: 21,
   EINVAL: 22,
+  ENOTTY: 25,
   EFBIG: 27,
   ENOSPC: 28,
   EMLINK: 31,
@@ -71,6 +72,7 @@ const ERRNO_OF_CODE: Record<ErrorCode, ErrnoName> = {
   DATA_CORRUPT: 'EIO',
   DISK_FAILED: 'EIO',
   DIVERGED: 'EIO',
+  PORT_TAKEN: 'EIO',
   MOUNT_UNAVAILABLE: 'ENODEV',
 };
 

@@ -77,7 +77,10 @@ export interface WatchEvent {
   readonly effects: readonly Effect[];
 }
 
-/** The request was not carried out, and certainly has no effect now; `leader` helps with NOT_LEADER. */
+/**
+ * The request was not carried out, and certainly has no effect later, except with OUTCOME_UNKNOWN:
+ * then the node cannot say. `leader` helps with NOT_LEADER.
+ */
 export interface Refusal {
   readonly type: 'refusal';
   readonly id: number;

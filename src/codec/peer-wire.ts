@@ -91,7 +91,7 @@ const codec: UnionCodec<PeerMessage, Ends> = unionCodec<PeerMessage, Ends>('mess
   },
   'append-reply': {
     tag: 6,
-    pack: (m) => [m.term, m.prevIndex, m.success, m.match, m.hintIndex, m.hintTerm],
+    pack: (m) => [m.term, m.prevIndex, m.success, m.match, m.hintIndex, m.hintTerm, m.recovering],
     unpack: (r, { from, to }) => ({
       type: 'append-reply',
       from,
@@ -102,6 +102,7 @@ const codec: UnionCodec<PeerMessage, Ends> = unionCodec<PeerMessage, Ends>('mess
       match: r.uint('match'),
       hintIndex: r.uint('hintIndex'),
       hintTerm: r.uint('hintTerm'),
+      recovering: r.bool('recovering'),
     }),
   },
   heartbeat: {

@@ -263,8 +263,6 @@ export class World {
   }
 
   private carryOut(node: SimNode, raft: Raft, ready: Ready): void {
-    // Before anybody else hears of it.
-    this.check(node);
     const { save, messagesAfterSave: messages } = ready;
     this.ensure(save !== null || messages.length === 0, 'messages after a save have a save');
     for (const message of ready.messages) this.send(node, message);
@@ -311,7 +309,9 @@ export class World {
       for (const message of done.messages) this.send(node, message);
       last = done.save.number;
     }
-    if (last !== null) node.raft?.saved(last);
+    if (last === null) return;
+    node.raft?.saved(last);
+    this.check(node);
   }
 
   private apply(node: SimNode, countMax: number): void {
@@ -345,10 +345,15 @@ export class World {
     for (let i = 0; i < copies; i++) {
       if (this.chance(this.fault.lossRate)) continue;
       const at = this.now + this.below(this.fault.delayMax);
-      this.tasks.push(
-        new Delivery(at, message.from, () => this.byId.get(message.to)?.raft?.step(message)),
-      );
+      this.tasks.push(new Delivery(at, message.from, () => this.receive(message)));
     }
+  }
+
+  private receive(message: RaftMessage): void {
+    const target = this.byId.get(message.to);
+    if (target === undefined) return;
+    target.raft?.step(message);
+    this.check(target);
   }
 
   private streamSnapshot(leader: SimNode, raft: Raft, to: NodeId): void {

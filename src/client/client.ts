@@ -1,0 +1,242 @@
+import { type Clock, systemClock, type Timer } from '../base/clock.js';
+import { MootError } from '../base/errors.js';
+import { type Random, systemRandom } from '../base/random.js';
+import type { ReadLevel } from '../codec/client-messages.js';
+import type { Command, CommandType, CommandValues } from '../filesystem/commands.js';
+import type { Query, QueryType, QueryValues } from '../filesystem/queries.js';
+import type { Ino } from '../filesystem/records.js';
+import type { Dialer } from '../transport/transport.js';
+import { Administration } from './administration.js';
+import { Cluster } from './cluster.js';
+import {
+  type CallOptions,
+  DEADLINE_MS_DEFAULT,
+  type FilesystemClient,
+  type NodeReport,
+  type WatchListener,
+} from './filesystem-client.js';
+import type { Link } from './link.js';
+import { Reads } from './reads.js';
+import { Submitter } from './submitter.js';
+import { Watcher } from './watcher.js';
+
+export interface ClientOptions {
+  readonly dialer: Dialer;
+  /** Nodes to reach the cluster by; the first one is preferred (the local node). Others are learned. */
+  readonly addresses: readonly string[];
+  /** For people, in a node's list of sessions: a mount's place, a command's name. */
+  readonly name: string;
+  /** This client may hold unlinked inodes open: its session is opened at once and reports them. */
+  readonly holdsOpen?: boolean;
+  readonly deadlineMs?: number;
+  /** For queries that do not say their own. Default: strong. */
+  readonly readLevel?: ReadLevel;
+  /** Less than a quarter of the cluster's sessionTimeoutMs. */
+  readonly keepAliveMs?: number;
+  readonly clock?: Clock;
+  readonly random?: Random;
+}
+
+/** A quarter of the default session timeout of 60 s. */
+const KEEP_ALIVE_MS_DEFAULT = 15_000;
+/** How often waiting calls are looked after; with PROBE_EAGER_MS it decides how soon a new leader is found. */
+const TICK_MS = 20;
+/** How often an idle client looks after its session and its stream of changes. */
+const IDLE_TICK_MS = 1_000;
+/** How long `close` waits for the cluster to confirm the end of the session. */
+const CLOSE_MS = 1_000;
+
+/**
+ * The cluster as one filesystem, over connections made by `dialer`.
+ *
+ * Ownership: bytes in a command belong to the client from the call on and must never be changed,
+ * even after the call has failed (a copy may still be on its way, and the node in the same process
+ * takes them without copying). Bytes in results must not be changed either: they may be shared.
+ *
+ * A call that fails with OUTCOME_UNKNOWN, INTERRUPTED, SESSION_EXPIRED or CLOSED may have had its
+ * effect, or may have it later; the message says when that is ruled out. The deadline of a command
+ * counts from the call or from the last decision about any command of this client, so that one
+ * behind many others is not given up while the cluster works them off.
+ *
+ * No order holds between a command and a query that was asked before the command's answer came.
+ */
+export function createFilesystemClient(options: ClientOptions): FilesystemClient {
+  if (options.addresses.length === 0) {
+    throw new MootError('BAD_ARGUMENT', 'no address of a node was given');
+  }
+  return new ClusterClient(options);
+}
+
+class ClusterClient implements FilesystemClient {
+  private readonly clock: Clock;
+  private readonly deadlineMs: number;
+  private readonly readLevel: ReadLevel;
+  private readonly cluster: Cluster;
+  private readonly submitter: Submitter;
+  private readonly reads: Reads;
+  private readonly watcher: Watcher;
+  private readonly administration: Administration;
+  private highestIndex = 0;
+  private tickTimer: Timer | null = null;
+  private idleTimer: Timer | null = null;
+  private closing: Promise<void> | null = null;
+  private freed = false;
+
+  constructor(options: ClientOptions) {
+    this.clock = options.clock ?? systemClock;
+    this.deadlineMs = options.deadlineMs ?? DEADLINE_MS_DEFAULT;
+    this.readLevel = options.readLevel ?? 'strong';
+    const onIndex = (index: number) => {
+      this.highestIndex = Math.max(this.highestIndex, index);
+    };
+    const wake = () => this.wake();
+    const { deadlineMs, clock } = this;
+    this.cluster = new Cluster(
+      options.addresses,
+      options.dialer,
+      clock,
+      options.random ?? systemRandom,
+      {
+        onLeader: (leader) => {
+          this.submitter.onLeader();
+          this.reads.onLeader(leader);
+        },
+        onOpen: (link) => this.onOpen(link),
+        onClosed: () => this.onClosed(),
+      },
+    );
+    this.watcher = new Watcher(this.cluster, onIndex);
+    this.submitter = new Submitter(
+      this.cluster,
+      {
+        name: options.name,
+        holdsOpen: options.holdsOpen ?? false,
+        deadlineMs,
+        keepAliveMs: options.keepAliveMs ?? KEEP_ALIVE_MS_DEFAULT,
+      },
+      this.watcher,
+      onIndex,
+      wake,
+    );
+    this.reads = new Reads(this.cluster, deadlineMs, () => this.highestIndex, onIndex, wake);
+    this.administration = new Administration(this.cluster);
+    if (options.holdsOpen) this.watcher.start();
+    this.cluster.start();
+    this.wake();
+    this.idleTick();
+  }
+
+  get seenIndex(): number {
+    return this.watcher.seenIndex;
+  }
+
+  async execute<T extends CommandType>(
+    command: Extract<Command, { type: T }>,
+    options: CallOptions = {},
+  ): Promise<CommandValues[T]> {
+    const reply = await this.submitter.execute(command, options);
+    if (!reply.ok) throw new MootError(reply.code, `${command.type}: ${reply.code}`);
+    // Which value answers which command is the state machine's promise (CommandValues).
+    return reply.value as CommandValues[T];
+  }
+
+  async query<T extends QueryType>(
+    query: Extract<Query, { type: T }>,
+    options: CallOptions & { readonly level?: ReadLevel } = {},
+  ): Promise<QueryValues[T]> {
+    const result = await this.reads.query(query, options.level ?? this.readLevel, options);
+    if (!result.ok) throw new MootError(result.code, `${query.type}: ${result.code}`);
+    // Which value answers which query is the state machine's promise (QueryValues).
+    return result.value as QueryValues[T];
+  }
+
+  watch(listener: WatchListener): () => void {
+    if (this.closing !== null) throw new MootError('CLOSED', 'the client was closed');
+    return this.watcher.add(listener);
+  }
+
+  setHolds(holds: () => readonly Ino[]): void {
+    this.submitter.holds = holds;
+  }
+
+  async status(timeoutMs: number): Promise<readonly NodeReport[]> {
+    this.refuseWhenClosed();
+    return this.administration.status(timeoutMs);
+  }
+
+  async snapshot(
+    node?: string,
+  ): Promise<readonly { readonly id: string; readonly index: number }[]> {
+    this.refuseWhenClosed();
+    return this.administration.snapshot(node, this.deadlineMs);
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.shutDown();
+    return this.closing;
+  }
+
+  private async shutDown(): Promise<void> {
+    this.reads.close();
+    const ended = this.submitter.close();
+    this.wake();
+    await new Promise<void>((resolve) => {
+      const timer = this.clock.setTimer(CLOSE_MS, resolve);
+      ended.then(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+    this.freed = true;
+    this.tickTimer?.cancel();
+    this.idleTimer?.cancel();
+    this.watcher.stop();
+    this.cluster.close();
+  }
+
+  private refuseWhenClosed(): void {
+    if (this.closing !== null) throw new MootError('CLOSED', 'the client was closed');
+  }
+
+  private onOpen(link: Link): void {
+    if (this.freed) return;
+    this.cluster.onOpened(link);
+    this.reads.onOpen();
+    this.watcher.onOpen();
+    this.wake();
+  }
+
+  private onClosed(): void {
+    if (this.freed) return;
+    const hopeless = this.cluster.hopeless;
+    if (hopeless === null) return;
+    this.reads.fail(hopeless);
+    this.submitter.fail(hopeless);
+  }
+
+  /** Something waits for an answer: look after it until nothing does. */
+  private wake(): void {
+    if (this.tickTimer !== null || this.freed) return;
+    this.tickTimer = this.clock.setTimer(TICK_MS, () => {
+      this.tickTimer = null;
+      this.tick();
+    });
+  }
+
+  private tick(): void {
+    const nowMs = this.clock.monotonicMs();
+    this.cluster.checkSilence(nowMs);
+    if (this.submitter.busy || this.reads.seeksLeader) this.cluster.seekLeader(nowMs);
+    this.submitter.pump();
+    this.reads.tick(nowMs);
+    if (this.submitter.busy || this.reads.busy) this.wake();
+  }
+
+  private idleTick(): void {
+    const nowMs = this.clock.monotonicMs();
+    this.cluster.checkSilence(nowMs);
+    this.watcher.tick(nowMs);
+    this.submitter.keepAlive();
+    if (!this.freed) this.idleTimer = this.clock.setTimer(IDLE_TICK_MS, () => this.idleTick());
+  }
+}

@@ -1,0 +1,209 @@
+import type { Clock } from '../base/clock.js';
+import { isFilesystemErrorCode, MootError } from '../base/errors.js';
+import type { Random } from '../base/random.js';
+import type {
+  ClientRequest,
+  ClientResponse,
+  NodeStatus,
+  ReadLevel,
+  Refusal,
+} from '../codec/client-messages.js';
+import type { Dialer } from '../transport/transport.js';
+import { Link } from './link.js';
+
+/** While the leader is sought, nodes are asked this often at first: an election takes a few hundred ms. */
+const PROBE_EAGER_MS = 20;
+const PROBE_EAGER_FOR_MS = 2_000;
+/** And this often when there has been no leader for longer. */
+const PROBE_PATIENT_MS = 250;
+/** Nodes beyond the given addresses, learned from the nodes themselves. */
+const LEARNED_LINKS_MAX = 16;
+
+export interface ClusterEvents {
+  /** A leader was found, another one than before. */
+  onLeader(leader: Link): void;
+  onOpen(link: Link): void;
+  onClosed(link: Link): void;
+}
+
+/**
+ * The nodes as this client knows them, each with a warm connection, and which of them leads. Who
+ * leads is asked, by small status requests to all nodes at once; commands go only to a node that
+ * says it leads. A silent leader is left when another one says so in a later term, not before.
+ */
+export class Cluster {
+  /** In the order of preference; learned ones last. */
+  readonly links: Link[] = [];
+  leader: Link | null = null;
+  private leaderTerm = 0;
+  /** When the present search began; null while a leader is known and answers. */
+  private searchingSinceMs: number | null = null;
+  /**
+   * Who leads according to others. Followed, by a connection when there is none, only when that node
+   * did not say so itself by the next question: it may be one of ours by another spelling.
+   */
+  private hint: { readonly id: string; readonly address: string } | null = null;
+  private probedAtMs = Number.NEGATIVE_INFINITY;
+  private lastRequestId = 0;
+  private readonly givenCount: number;
+
+  constructor(
+    addresses: readonly string[],
+    private readonly dialer: Dialer,
+    readonly clock: Clock,
+    private readonly random: Random,
+    private readonly events: ClusterEvents,
+  ) {
+    for (const address of new Set(addresses)) this.links.push(this.linkTo(address));
+    this.givenCount = this.links.length;
+  }
+
+  /** Connects to the given nodes. */
+  start(): void {
+    for (const link of this.links) link.start();
+  }
+
+  nextId(): number {
+    this.lastRequestId++;
+    return this.lastRequestId;
+  }
+
+  /** Open links in the order in which a read of this level tries them: silent ones last. */
+  candidates(level: ReadLevel): readonly Link[] {
+    const open = this.links.filter((link) => link.open);
+    const rank = (link: Link) =>
+      (link.suspect ? 2 : 0) + (level === 'strong' && link !== this.leader ? 1 : 0);
+    return open.sort((a, b) => rank(a) - rank(b));
+  }
+
+  /** Seeks a leader when there is none or it is silent. Called every few milliseconds while one is needed. */
+  seekLeader(nowMs: number): void {
+    if (this.leader !== null && !this.leader.suspect) {
+      this.searchingSinceMs = null;
+      return;
+    }
+    this.searchingSinceMs ??= nowMs;
+    const eager = nowMs - this.searchingSinceMs < PROBE_EAGER_FOR_MS;
+    const intervalMs = eager ? PROBE_EAGER_MS : PROBE_PATIENT_MS;
+    if (nowMs - this.probedAtMs < intervalMs) return;
+    this.probedAtMs = nowMs;
+    if (this.hint !== null) this.learn(this.hint.id, this.hint.address);
+    this.hint = null;
+    for (const link of [...this.links]) this.probe(link);
+  }
+
+  /** A node more can be asked: do not wait for the next regular question. */
+  onOpened(link: Link): void {
+    if (this.leader === null || this.leader.suspect) this.probe(link);
+  }
+
+  checkSilence(nowMs: number): void {
+    for (const link of [...this.links]) link.checkSilence(nowMs);
+  }
+
+  /** Asks for the node's status unless that question is on its way. */
+  probe(link: Link): void {
+    if (!link.open || link.probing) return;
+    link.probing = true;
+    this.ask(
+      link,
+      (id) => ({ type: 'status', id }),
+      (response) => {
+        link.probing = false;
+        if (response?.type === 'status-reply') this.onStatus(link, response.status);
+      },
+    );
+  }
+
+  /** One question, one answer; `undefined` when the connection ended first. Returns the question's id. */
+  ask(
+    link: Link,
+    request: (id: number) => ClientRequest,
+    onAnswer: (response: ClientResponse | undefined) => void,
+  ): number {
+    const id = this.nextId();
+    link.request(request(id), {
+      onResponse: (response) => onAnswer(response),
+      onLost: () => onAnswer(undefined),
+    });
+    return id;
+  }
+
+  /** Takes notice of a refusal: a node that does not lead is not our leader. */
+  onRefusal(link: Link, refusal: Refusal): void {
+    link.trouble = new MootError(refusal.code, refusal.message);
+    if (refusal.leader !== null) this.hint = refusal.leader;
+    if (refusal.code !== 'BUSY' && link === this.leader) this.leader = null;
+  }
+
+  onStatus(link: Link, status: NodeStatus): void {
+    link.nodeId = status.id;
+    if (this.leader === null) link.trouble = null;
+    for (const peer of status.peers) {
+      if (peer.id === status.leader) this.hint = peer;
+    }
+    if (status.role === 'leader') this.onClaim(link, status.term);
+    else if (link === this.leader) this.leader = null;
+  }
+
+  /** Which nodes were tried and what is the matter with each. */
+  describe(): string {
+    const nowMs = this.clock.monotonicMs();
+    return this.links.map((link) => link.describe(nowMs)).join(', ');
+  }
+
+  /** When every node says that this is the wrong cluster, waiting does not help. */
+  get hopeless(): MootError | null {
+    const wrong = this.links.every((link) => !link.open && link.trouble?.code === 'WRONG_CLUSTER');
+    return wrong ? (this.links[0]?.trouble ?? null) : null;
+  }
+
+  /** The link to a node that is not among the given addresses. */
+  learn(id: string, address: string): void {
+    if (this.links.some((link) => link.nodeId === id || link.address === address)) return;
+    if (this.links.length >= this.givenCount + LEARNED_LINKS_MAX) return;
+    const link = this.linkTo(address);
+    this.links.push(link);
+    link.start();
+  }
+
+  close(): void {
+    for (const link of this.links) link.close();
+  }
+
+  private linkTo(address: string): Link {
+    return new Link(address, this.dialer, this.clock, this.random, {
+      onOpen: (link) => this.events.onOpen(link),
+      onClosed: (link) => {
+        if (link === this.leader) this.leader = null;
+        this.events.onClosed(link);
+      },
+    });
+  }
+
+  private onClaim(link: Link, term: number): void {
+    if (this.leader === link) {
+      this.leaderTerm = term;
+      return;
+    }
+    if (this.leader !== null && term <= this.leaderTerm) return;
+    this.leader = link;
+    this.leaderTerm = term;
+    this.searchingSinceMs = null;
+    this.events.onLeader(link);
+  }
+}
+
+/** Refusals that say something about the request, not about the node or the moment. */
+export function isFinal(refusal: Refusal): boolean {
+  return (
+    isFilesystemErrorCode(refusal.code) ||
+    refusal.code === 'BAD_ARGUMENT' ||
+    refusal.code === 'BAD_MESSAGE'
+  );
+}
+
+/** The error of a request that the node will never take. */
+export function rejection(refusal: Refusal): MootError {
+  return new MootError(refusal.code, refusal.message);
+}

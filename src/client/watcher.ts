@@ -1,0 +1,126 @@
+import type { ClientResponse, WatchEvent } from '../codec/client-messages.js';
+import type { Cluster } from './cluster.js';
+import type { WatchListener } from './filesystem-client.js';
+import type { Link } from './link.js';
+import type { SeenChanges } from './submitter.js';
+
+/** A quiet node is asked for a sign of life, so that a stream that ended unnoticed is noticed. */
+const QUIET_MS = 1_000;
+
+/**
+ * The stream of changes, from one node at a time: the preferred one that answers. After a loss it
+ * goes on at another node from where it stopped; a node that cannot do that says `reset`.
+ */
+export class Watcher implements SeenChanges {
+  seenIndex = 0;
+  changes = 0;
+  gone = 0;
+  private readonly listeners = new Set<WatchListener>();
+  private wanted = false;
+  private link: Link | null = null;
+  private request = 0;
+  /** The node that refused last: others are tried before it. */
+  private refusedBy: Link | null = null;
+  /** Events of the present stream up to here were passed on. */
+  private streamIndex = 0;
+
+  constructor(
+    private readonly cluster: Cluster,
+    private readonly onIndex: (index: number) => void,
+  ) {}
+
+  /** Once started the stream goes on until the client is closed: listeners come and go cheaply. */
+  start(): void {
+    this.wanted = true;
+    this.subscribe();
+  }
+
+  get started(): boolean {
+    return this.wanted;
+  }
+
+  add(listener: WatchListener): () => void {
+    // An object of its own, so that a listener that is added twice is called twice and removed once.
+    const own: WatchListener = { onChange: (event) => listener.onChange(event) };
+    this.listeners.add(own);
+    this.start();
+    return () => this.listeners.delete(own);
+  }
+
+  /** A node can be asked that could not before. */
+  onOpen(): void {
+    this.subscribe();
+  }
+
+  /** Called about once a second, and when a link turned silent. */
+  tick(nowMs: number): void {
+    if (!this.wanted) return;
+    // The connection goes too: otherwise the node, once awake, would feed two streams.
+    if (this.link?.suspect && this.hasAlternative()) this.link.reset('silent');
+    this.subscribe();
+    for (const link of this.cluster.links) {
+      if (link.suspect || (link === this.link && link.quietMs(nowMs) >= QUIET_MS)) {
+        this.cluster.probe(link);
+      }
+    }
+  }
+
+  stop(): void {
+    this.wanted = false;
+    this.listeners.clear();
+  }
+
+  private hasAlternative(): boolean {
+    return this.cluster.links.some((link) => link.open && !link.suspect);
+  }
+
+  private subscribe(): void {
+    if (!this.wanted || this.link !== null) return;
+    const candidates = this.cluster.candidates('local');
+    const link = candidates.find((candidate) => candidate !== this.refusedBy) ?? candidates[0];
+    if (link === undefined) return;
+    const id = this.cluster.nextId();
+    this.link = link;
+    this.request = id;
+    this.streamIndex = this.seenIndex;
+    link.request(
+      { type: 'watch', id, fromIndex: this.seenIndex },
+      {
+        onResponse: (response) => this.onResponse(link, id, response),
+        onLost: () => this.onLost(id),
+      },
+      true,
+    );
+  }
+
+  private onResponse(link: Link, id: number, response: ClientResponse): void {
+    if (id !== this.request) return;
+    if (response.type === 'watch-event') {
+      this.refusedBy = null;
+      this.onEvent(response);
+      return;
+    }
+    // Refused, or nonsense: the next tick tries again, at another node when this one is not well.
+    this.link = null;
+    this.refusedBy = link;
+    if (response.type === 'refusal') this.cluster.onRefusal(link, response);
+    else link.reset(`a watch was answered by ${response.type}`);
+  }
+
+  private onLost(id: number): void {
+    if (id !== this.request) return;
+    this.link = null;
+    this.subscribe();
+  }
+
+  private onEvent({ index, reset, effects }: WatchEvent): void {
+    // After a reset a listener may have read an older tree: what follows must reach it again.
+    if (!reset && index <= this.streamIndex) return;
+    this.streamIndex = index;
+    for (const listener of [...this.listeners]) listener.onChange({ index, reset, effects });
+    for (const effect of effects) if (effect.type === 'inode' && effect.gone) this.gone++;
+    if (reset || effects.length > 0) this.changes++;
+    this.seenIndex = Math.max(this.seenIndex, index);
+    this.onIndex(index);
+  }
+}

@@ -1,0 +1,360 @@
+import fc from 'fast-check';
+import t, { type Test } from 'tap';
+import { MootError } from '../../src/base/errors.js';
+import { seededRandom } from '../../src/base/random.js';
+import { type ClientOptions, createFilesystemClient } from '../../src/client/client.js';
+import type { FilesystemClient } from '../../src/client/filesystem-client.js';
+import { sessionKey } from '../../src/filesystem/keys.js';
+import { S_IFREG } from '../../src/filesystem/mode.js';
+import { ROOT_INO } from '../../src/filesystem/records.js';
+import { FakeCluster, NO_FAULTS } from '../support/fake-cluster.js';
+
+function clientOf(
+  t: Test,
+  cluster: FakeCluster,
+  options: Partial<ClientOptions> = {},
+): FilesystemClient {
+  const client = createFilesystemClient({
+    dialer: cluster.dialer,
+    addresses: cluster.addresses,
+    name: 'test',
+    ...options,
+  });
+  t.teardown(() => client.close());
+  return client;
+}
+
+function makeFile(client: FilesystemClient, name: string, deadlineMs?: number) {
+  return client.execute(
+    {
+      type: 'make-node',
+      parent: ROOT_INO,
+      name: Buffer.from(name),
+      mode: S_IFREG | 0o644,
+      rdev: 0,
+      uid: 0,
+      gid: 0,
+    },
+    deadlineMs === undefined ? {} : { deadlineMs },
+  );
+}
+
+function submits(cluster: FakeCluster, type: string) {
+  return cluster.requests.filter(
+    ({ request }) => request.type === 'submit' && request.command.type === type,
+  );
+}
+
+async function eventually(condition: () => boolean): Promise<void> {
+  const end = performance.now() + 60_000;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error('the condition was not met within a minute');
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+t.test('random losses, repetitions and leader changes: once each, in order', async (t) => {
+  const probability = fc.double({ min: 0, max: 0.1, noNaN: true });
+  const faults = fc.record({
+    cutBefore: probability,
+    cutAfter: probability,
+    busy: probability,
+    unknown: probability,
+    lateCopy: probability,
+    newLeader: probability,
+  });
+  await fc.assert(
+    fc.asyncProperty(faults, fc.nat(), async (faults, seed) => {
+      const cluster = new FakeCluster(3, seededRandom(seed));
+      const client = createFilesystemClient({
+        dialer: cluster.dialer,
+        addresses: cluster.addresses,
+        name: 'test',
+        random: seededRandom(seed + 1),
+        deadlineMs: Number.POSITIVE_INFINITY,
+      });
+      cluster.faults = faults;
+      const { inode } = await makeFile(client, 'f');
+      const replies = await Promise.all(
+        Array.from({ length: 40 }, (_, i) =>
+          client.execute({
+            type: 'write',
+            ino: inode.ino,
+            offset: 0,
+            data: Uint8Array.of(i),
+            append: true,
+          }),
+        ),
+      );
+      cluster.faults = NO_FAULTS;
+      const { data } = await client.query({ type: 'read', ino: inode.ino, offset: 0, size: 1000 });
+      await client.close();
+      const inOrder = data.length === 40 && data.every((byte, i) => byte === i);
+      const own = replies.every(({ inode }, i) => inode.size === i + 1);
+      return inOrder && own;
+    }),
+    { numRuns: 20 },
+  );
+  t.pass('held for all runs');
+});
+
+t.test('finding the leader', async (t) => {
+  await t.test('one address of a follower is enough', async (t) => {
+    const cluster = new FakeCluster();
+    const client = clientOf(t, cluster, { addresses: [cluster.node(2).address] });
+    await makeFile(client, 'f');
+    const nodes = new Set(submits(cluster, 'make-node').map(({ node }) => node));
+    t.strictSame([...nodes], ['n1']);
+    const reports = await client.status(5_000);
+    t.strictSame(reports.map(({ status }) => status?.id).sort(), ['n1', 'n2', 'n3']);
+  });
+
+  await t.test('a leader that is killed is replaced at once', async (t) => {
+    const cluster = new FakeCluster();
+    const client = clientOf(t, cluster);
+    await makeFile(client, 'f');
+    cluster.kill(cluster.node(0));
+    const waiting = makeFile(client, 'g');
+    setTimeout(() => cluster.elect(cluster.node(1)), 50);
+    await waiting;
+    t.equal(cluster.effective().length, 2);
+  });
+
+  await t.test('a leader that is silent is left when another one leads', async (t) => {
+    const cluster = new FakeCluster();
+    const client = clientOf(t, cluster);
+    await makeFile(client, 'f');
+    cluster.freeze(cluster.node(0));
+    const waiting = makeFile(client, 'g');
+    setTimeout(() => cluster.elect(cluster.node(1)), 50);
+    await waiting;
+    t.equal(cluster.effective().length, 2);
+  });
+
+  await t.test('a leader that was replaced and lives is left for the later term', async (t) => {
+    const cluster = new FakeCluster();
+    const client = clientOf(t, cluster);
+    await makeFile(client, 'f');
+    cluster.elect(cluster.node(2));
+    await makeFile(client, 'g');
+    t.equal(cluster.effective().length, 2);
+  });
+
+  await t.test('without a leader nobody is flooded', async (t) => {
+    const cluster = new FakeCluster();
+    cluster.elect(null);
+    const client = clientOf(t, cluster);
+    await t.rejects(makeFile(client, 'f', 500), { code: 'NO_LEADER' });
+    t.ok(cluster.requests.length < 3 * 60, `${cluster.requests.length} requests in 500 ms`);
+    t.equal(submits(cluster, 'make-node').length, 0);
+  });
+
+  await t.test('a full node gets time', async (t) => {
+    const cluster = new FakeCluster();
+    cluster.faults = { ...NO_FAULTS, busy: 1 };
+    const client = clientOf(t, cluster);
+    await t.rejects(makeFile(client, 'f', 400), { code: 'NO_LEADER' });
+    t.ok(submits(cluster, 'open-session').length < 15, 'few attempts');
+    cluster.faults = NO_FAULTS;
+    await makeFile(client, 'g');
+  });
+});
+
+t.test('how calls end without an answer', async (t) => {
+  await t.test('never sent: NO_LEADER, naming who was tried', async (t) => {
+    const cluster = new FakeCluster();
+    for (const node of cluster.nodes) cluster.kill(node);
+    const client = clientOf(t, cluster);
+    const error = await makeFile(client, 'f', 100).catch((error: unknown) => error);
+    t.ok(error instanceof MootError && error.code === 'NO_LEADER');
+    for (const address of cluster.addresses) t.match(String(error), address);
+    t.match(String(error), /for 0\.\d s/);
+    await t.rejects(
+      client.query({ type: 'get-inode', ino: ROOT_INO }, { level: 'local', deadlineMs: 50 }),
+      { code: 'UNREACHABLE', message: /host1:1 \(refused\)/ },
+    );
+  });
+
+  await t.test('sent: OUTCOME_UNKNOWN, and the commands behind it go on', async (t) => {
+    const cluster = new FakeCluster();
+    const client = clientOf(t, cluster);
+    await makeFile(client, 'f');
+    cluster.freeze(cluster.node(0));
+    await t.rejects(makeFile(client, 'g', 100), { code: 'OUTCOME_UNKNOWN' });
+    cluster.elect(cluster.node(1));
+    await makeFile(client, 'h');
+    const made = cluster
+      .effective()
+      .map(({ command }) => 'name' in command && String(command.name));
+    t.strictSame(made, ['f', 'h']);
+    t.ok(cluster.happened.some(({ command }) => command.type === 'nothing'));
+  });
+
+  await t.test('a node that cannot say leaves it OUTCOME_UNKNOWN', async (t) => {
+    const cluster = new FakeCluster();
+    const client = clientOf(t, cluster);
+    await makeFile(client, 'f');
+    cluster.faults = { ...NO_FAULTS, unknown: 1 };
+    await t.rejects(makeFile(client, 'g', 200), { code: 'OUTCOME_UNKNOWN' });
+  });
+
+  await t.test('interrupted before it is sent: it never happens', async (t) => {
+    const cluster = new FakeCluster();
+    cluster.elect(null);
+    const client = clientOf(t, cluster);
+    const abort = new AbortController();
+    const command = client.execute({ type: 'nothing' }, { signal: abort.signal });
+    abort.abort();
+    await t.rejects(command, { code: 'INTERRUPTED', message: /before it was sent/ });
+    cluster.elect(cluster.node(0));
+    await makeFile(client, 'f');
+    t.notOk(cluster.happened.some(({ command }) => command.type === 'nothing'));
+  });
+
+  await t.test('a queue that moves is not given up', async (t) => {
+    const cluster = new FakeCluster();
+    const client = clientOf(t, cluster);
+    await makeFile(client, 'f');
+    cluster.elect(null);
+    const early = makeFile(client, 'g', 2_000);
+    const late = makeFile(client, 'h', 150);
+    setTimeout(() => cluster.elect(cluster.node(0)), 100);
+    await Promise.all([early, late]);
+  });
+
+  await t.test('nodes of another cluster: at once', async (t) => {
+    const cluster = new FakeCluster();
+    for (const node of cluster.nodes) node.wrongCluster = true;
+    const client = clientOf(t, cluster);
+    await t.rejects(makeFile(client, 'f'), { code: 'WRONG_CLUSTER' });
+    await t.rejects(client.query({ type: 'statfs' }), { code: 'WRONG_CLUSTER' });
+  });
+
+  await t.test('closing: CLOSED, and nothing keeps running', async (t) => {
+    const cluster = new FakeCluster();
+    cluster.elect(null);
+    const client = clientOf(t, cluster);
+    const command = makeFile(client, 'f');
+    const query = client.query({ type: 'statfs' });
+    await Promise.all([
+      t.rejects(command, { code: 'CLOSED' }),
+      t.rejects(query, { code: 'CLOSED' }),
+      client.close(),
+    ]);
+  });
+
+  t.throws(() => clientOf(t, new FakeCluster(), { addresses: [] }), { code: 'BAD_ARGUMENT' });
+});
+
+/** What a leader does that has not heard of a session for long. */
+function expireAll(cluster: FakeCluster): void {
+  for (const session of cluster.world.counters.sessions) {
+    const lastIndex = cluster.world.view.get(sessionKey(session))?.lastIndex ?? 0;
+    cluster.world.apply(0, 0, { type: 'expire-session', session, lastIndex });
+  }
+}
+
+t.test('a session that expired', async (t) => {
+  await t.test('while nothing was on its way is replaced unnoticed', async (t) => {
+    const cluster = new FakeCluster();
+    const client = clientOf(t, cluster);
+    await makeFile(client, 'f');
+    expireAll(cluster);
+    await Promise.all([makeFile(client, 'g'), makeFile(client, 'h')]);
+    t.equal(cluster.effective().length, 3);
+  });
+
+  await t.test('with commands in doubt fails them, and the next one goes on', async (t) => {
+    const cluster = new FakeCluster();
+    const client = clientOf(t, cluster);
+    await makeFile(client, 'f');
+    cluster.freeze(cluster.node(0));
+    const inDoubt = makeFile(client, 'g');
+    await eventually(() => submits(cluster, 'make-node').length === 1);
+    expireAll(cluster);
+    cluster.elect(cluster.node(1));
+    await t.rejects(inDoubt, { code: 'SESSION_EXPIRED' });
+    await makeFile(client, 'h');
+    t.equal(cluster.effective().length, 2);
+  });
+
+  await t.test('of a client that holds files open is replaced by itself', async (t) => {
+    const cluster = new FakeCluster();
+    clientOf(t, cluster, { holdsOpen: true, keepAliveMs: 500 });
+    await eventually(() => submits(cluster, 'keep-alive').length > 0);
+    expireAll(cluster);
+    await eventually(() => cluster.world.counters.sessions.length === 1);
+  });
+});
+
+t.test('queries go to the node that suits their level', async (t) => {
+  const cluster = new FakeCluster();
+  cluster.elect(cluster.node(1));
+  const client = clientOf(t, cluster);
+  await makeFile(client, 'f');
+  for (const level of ['strong', 'session', 'local'] as const) {
+    await client.query({ type: 'get-inode', ino: ROOT_INO }, { level });
+  }
+  const queries = cluster.requests.flatMap(({ node, request }) =>
+    request.type === 'query' ? [{ node, level: request.level, minIndex: request.minIndex }] : [],
+  );
+  t.strictSame(queries, [
+    { node: 'n2', level: 'strong', minIndex: 0 },
+    { node: 'n1', level: 'session', minIndex: cluster.world.index },
+    { node: 'n1', level: 'local', minIndex: 0 },
+  ]);
+});
+
+t.test('a query at a silent node is asked elsewhere', async (t) => {
+  const cluster = new FakeCluster();
+  cluster.elect(cluster.node(1));
+  const client = clientOf(t, cluster);
+  await client.query({ type: 'statfs' }, { level: 'local' });
+  cluster.freeze(cluster.node(0));
+  await client.query({ type: 'statfs' }, { level: 'local' });
+  const asked = cluster.requests.filter(({ request }) => request.type === 'query');
+  t.strictSame(
+    asked.map(({ node }) => node),
+    ['n1', 'n2'],
+  );
+});
+
+t.test('the stream of changes goes on at another node', async (t) => {
+  const cluster = new FakeCluster();
+  cluster.elect(cluster.node(1));
+  const client = clientOf(t, cluster, { holdsOpen: true });
+  const indexes: number[] = [];
+  let resets = 0;
+  client.watch({
+    onChange({ index, reset, effects }) {
+      if (reset) resets++;
+      else if (effects.length > 0) indexes.push(index);
+    },
+  });
+  await makeFile(client, 'f');
+  await eventually(() => indexes.length === 1);
+  cluster.kill(cluster.node(0));
+  await makeFile(client, 'g');
+  await eventually(() => indexes.length === 2);
+  t.equal(resets, 0);
+  cluster.forgottenIndex = cluster.world.index + 1_000;
+  cluster.kill(cluster.node(1));
+  cluster.elect(cluster.node(2));
+  await eventually(() => resets === 1);
+  t.ok(client.seenIndex >= cluster.forgottenIndex);
+});
+
+t.test('keep-alives follow up what was unlinked until all of it is reclaimed', async (t) => {
+  const cluster = new FakeCluster();
+  const client = clientOf(t, cluster, { holdsOpen: true });
+  const names = Array.from({ length: 3_000 }, (_, i) => `f${i}`);
+  await Promise.all(names.map((name) => makeFile(client, name)));
+  await Promise.all(
+    names.map((name) =>
+      client.execute({ type: 'unlink', parent: ROOT_INO, name: Buffer.from(name) }),
+    ),
+  );
+  await eventually(() => cluster.world.counters.inodes === 1);
+  const keepAlives = submits(cluster, 'keep-alive').length;
+  t.ok(keepAlives < 20, `${keepAlives} keep-alives`);
+});
