@@ -1,0 +1,249 @@
+import { crc32 } from 'node:zlib';
+import t from 'tap';
+import { systemClock } from '../../src/base/clock.js';
+import { type Random, randomBetween, seededRandom } from '../../src/base/random.js';
+import type { Command, LogCommand } from '../../src/filesystem/commands.js';
+import type { Query } from '../../src/filesystem/queries.js';
+import { createFilesystem } from '../../src/filesystem/state-machine.js';
+import { Tree, type TreeLimits } from '../../src/node/tree.js';
+import type { StateStore } from '../../src/storage/state-store.js';
+import { createMemoryStateStore, StateDisk } from '../scratch/stores.js';
+import { bytes, until } from '../support/cluster.js';
+import { MemoryView } from '../support/memory-view.js';
+
+const TINY: TreeLimits = { cacheBytesMax: 20_000, unwrittenBytesMax: 60_000 };
+const filesystem = createFilesystem(crc32);
+
+/** Every call takes a random time before and after it does what it does. */
+function slow(store: StateStore, random: Random): StateStore {
+  const wait = async () => {
+    for (let turns = randomBetween(random, 0, 6); turns > 0; turns--) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  const later = async <T>(action: () => Promise<T>) => {
+    await wait();
+    const result = await action();
+    await wait();
+    return result;
+  };
+  return {
+    ...store,
+    get: (keys) => later(() => store.get(keys)),
+    scan: (range, limit) => later(() => store.scan(range, limit)),
+    write: (changes, mark) => later(() => store.write(changes, mark)),
+  };
+}
+
+/** A tree, and beside it the same tree simply held in memory. */
+async function openTree(random: Random, limits: TreeLimits) {
+  const disk = new StateDisk();
+  const view = new MemoryView();
+  view.take(filesystem.format());
+  const commands = new Map<number, LogCommand>();
+  const outcomes: [unknown, unknown][] = [];
+  const errors: unknown[] = [];
+  let replaced = 0;
+  const tree: Tree = new Tree(
+    slow(createMemoryStateStore(disk), random),
+    filesystem,
+    systemClock,
+    {
+      onApplied(mark, applied) {
+        const command = commands.get(mark.index);
+        if (command === undefined) return;
+        const expected = filesystem.apply(view, mark.index, command);
+        view.take(expected.changes);
+        outcomes.push([applied?.outcome, expected.outcome]);
+      },
+      onProgress: () => {},
+      onReplaced: () => replaced++,
+      onFailed: (error) => errors.push(error),
+    },
+    limits,
+  );
+  await tree.open();
+  let index = 0;
+  const add = (session: number, sequence: number, command: Command) => {
+    const time = { sec: index, nsec: 0 };
+    const full = { session, sequence, acknowledged: sequence - 1, time, command };
+    commands.set(++index, full);
+    return { mark: { index, term: 1 }, command: full };
+  };
+  return { tree, view, disk, outcomes, errors, add, replaced: () => replaced };
+}
+
+function randomCommand(random: Random): Command {
+  const name = () => bytes(`f${randomBetween(random, 0, 12)}`);
+  const ino = randomBetween(random, 1, 40);
+  const offset = randomBetween(random, 0, 150_000);
+  switch (randomBetween(random, 0, 7)) {
+    case 0:
+    case 1:
+      return {
+        type: 'make-node',
+        parent: 1,
+        name: name(),
+        mode: 0o100644,
+        rdev: 0,
+        uid: 0,
+        gid: 0,
+      };
+    case 2:
+      return { type: 'unlink', parent: 1, name: name() };
+    case 3:
+      return { type: 'set-attributes', ino, size: offset };
+    case 4:
+      return {
+        type: 'rename',
+        parent: 1,
+        name: name(),
+        newParent: 1,
+        newName: name(),
+        mode: 'replace',
+      };
+    default: {
+      const data = new Uint8Array(randomBetween(random, 1, 40_000)).fill(
+        randomBetween(random, 1, 256),
+      );
+      return { type: 'write', ino, offset, data };
+    }
+  }
+}
+
+function randomQuery(random: Random): Query {
+  const ino = randomBetween(random, 1, 40);
+  switch (randomBetween(random, 0, 4)) {
+    case 0:
+      return { type: 'lookup', parent: 1, name: bytes(`f${randomBetween(random, 0, 12)}`) };
+    case 1:
+      return { type: 'get-inode', ino };
+    case 2: {
+      const cookie = randomBetween(random, 0, 20);
+      return {
+        type: 'read-directory',
+        ino: 1,
+        cookie,
+        limit: randomBetween(random, 1, 9),
+        plus: true,
+      };
+    }
+    default:
+      return { type: 'read', ino, offset: randomBetween(random, 0, 150_000), size: 70_000 };
+  }
+}
+
+for (const seed of [1, 2, 3, 4]) {
+  t.test(
+    `with a tiny cache and a slow store it is as if all were in memory (seed ${seed})`,
+    async (t) => {
+      const random = seededRandom(seed);
+      const { tree, view, disk, outcomes, errors, add } = await openTree(random, TINY);
+      tree.enqueue([add(0, 0, { type: 'open-session', name: 'test', holdsOpen: false })]);
+      await until('the session', () => tree.applied.index === 1);
+      const [session = 0] = tree.sessions.keys();
+      let asked = 0;
+      let answered = 0;
+      let wrong = 0;
+      for (let sequence = 1; sequence <= 600; ) {
+        const batch = Array.from({ length: randomBetween(random, 1, 8) }, () =>
+          add(session, sequence++, randomCommand(random)),
+        );
+        tree.enqueue(batch);
+        for (let n = randomBetween(random, 0, 6); n > 0; n--) {
+          const query = randomQuery(random);
+          asked++;
+          tree.query(query, (result, index) => {
+            answered++;
+            const expected = filesystem.query(view, query);
+            if (index !== tree.applied.index || !sameBytes(result, expected)) wrong++;
+          });
+        }
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      await until('all is applied', () => tree.counters.time.sec > 0 && outcomes.length > 600);
+      await until('all is answered', () => answered === asked);
+      t.equal(wrong, 0, `${asked} answers`);
+      t.ok(outcomes.every(([actual, expected]) => sameBytes(actual, expected)));
+      await tree.flush();
+      t.strictSame(errors, []);
+      t.equal(tree.written.index, tree.applied.index);
+      // Chunks of discarded contents may linger in a store.
+      for (const [key, value] of view.all()) {
+        if (!sameBytes(disk.records.get(key), value))
+          t.fail(`${Buffer.from(key, 'latin1').toString('hex')}`);
+      }
+      await tree.close();
+    },
+  );
+}
+
+function sameBytes(a: unknown, b: unknown): boolean {
+  return Buffer.from(JSON.stringify(a, plain)).equals(Buffer.from(JSON.stringify(b, plain)));
+}
+
+function plain(_: string, value: unknown): unknown {
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
+  if (value instanceof Map) return [...value];
+  return value;
+}
+
+t.test('applying waits for a slow store, and goes on', async (t) => {
+  const random = seededRandom(9);
+  const { tree, add } = await openTree(random, { cacheBytesMax: 20_000, unwrittenBytesMax: 1 });
+  const open = { type: 'open-session', name: 'test', holdsOpen: false } as const;
+  tree.enqueue(Array.from({ length: 50 }, () => add(0, 0, open)));
+  t.ok(tree.applied.index < 50);
+  await until('all is applied', () => tree.applied.index === 50);
+  await tree.close();
+  t.equal(tree.written.index, 50);
+});
+
+t.test('another tree takes the place of this one', async (t) => {
+  const random = seededRandom(5);
+  const { tree, add, replaced, disk } = await openTree(random, TINY);
+  tree.enqueue([add(0, 0, { type: 'open-session', name: 'old', holdsOpen: false })]);
+  await until('the session', () => tree.sessions.size === 1);
+  const fresh = new MemoryView();
+  fresh.take(filesystem.format());
+  let answer = -1;
+  const replacing = tree.replace({ index: 900, term: 7 }, async () => {
+    tree.query({ type: 'get-inode', ino: 1 }, (_, index) => {
+      answer = index;
+    });
+    disk.records = new Map(fresh.all());
+  });
+  t.equal(answer, -1, 'nobody reads while it is replaced');
+  await replacing;
+  t.equal(replaced(), 1);
+  t.strictSame(tree.applied, { index: 900, term: 7 });
+  t.equal(tree.sessions.size, 0);
+  await until('the answer', () => answer === 900);
+  await tree.close();
+});
+
+t.test('a store that fails is told of once, and nobody waits for it', async (t) => {
+  const errors: unknown[] = [];
+  const store = createMemoryStateStore(new StateDisk());
+  const failing = { ...store, write: store.write };
+  const tree = new Tree(failing, filesystem, systemClock, {
+    onApplied: () => {},
+    onProgress: () => {},
+    onReplaced: () => {},
+    onFailed: (error) => errors.push(error),
+  });
+  await tree.open();
+  failing.write = () => Promise.reject(new Error('no space'));
+  const time = { sec: 1, nsec: 0 };
+  const command = { type: 'open-session', name: '', holdsOpen: false } as const;
+  tree.enqueue([
+    {
+      mark: { index: 1, term: 1 },
+      command: { session: 0, sequence: 0, acknowledged: 0, time, command },
+    },
+  ]);
+  await until('it is applied', () => tree.applied.index === 1);
+  await t.rejects(tree.flush(), { message: 'no space' });
+  t.equal(errors.length, 1);
+  await tree.close();
+});
