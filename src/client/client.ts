@@ -202,12 +202,13 @@ class ClusterClient implements FilesystemClient {
     if (this.freed) return;
     this.cluster.onOpened(link);
     this.reads.onOpen();
-    this.watcher.onOpen();
+    this.watcher.onLinks();
     this.wake();
   }
 
   private onClosed(): void {
     if (this.freed) return;
+    this.watcher.onLinks();
     const hopeless = this.cluster.hopeless;
     if (hopeless === null) return;
     this.reads.fail(hopeless);
