@@ -16,6 +16,7 @@ export const ERRNO = {
   ENOTDIR: 20,
   EISDIR: 21,
   EINVAL: 22,
+  ENOTTY: 25,
   EFBIG: 27,
   ENOSPC: 28,
   EMLINK: 31,
@@ -71,9 +72,15 @@ const ERRNO_OF_CODE: Record<ErrorCode, ErrnoName> = {
   DATA_CORRUPT: 'EIO',
   DISK_FAILED: 'EIO',
   DIVERGED: 'EIO',
+  PORT_TAKEN: 'EIO',
   MOUNT_UNAVAILABLE: 'ENODEV',
 };
 
 export function errnoOf(code: ErrorCode): number {
   return ERRNO[ERRNO_OF_CODE[code]];
+}
+
+/** For codes that come over the wire. */
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(ERRNO_OF_CODE, code);
 }

@@ -26,23 +26,23 @@ export class Reader {
     return this.fields[this.at++];
   }
 
-  /** A whole number in [0, 2^53). */
+  /** A whole number in [0, 2^53). As in the other numbers, adding 0 makes a minus zero a zero. */
   uint(field: string): number {
     const value = this.any(field);
-    if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
+    if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value + 0;
     throw bad(`${this.what}.${field}`, 'is not a whole number from 0 to 2^53 - 1');
   }
 
   uint32(field: string): number {
     const value = this.any(field);
-    if (typeof value === 'number' && value >>> 0 === value) return value;
+    if (typeof value === 'number' && value >>> 0 === value) return value + 0;
     throw bad(`${this.what}.${field}`, 'is not a whole number from 0 to 2^32 - 1');
   }
 
   /** A whole number in (-2^53, 2^53). */
   int(field: string): number {
     const value = this.any(field);
-    if (typeof value === 'number' && Number.isSafeInteger(value)) return value;
+    if (typeof value === 'number' && Number.isSafeInteger(value)) return value + 0;
     throw bad(`${this.what}.${field}`, 'is not a whole number');
   }
 
@@ -73,6 +73,13 @@ export class Reader {
 
   nullableString(field: string, charsMax: number): string | null {
     if (this.fields[this.at] !== null) return this.string(field, charsMax);
+    this.at++;
+    return null;
+  }
+
+  /** null, or what `read`, one of this reader's own methods, makes of the field. */
+  nullable<T>(field: string, read: (this: Reader, field: string) => T): T | null {
+    if (this.fields[this.at] !== null) return read.call(this, field);
     this.at++;
     return null;
   }

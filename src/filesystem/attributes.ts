@@ -1,4 +1,4 @@
-import type { SetAttributes, Write } from './commands.js';
+import type { ChangedInode, SetAttributes, Write } from './commands.js';
 import { cutContent, writeContent } from './content.js';
 import type { Draft } from './draft.js';
 import { isDirectory, isRegular, PERMISSION_BITS, withoutPrivileges } from './mode.js';
@@ -11,7 +11,7 @@ export function anyInode(draft: Draft, ino: Ino): Inode {
 }
 
 /** chmod(2), chown(2), truncate(2), utimensat(2), in any combination and all at once. */
-export function setAttributes(draft: Draft, command: SetAttributes): { readonly inode: Inode } {
+export function setAttributes(draft: Draft, command: SetAttributes): ChangedInode {
   const inode = anyInode(draft, command.ino);
   const now = draft.time;
   const resized = command.size === undefined ? inode : resize(draft, inode, command.size);
@@ -27,7 +27,7 @@ export function setAttributes(draft: Draft, command: SetAttributes): { readonly 
     ctime: command.ctime ?? now,
   };
   draft.putInode(after, after.size !== inode.size);
-  return { inode: after };
+  return { inode: after, dataVersionBefore: inode.dataVersion };
 }
 
 function changedMode(mode: number, command: SetAttributes): number {
@@ -51,12 +51,12 @@ function resize(draft: Draft, inode: Inode, size: number): Inode {
  * pwrite(2), or write(2) with O_APPEND. All or nothing: EFBIG when the last byte would lie beyond
  * FILE_BYTES_MAX. Nothing written is nothing changed.
  */
-export function write(draft: Draft, command: Write): { readonly inode: Inode } {
+export function write(draft: Draft, command: Write): ChangedInode {
   const inode = anyInode(draft, command.ino);
   refuseContentless(inode);
   const { data } = command;
   const offset = command.append === true ? inode.size : command.offset;
-  if (data.length === 0) return { inode };
+  if (data.length === 0) return { inode, dataVersionBefore: inode.dataVersion };
   if (offset + data.length > FILE_BYTES_MAX) return refuse('EFBIG');
   const stored = writeContent(draft, inode, offset, data);
   draft.count({ bytes: stored.bytes - inode.bytes });
@@ -70,7 +70,7 @@ export function write(draft: Draft, command: Write): { readonly inode: Inode } {
     dataVersion: draft.index,
   };
   draft.putInode(after, true);
-  return { inode: after };
+  return { inode: after, dataVersionBefore: inode.dataVersion };
 }
 
 function refuseContentless(inode: Inode): void {

@@ -117,6 +117,10 @@ export class Fingerprint {
     } else if ('session' in reply.value) {
       this.#number(REPLY_SESSION);
       this.#number(reply.value.session);
+    } else if ('dataVersionBefore' in reply.value) {
+      this.#number(REPLY_CHANGED);
+      this.#inode(reply.value.inode);
+      this.#number(reply.value.dataVersionBefore);
     } else if ('inode' in reply.value) {
       this.#number(REPLY_INODE);
       this.#inode(reply.value.inode);
@@ -209,3 +213,4 @@ const REPLY_SESSION = 2;
 const REPLY_INODE = 3;
 const REPLY_REMOVED = 4;
 const REPLY_NONE_REMOVED = 5;
+const REPLY_CHANGED = 6;

@@ -25,6 +25,11 @@ export interface MountCapabilities {
   readonly interrupt: boolean;
   readonly symlinkOwnership: boolean;
   readonly specialFiles: boolean;
+  /** New inodes belong to the program's user and group, not to the mount's. */
+  readonly callerOwnership: boolean;
+  /** utimensat(2): access and modification time, each by itself, to the nanosecond. */
+  readonly setTimes: boolean;
+  readonly xattrs: boolean;
 }
 
 /** Who asks, as the kernel says. */
@@ -67,6 +72,8 @@ export interface OpenFlags {
   readonly write: boolean;
   readonly append: boolean;
   readonly truncate: boolean;
+  /** With `truncate`: clear set-user-ID and set-group-ID, the caller may not keep them. */
+  readonly killPrivileges?: boolean;
 }
 
 /**
@@ -75,6 +82,8 @@ export interface OpenFlags {
  * promise settles, unless said otherwise.
  */
 export interface MountOperations {
+  /** Seconds for which the kernel may believe the entries and attributes of readDirectory. */
+  readonly listingTimeoutSec: number;
   lookup(parent: Ino, name: Uint8Array, caller: Caller): Promise<Attributes>;
   /** The kernel dropped `count` references to the inode. */
   forget(ino: Ino, count: number): void;
@@ -135,7 +144,11 @@ export interface MountOperations {
   fsync(ino: Ino, handle: Handle, caller: Caller): Promise<void>;
   release(ino: Ino, handle: Handle): Promise<void>;
   openDirectory(ino: Ino, caller: Caller): Promise<Handle>;
-  /** Entries behind `cookie`, among them '.' and '..'; empty at the end. */
+  /**
+   * Entries behind `cookie`, among them '.' and '..'; empty at the end. With `plus`, every entry
+   * with an inode, but for '.' and '..', counts as one lookup; the adapter calls `forget` for
+   * those that it could not hand on.
+   */
   readDirectory(
     ino: Ino,
     handle: Handle,

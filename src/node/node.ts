@@ -32,6 +32,10 @@ export interface NodeParts {
   readonly digest: Digest;
   /** Free and total bytes of the disk that holds the data. */
   readonly diskSpace: () => Promise<{ readonly totalBytes: number; readonly freeBytes: number }>;
+  /** The program's version, for the status. */
+  readonly version: string;
+  /** Memory that the process takes, for the status. */
+  readonly memoryBytes: () => number;
   /** One line for the node's log. */
   readonly report: (line: string) => void;
 }

@@ -23,7 +23,9 @@ export interface HardState {
   readonly vote: NodeId | null;
   /**
    * True on a node that started with an empty data directory and has not yet caught up: it may
-   * have promised something before its disk was lost, so it neither votes nor stands.
+   * have promised something before its disk was lost, so it neither votes nor stands, and its
+   * copies of entries do not count towards a commit. It ends when a majority of others has
+   * confirmed a leader after this node's start, and this node has all that was committed by then.
    */
   readonly recovering: boolean;
 }
@@ -48,7 +50,11 @@ export interface RestoredState {
   readonly lastIndex: number;
   /** The terms of the entries from snapshot.index + 1 to lastIndex. Empty for an empty log. */
   readonly termRuns: readonly TermRun[];
-  /** What the state store has applied; at least snapshot.index. */
+  /**
+   * What the state store has applied; from snapshot.index to lastIndex. A crash between the import
+   * of a snapshot and LogStore.reset leaves a log that does not hold the state store's mark: the
+   * runtime resets the log to that mark first.
+   */
   readonly appliedIndex: number;
 }
 
@@ -118,6 +124,8 @@ export interface AppendReply extends MessageBase {
   /** On failure: where the follower's log may agree; the leader goes back by whole terms. */
   readonly hintIndex: number;
   readonly hintTerm: number;
+  /** HardState.recovering of the sender: its copies do not count towards a commit yet. */
+  readonly recovering: boolean;
 }
 /** Keeps followers from standing and carries the commit index; `context` confirms ReadIndex rounds. */
 export interface Heartbeat extends MessageBase {
@@ -176,7 +184,7 @@ export interface LoadRequest {
  *   1. sends `messages` at once (they promise nothing that is not on disk already),
  *   2. writes `save` in one durable batch and then calls `saved` with its number, in order
  *      (several saves may be collected into one disk sync),
- *   3. after that save is durable, sends `messagesAfterSave`,
+ *   3. after that save is durable, sends `messagesAfterSave` (there are none without a `save`),
  *   4. applies `committed`, in order, and calls `applied`.
  * Sends and saves run in parallel: a leader's disk works while its followers' do.
  */
@@ -244,7 +252,10 @@ export interface Raft {
   /** One unit of time passed. */
   tick(): void;
   step(message: RaftMessage): void;
-  /** Appends entries with these payloads, in order, if this node leads. */
+  /**
+   * Appends entries with these payloads, in order, if this node leads. Full: too much is not
+   * committed, or committed and not applied; worth another try after the next commit or `applied`.
+   */
   propose(data: readonly Uint8Array[]): ProposeResult;
   /** Asks for a read index; the answer comes in `ready().reads` under the same context. */
   readIndex(context: number): void;
@@ -261,13 +272,25 @@ export interface Raft {
   saved(number: number): void;
   /** All entries up to here are applied; their memory may go. */
   applied(index: number): void;
-  /** The answer to a LoadRequest; empty when they are compacted away meanwhile. */
+  /** The one answer to each LoadRequest; empty when they are compacted away meanwhile. */
   loaded(to: NodeId, entries: readonly Entry[]): void;
   /** The log was compacted: nothing up to `mark` can be loaded any more. */
   compacted(mark: SnapshotMark): void;
-  /** The snapshot stream to `to` ended. On success the follower has state up to `index`. */
+  /** The snapshot stream to `to` ended: once for each of `snapshotsTo`. On success the follower has state up to `index`. */
   snapshotSent(to: NodeId, outcome: { readonly ok: boolean; readonly index: number }): void;
-  /** This node's state store now stands at a snapshot from leader `from` in `term`; the log starts again behind it. */
+  /**
+   * False when the own log holds that entry or it is known to be committed: then a snapshot there
+   * would throw away entries that this node has promised to keep. Such a stream is answered as
+   * installed without being installed; the leader goes on from the log.
+   */
+  wantsSnapshot(mark: SnapshotMark): boolean;
+  /**
+   * This node's state store now stands at a snapshot from leader `from` in `term`; the log starts
+   * again behind it. The runtime, in this order: asks `wantsSnapshot` when the stream is complete;
+   * from then on steps no 'append' and calls no `ready`; waits for the saves and applies under way,
+   * and reports them as always; finishes the import; calls LogStore.reset(mark); then this. What
+   * the core has not handed out by then it forgets, and `saved` for what it has changes nothing.
+   */
   snapshotInstalled(from: NodeId, term: number, mark: SnapshotMark): void;
   /** Nothing is known to arrive at this peer: probe it instead of streaming to it. */
   unreachable(peer: NodeId): void;

@@ -8,7 +8,7 @@ import type { NodeId } from '../raft/types.js';
  * end their connection and nothing else.
  */
 export interface Transport {
-  /** Opens the door, then dials every peer and keeps dialling. Fails with a sentence when the port is taken. */
+  /** Opens the door, then dials every peer and keeps dialling. Fails with BAD_ARGUMENT and a sentence when the port is taken. */
   start(handlers: TransportHandlers): Promise<void>;
   /** Never waits and never fails: dropped when the peer is away or its queue is full. */
   send(message: PeerMessage): void;
@@ -37,12 +37,13 @@ export interface ClientConnection {
 
 export interface ClientHandlers {
   onRequest(request: ClientRequest): void;
+  /** Called once, whoever closed it, and never from within a call of the connection's. */
   onClose(): void;
 }
 
 /** A client's way to one node. */
 export interface Dialer {
-  /** Fails with UNREACHABLE, WRONG_CLUSTER or BAD_MESSAGE. `handlers` are called until the channel closes. */
+  /** Fails with UNREACHABLE, WRONG_CLUSTER, BAD_MESSAGE, BAD_ARGUMENT (the address) or INTERRUPTED (`signal`). `handlers` are called until the channel closes. */
   dial(address: string, handlers: ChannelHandlers, signal: AbortSignal): Promise<Channel>;
 }
 
@@ -54,5 +55,6 @@ export interface Channel {
 
 export interface ChannelHandlers {
   onResponse(response: ClientResponse): void;
+  /** Called once, whoever closed it, and never from within a call of the channel's. */
   onClose(): void;
 }

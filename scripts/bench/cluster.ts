@@ -1,0 +1,155 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { connectClient } from '../../src/cli/assemble.js';
+import { newestLeader } from '../../src/cli/status.js';
+import type { FilesystemClient, NodeReport } from '../../src/client/filesystem-client.js';
+
+const MOOTFS = fileURLToPath(new URL('../../src/cli/bin.cjs', import.meta.url));
+const START_TIMEOUT_MS = 60_000;
+
+/** A real cluster of processes on loopback, below a temporary directory, for measuring. */
+export class BenchCluster {
+  readonly root = mkdtempSync(join(process.env.MOOTFS_BENCH_DIR ?? tmpdir(), 'mootfs-bench.'));
+  readonly nodes: (ChildProcess | null)[] = [];
+  readonly mounts: ChildProcess[] = [];
+
+  private constructor(readonly addresses: readonly string[]) {}
+
+  static async start(count: number): Promise<BenchCluster> {
+    const ports = await freePorts(count);
+    const cluster = new BenchCluster(ports.map((port) => `127.0.0.1:${port}`));
+    for (let i = 0; i < count; i++) cluster.startNode(i);
+    await cluster.waitForLeader();
+    return cluster;
+  }
+
+  startNode(i: number): void {
+    const peers = this.addresses.map((address, n) => `n${n + 1}=${address}`).join(',');
+    const data = join(this.root, `n${i + 1}`);
+    this.nodes[i] = this.run(`n${i + 1}`, [
+      'node',
+      '--id',
+      `n${i + 1}`,
+      '--data',
+      data,
+      '--peers',
+      peers,
+    ]);
+  }
+
+  /** Mounts through node `i` first; resolves to the directory. */
+  async mount(i: number, ...flags: readonly string[]): Promise<string> {
+    const directory = join(this.root, 'mnt', String(i + 1));
+    mkdirSync(directory, { recursive: true });
+    const nodes = [this.addresses[i] ?? '', ...this.addresses.filter((_, n) => n !== i)];
+    const child = this.run(`mount${i + 1}`, [
+      'mount',
+      directory,
+      '--nodes',
+      nodes.join(','),
+      ...flags,
+    ]);
+    this.mounts.push(child);
+    await waitFor(`mount ${directory}`, async () =>
+      readFileSync('/proc/self/mounts', 'utf8').includes(` ${directory} fuse`),
+    );
+    return directory;
+  }
+
+  client(name: string): FilesystemClient {
+    return connectClient({ nodes: this.addresses, cluster: 'mootfs', name });
+  }
+
+  async reports(): Promise<readonly NodeReport[]> {
+    const client = this.client('bench');
+    try {
+      return await client.status(1000);
+    } finally {
+      await client.close();
+    }
+  }
+
+  /** Index of the node that leads. */
+  async leader(): Promise<number> {
+    let leader = -1;
+    await waitFor('a leader', async () => {
+      const id = newestLeader(await this.reports());
+      leader = id === null ? -1 : Number(id.slice(1)) - 1;
+      return leader >= 0;
+    });
+    return leader;
+  }
+
+  async waitForLeader(): Promise<void> {
+    await this.leader();
+  }
+
+  /** All nodes answer and stand at the same applied index. */
+  async waitForAgreement(): Promise<void> {
+    await waitFor('equal nodes', async () => {
+      const reports = await this.reports();
+      return new Set(reports.map((r) => r.status?.appliedIndex ?? Math.random())).size === 1;
+    });
+  }
+
+  async stop(): Promise<void> {
+    for (const child of [...this.mounts, ...this.nodes]) await end(child ?? null);
+    rmSync(this.root, { recursive: true, force: true });
+  }
+
+  private run(name: string, args: readonly string[]): ChildProcess {
+    const log = openSync(join(this.root, `${name}.log`), 'a');
+    return spawn(process.execPath, [MOOTFS, ...args, '--stop-with-stdin'], {
+      stdio: ['pipe', log, log],
+    });
+  }
+}
+
+async function end(child: ChildProcess | null): Promise<void> {
+  if (child === null || child.exitCode !== null || child.signalCode !== null) return;
+  const exited = new Promise((done) => child.once('exit', done));
+  child.kill('SIGCONT');
+  child.kill('SIGTERM');
+  const kill = setTimeout(() => child.kill('SIGKILL'), 15_000);
+  await exited;
+  clearTimeout(kill);
+}
+
+export async function waitFor(what: string, condition: () => Promise<boolean>): Promise<void> {
+  const end = performance.now() + START_TIMEOUT_MS;
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error(`waited in vain for ${what}`);
+    await new Promise((done) => setTimeout(done, 50));
+  }
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from(
+      { length: count },
+      () =>
+        new Promise<ReturnType<typeof createServer>>((done) => {
+          const server = createServer().listen(0, '127.0.0.1', () => done(server));
+        }),
+    ),
+  );
+  const ports = servers.map((server) => {
+    const address = server.address();
+    return typeof address === 'object' && address !== null ? address.port : 0;
+  });
+  await Promise.all(servers.map((server) => new Promise((done) => server.close(done))));
+  return ports;
+}
+
+export function median(values: readonly number[]): number {
+  return quantile(values, 0.5);
+}
+
+export function quantile(values: readonly number[], q: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN;
+}

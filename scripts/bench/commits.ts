@@ -1,0 +1,141 @@
+import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { WebSocket, WebSocketServer } from 'ws';
+import { renderTable } from '../../src/cli/table.js';
+import type { FilesystemClient } from '../../src/client/filesystem-client.js';
+import { ROOT_INO } from '../../src/filesystem/records.js';
+import { type BenchCluster, median, quantile } from './cluster.js';
+
+const COMMAND_BYTES = 256;
+const SAMPLES = 2000;
+const CLIENTS = 64;
+const MANY_SECONDS = 5;
+
+/** Commit latency against what the hardware needs at least: one disk sync and one round trip. */
+export async function benchCommits(cluster: BenchCluster): Promise<string> {
+  const syncUs = medianSync(join(cluster.root, 'sync-probe'));
+  const roundTripUs = await medianRoundTrip();
+  const one = await latencies(cluster, SAMPLES);
+  const oneUs = median(one);
+  const oneRate = 1e6 / (one.reduce((a, b) => a + b, 0) / one.length);
+  const manyRate = await throughput(cluster, CLIENTS);
+  return [
+    renderTable(
+      ['COMMITS', 'VALUE'],
+      [
+        ['fdatasync of 512 bytes, median', `${syncUs.toFixed(0)} us`],
+        ['WebSocket round trip, median', `${roundTripUs.toFixed(0)} us`],
+        [`one client, ${COMMAND_BYTES}-byte commands, median`, `${oneUs.toFixed(0)} us`],
+        ['one client, p99', `${quantile(one, 0.99).toFixed(0)} us`],
+        [
+          'ratio to sync + round trip (aim: at most 4)',
+          (oneUs / (syncUs + roundTripUs)).toFixed(2),
+        ],
+        ['one client, commits a second', oneRate.toFixed(0)],
+        [`${CLIENTS} clients, commits a second`, manyRate.toFixed(0)],
+        ['ratio (aim: at least 8)', (manyRate / oneRate).toFixed(1)],
+      ],
+    ),
+    '',
+  ].join('\n');
+}
+
+function medianSync(file: string): number {
+  const fd = openSync(file, 'w');
+  writeSync(fd, Buffer.alloc(1 << 20));
+  fdatasyncSync(fd);
+  const block = Buffer.alloc(512, 1);
+  const times = Array.from({ length: 500 }, (_, i) => {
+    const start = performance.now();
+    writeSync(fd, block, 0, block.length, i * 512);
+    fdatasyncSync(fd);
+    return (performance.now() - start) * 1000;
+  });
+  closeSync(fd);
+  return median(times);
+}
+
+async function medianRoundTrip(): Promise<number> {
+  const server = new WebSocketServer({ host: '127.0.0.1', port: 0, perMessageDeflate: false });
+  await new Promise((done) => server.once('listening', done));
+  server.on('connection', (socket) => socket.on('message', (data) => socket.send(data as Buffer)));
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const socket = new WebSocket(`ws://127.0.0.1:${port}`, { perMessageDeflate: false });
+  await new Promise((done) => socket.once('open', done));
+  const times: number[] = [];
+  const message = Buffer.alloc(COMMAND_BYTES);
+  for (let i = 0; i < 2000; i++) {
+    const start = performance.now();
+    const answered = new Promise((done) => socket.once('message', done));
+    socket.send(message);
+    await answered;
+    times.push((performance.now() - start) * 1000);
+  }
+  socket.close();
+  server.close();
+  return median(times);
+}
+
+async function makeFile(client: FilesystemClient, name: string): Promise<number> {
+  const { inode } = await client.execute<'make-node'>({
+    type: 'make-node',
+    parent: ROOT_INO,
+    name: Buffer.from(name),
+    mode: 0o100644,
+    rdev: 0,
+    uid: 0,
+    gid: 0,
+  });
+  return inode.ino;
+}
+
+/** Microseconds of each of `count` commands, one after another. */
+async function latencies(cluster: BenchCluster, count: number): Promise<number[]> {
+  const client = cluster.client('bench-one');
+  try {
+    const ino = await makeFile(client, 'one');
+    const times: number[] = [];
+    for (let i = 0; i < count + 200; i++) {
+      const start = performance.now();
+      await client.execute<'write'>({
+        type: 'write',
+        ino,
+        offset: 0,
+        data: Buffer.alloc(COMMAND_BYTES, i),
+      });
+      if (i >= 200) times.push((performance.now() - start) * 1000);
+    }
+    return times;
+  } finally {
+    await client.close();
+  }
+}
+
+/** Commits a second of `count` clients, each with one command at a time. */
+async function throughput(cluster: BenchCluster, count: number): Promise<number> {
+  const clients = Array.from({ length: count }, (_, i) => cluster.client(`bench-${i}`));
+  try {
+    const files = await Promise.all(clients.map((client, i) => makeFile(client, `many-${i}`)));
+    const end = performance.now() + MANY_SECONDS * 1000;
+    const start = performance.now();
+    let done = 0;
+    await Promise.all(
+      clients.map(async (client, i) => {
+        const ino = files[i] ?? 0;
+        while (performance.now() < end) {
+          await client.execute<'write'>({
+            type: 'write',
+            ino,
+            offset: 0,
+            data: Buffer.alloc(COMMAND_BYTES, i),
+          });
+          done++;
+        }
+      }),
+    );
+    return done / ((performance.now() - start) / 1000);
+  } finally {
+    await Promise.all(clients.map((client) => client.close()));
+  }
+}

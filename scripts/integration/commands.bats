@@ -1,0 +1,128 @@
+#!/usr/bin/env bats
+# The command line, as scripts use it.
+
+load cluster.bash
+
+setup_file() {
+  cluster_start 3
+  export ROOT COUNT NODES PEERS
+}
+
+teardown_file() { cluster_end; }
+
+setup() {
+  LOCAL="$BATS_TEST_TMPDIR"
+  read -r -a PORTS <<<"$(tr ',' '\n' <<<"$NODES" | sed 's/.*://' | tr '\n' ' ')"
+}
+
+@test "every command has --help with an example" {
+  for command in up node mount umount status snapshot ls cat put append rm stat; do
+    run mootfs "$command" --help
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"Example:"*"mootfs $command"* ]]
+  done
+}
+
+@test "status: a table, and JSON with all nodes" {
+  run mootfs status
+  [ "$status" -eq 0 ]
+  [[ "$output" == *"leader n"* ]]
+  [ "$(mootfs status --json | node -p 'JSON.parse(require("fs").readFileSync(0)).nodes.length')" = 3 ]
+}
+
+@test "status without a cluster: exit code 3" {
+  run mootfs status --nodes 127.0.0.1:1 --timeout-ms 500
+  [ "$status" -eq 3 ]
+}
+
+@test "put, cat, append, ls, stat, rm without a mount" {
+  head -c 3000000 /dev/urandom >"$LOCAL/file"
+  mootfs put "$LOCAL/file" /stored
+  mootfs cat /stored | cmp - "$LOCAL/file"
+  echo tail | mootfs append - /stored
+  [ "$(mootfs cat /stored | tail -c 5)" = tail ]
+  mootfs ls -l / | grep -q 3000005
+  [ "$(mootfs stat --json /stored | node -p 'JSON.parse(require("fs").readFileSync(0)).size')" = 3000005 ]
+  echo from stdin | mootfs put - /other
+  [ "$(mootfs cat /other)" = "from stdin" ]
+  mootfs rm /stored /other
+  run mootfs cat /stored
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"/stored"* ]]
+}
+
+@test "errors go to standard error, and nothing to standard output" {
+  [ -z "$(mootfs cat /nowhere 2>/dev/null || true)" ]
+  run mootfs ls /nowhere
+  [ "$status" -eq 1 ]
+  run mootfs frobnicate
+  [ "$status" -eq 2 ]
+  run mootfs status --nodes nonsense
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"host:port"* ]]
+}
+
+@test "snapshot now, on all nodes and on one" {
+  run mootfs snapshot
+  [ "$status" -eq 0 ]
+  [ "$(grep -c 'snapshot at index' <<<"$output")" = 3 ]
+  run mootfs snapshot --node "127.0.0.1:${PORTS[1]}"
+  [[ "$output" == "n2: snapshot at index "* ]]
+}
+
+@test "a second process on one data directory is refused with a sentence" {
+  run timeout 60 node "$MOOTFS" node --id n1 --data "$ROOT/n1" --listen 127.0.0.1:$((PORTS[0] + 1)) --peers "$PEERS"
+  [ "$status" -eq 4 ]
+  [[ "$output" == *"$ROOT/n1"*"in use"* ]]
+}
+
+@test "a taken port, another cluster's name, a foreign directory: one sentence each" {
+  run timeout 60 node "$MOOTFS" node --id n1 --data "$LOCAL/new" --peers "$PEERS"
+  [ "$status" -eq 5 ]
+  [[ "$output" == *"${PORTS[0]}"*"taken"* ]]
+  run mootfs ls / --cluster other
+  [ "$status" -ne 0 ]
+  [[ "$output" == *"cluster"* ]]
+  mkdir "$LOCAL/foreign"
+  echo x >"$LOCAL/foreign/file"
+  run timeout 60 node "$MOOTFS" node --id n1 --data "$LOCAL/foreign" --peers "$PEERS"
+  [ "$status" -eq 4 ]
+  [[ "$output" == *"$LOCAL/foreign"* ]]
+}
+
+@test "settings from a file and from the environment; nonsense is named" {
+  echo '{"id":"n1","frob":1}' >"$LOCAL/config.json"
+  run mootfs node --config "$LOCAL/config.json"
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"frob"* ]]
+  run env MOOTFS_ID=n1 node "$MOOTFS" node --data "$LOCAL/d"
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"--peers is missing"* ]]
+  run mootfs node --id n9 --data "$LOCAL/d" --peers "$PEERS"
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"does not name this node"* ]]
+}
+
+@test "mount --daemon returns when mounted; umount ends it" {
+  mkdir -p "$LOCAL/at"
+  mootfs mount --daemon "$LOCAL/at" 3>&-
+  echo x >"$LOCAL/at/by-daemon"
+  [ "$(mootfs cat /by-daemon)" = x ]
+  mootfs umount "$LOCAL/at"
+  ! grep -q " $LOCAL/at fuse" /proc/self/mounts
+  run mootfs umount "$LOCAL/at"
+  [ "$status" -eq 2 ]
+  run mootfs mount "$LOCAL/missing"
+  [ "$status" -eq 5 ]
+  [[ "$output" == *"$LOCAL/missing"* ]]
+}
+
+@test "npm install -g from the packed tarball" {
+  (cd "$PROJECT" && npm pack --silent --ignore-scripts --pack-destination "$LOCAL" >/dev/null)
+  npm install --silent --no-audit --no-fund --global --prefix "$LOCAL/prefix" "$LOCAL"/mootfs-*.tgz
+  run "$LOCAL/prefix/bin/mootfs" --version
+  [ "$status" -eq 0 ]
+  [ "$output" = "$(node -p "require('$PROJECT/package.json').version")" ]
+  run "$LOCAL/prefix/bin/mootfs" status
+  [ "$status" -eq 0 ]
+}

@@ -1,0 +1,71 @@
+#!/usr/bin/env bats
+# `mootfs up`: the first thing that a user does.
+
+load cluster.bash
+
+setup() {
+  ROOT=$(mktemp -d "${TMPDIR:-/tmp}/mootfs-test.XXXXXX")
+  mkdir -p "$ROOT/pids" "$ROOT/logs"
+  # Three free ports in a row: look for a free one whose neighbours are free.
+  PORT=$(node -e '
+    const net = require("net");
+    const listen = (port) => new Promise((done) => {
+      const s = net.createServer().on("error", () => done(null)).listen(port, "127.0.0.1", () => done(s));
+    });
+    (async () => {
+      for (;;) {
+        const first = await listen(0);
+        const port = first.address().port;
+        const all = [first, await listen(port + 1), await listen(port + 2)];
+        for (const s of all) s?.close();
+        if (all.every(Boolean)) return console.log(port);
+      }
+    })();')
+  export MOOTFS_NODES="127.0.0.1:$PORT,127.0.0.1:$((PORT + 1)),127.0.0.1:$((PORT + 2))"
+}
+
+teardown() { cluster_end; }
+
+up_start() {
+  : >"$ROOT/logs/up.log"
+  node "$MOOTFS" up --data "$ROOT/data" --mounts "$ROOT/mnt" --port "$PORT" "$@" \
+    >>"$ROOT/logs/up.log" 2>&1 3>&- </dev/null &
+  echo $! >"$ROOT/pids/up"
+  wait_for "ready" grep -q '^ready' "$ROOT/logs/up.log"
+}
+
+@test "three nodes and three mounts; Ctrl-C ends all; run again it goes on with the same data" {
+  up_start
+  echo hello >"$ROOT/mnt/n1/file"
+  [ "$(cat "$ROOT/mnt/n2/file")" = hello ]
+  [ "$(cat "$ROOT/mnt/n3/file")" = hello ]
+  process_kill up INT
+  ! grep -q " $ROOT/" /proc/self/mounts
+  run mootfs status --timeout-ms 500
+  [ "$status" -eq 3 ]
+  up_start
+  [ "$(cat "$ROOT/mnt/n3/file")" = hello ]
+}
+
+@test "a killed node is started again, and its killed mount too" {
+  up_start
+  echo before >"$ROOT/mnt/n1/file"
+  pkill_child 'node --id n1'
+  echo after >"$ROOT/mnt/n2/file"
+  wait_for "all three nodes again" nodes_agree
+  pkill_child 'mount .*/n1 '
+  wait_for "the mount again" grep -q after "$ROOT/mnt/n1/file"
+}
+
+# Kills the one child of our own `up` whose command line matches.
+pkill_child() { pkill -KILL -P "$(pid_of up)" -f "$1"; }
+
+@test "up killed by kill -9: its nodes and mounts end by themselves" {
+  up_start
+  process_kill up KILL
+  wait_for "no mounts" no_mounts
+  wait_for "no nodes" no_answer
+}
+
+no_mounts() { ! grep -q " $ROOT/" /proc/self/mounts; }
+no_answer() { ! mootfs status --json --timeout-ms 300 2>/dev/null | grep -q '"role"'; }

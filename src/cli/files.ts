@@ -1,0 +1,256 @@
+import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { pipeline } from 'node:stream/promises';
+import type { Command } from 'commander';
+import { MootError } from '../base/errors.js';
+import { Paths } from '../client/paths.js';
+import type { ReadLevel } from '../codec/client-messages.js';
+import type { Inode } from '../filesystem/records.js';
+import { connectClient } from './assemble.js';
+import { describeMode, fileTypeName, isoTime } from './inode-text.js';
+import { clusterOption, nodesOption } from './members.js';
+import { addExample, deadline, setting } from './settings.js';
+import { renderTable } from './table.js';
+
+interface FileOptions {
+  readonly nodes: readonly string[];
+  readonly cluster: string;
+  readonly deadline: number;
+  readonly level?: ReadLevel;
+}
+
+/** The commands that read and write files of the cluster without a mount. */
+export function addFileCommands(program: Command): void {
+  addList(program);
+  addCat(program);
+  addPut(program);
+  addAppend(program);
+  addRemove(program);
+  addStat(program);
+}
+
+function addList(program: Command): void {
+  const command = program
+    .command('ls')
+    .description('List a directory.')
+    .argument('[path]', 'where, from the root of the shared directory', '/')
+    .option('-l, --long', 'mode, links, owner, size and time of each entry')
+    .option('--json', 'print one JSON array');
+  withReads(command).action(async (path: string, options: FileOptions & ListOptions) => {
+    await withPaths(options, async (paths) => {
+      const entries: { name: string; inode: Inode }[] = [];
+      for await (const { name, inode } of paths.list(path)) {
+        entries.push({ name: Buffer.from(name).toString(), inode });
+      }
+      entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+      process.stdout.write(renderList(entries, options));
+    });
+  });
+  addExample(command, 'mootfs ls -l /etc');
+}
+
+interface ListOptions {
+  readonly long?: boolean;
+  readonly json?: boolean;
+}
+
+function renderList(
+  entries: readonly { readonly name: string; readonly inode: Inode }[],
+  options: ListOptions,
+): string {
+  if (options.json === true) {
+    const list = entries.map(({ name, inode }) => ({ name, ...facts(inode) }));
+    return `${JSON.stringify(list, null, 2)}\n`;
+  }
+  if (entries.length === 0) return '';
+  if (options.long !== true) return `${entries.map((e) => e.name).join('\n')}\n`;
+  const rows = entries.map(({ name, inode }) => [
+    describeMode(inode.mode),
+    String(inode.nlink),
+    String(inode.uid),
+    String(inode.gid),
+    String(inode.size),
+    isoTime(inode.mtime).slice(0, 19),
+    inode.target.length > 0 ? `${name} -> ${Buffer.from(inode.target).toString()}` : name,
+  ]);
+  return `${renderTable(['MODE', 'LINKS', 'UID', 'GID', 'SIZE', 'MODIFIED', 'NAME'], rows)}\n`;
+}
+
+function addCat(program: Command): void {
+  const command = program
+    .command('cat')
+    .description('Write the content of files to standard output.')
+    .argument('<path...>', 'files of the shared directory');
+  withReads(command).action(async (files: readonly string[], options: FileOptions) => {
+    await withPaths(options, async (paths) => {
+      for (const file of files) await pipeline(paths.read(file), process.stdout, { end: false });
+    });
+  });
+  addExample(command, 'mootfs cat /etc/service.json', 'mootfs cat --level local /etc/service.json');
+}
+
+function addPut(program: Command): void {
+  const command = program
+    .command('put')
+    .description('Store a local file: all of it or nothing, replacing what was there.')
+    .argument('<file>', "a local file, or '-' for standard input")
+    .argument('<path>', 'its path in the shared directory');
+  withCluster(command).action(async (file: string, path: string, options: FileOptions) => {
+    await withPaths(options, async (paths) => {
+      await paths.put(path, await sourceOf(file), await newFile(file));
+    });
+  });
+  addExample(
+    command,
+    'mootfs put ./service.json /etc/service.json',
+    'date | mootfs put - /last-run',
+  );
+}
+
+function addAppend(program: Command): void {
+  const command = program
+    .command('append')
+    .description('Add to the end of a file, which is made when it is missing.')
+    .argument('<file>', "a local file, or '-' for standard input")
+    .argument('<path>', 'its path in the shared directory');
+  withCluster(command).action(async (file: string, path: string, options: FileOptions) => {
+    await withPaths(options, async (paths) => {
+      await paths.append(path, await sourceOf(file), await newFile('-'));
+    });
+  });
+  addExample(command, 'echo done | mootfs append - /logs/jobs');
+}
+
+function addRemove(program: Command): void {
+  const command = program
+    .command('rm')
+    .description('Remove files, and with -r directories with all that is in them.')
+    .argument('<path...>', 'what to remove')
+    .option('-r, --recursive', 'directories too, with all that is in them')
+    .option('-f, --force', 'what is not there is no error');
+  withCluster(command).action(
+    async (
+      files: readonly string[],
+      options: FileOptions & { readonly recursive?: boolean; readonly force?: boolean },
+    ) => {
+      await withPaths(options, async (paths) => {
+        for (const file of files) {
+          try {
+            await paths.remove(file, options.recursive === true);
+          } catch (error) {
+            const missing = error instanceof MootError && error.code === 'ENOENT';
+            if (!missing || options.force !== true) throw error;
+          }
+        }
+      });
+    },
+  );
+  addExample(command, 'mootfs rm -r /old');
+}
+
+function addStat(program: Command): void {
+  const command = program
+    .command('stat')
+    .description("Show a file's attributes.")
+    .argument('<path>', 'a path of the shared directory')
+    .option('--json', 'print one JSON object');
+  withReads(command).action(
+    async (path: string, options: FileOptions & { readonly json?: boolean }) => {
+      await withPaths(options, async (paths) => {
+        const shown = facts(await paths.stat(path));
+        process.stdout.write(
+          options.json === true
+            ? `${JSON.stringify(shown, null, 2)}\n`
+            : `${renderTable(
+                ['ATTRIBUTE', 'VALUE'],
+                Object.entries(shown).map(([name, value]) => [name, String(value)]),
+              )}\n`,
+        );
+      });
+    },
+  );
+  addExample(command, 'mootfs stat /etc/service.json');
+}
+
+function withCluster(command: Command): Command {
+  return command
+    .addOption(nodesOption())
+    .addOption(clusterOption())
+    .addOption(
+      setting('--deadline <seconds>', "how long to wait for a leader, or 'hard' for ever")
+        .argParser(deadline)
+        .default(30_000, '30'),
+    );
+}
+
+function withReads(command: Command): Command {
+  return withCluster(command).addOption(
+    setting(
+      '--level <level>',
+      'how fresh the answer is: strong (confirmed by the leader), session, local',
+    )
+      .choices(['strong', 'session', 'local'])
+      .default('strong'),
+  );
+}
+
+async function withPaths(
+  options: FileOptions,
+  work: (paths: Paths) => Promise<void>,
+): Promise<void> {
+  const interrupted = new AbortController();
+  const onSignal = () => interrupted.abort();
+  process.once('SIGINT', onSignal);
+  const client = connectClient({ ...options, name: 'command line' });
+  try {
+    await work(
+      new Paths(client, {
+        signal: interrupted.signal,
+        ...(options.level === undefined ? {} : { level: options.level }),
+      }),
+    );
+  } finally {
+    process.off('SIGINT', onSignal);
+    await client.close();
+  }
+}
+
+/** Opened before anything is changed in the cluster, so that a missing file changes nothing. */
+async function sourceOf(file: string): Promise<AsyncIterable<Uint8Array>> {
+  if (file === '-') return process.stdin;
+  const handle = await open(file);
+  if (!(await handle.stat()).isFile()) {
+    await handle.close();
+    throw new MootError('BAD_ARGUMENT', `${file} is not a regular file`);
+  }
+  return createReadStream('', { fd: handle, highWaterMark: 2 ** 20 });
+}
+
+async function newFile(file: string): Promise<{ mode: number; uid: number; gid: number }> {
+  const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+  if (file === '-') return { mode: 0o666 & ~process.umask(), ...owner };
+  const handle = await open(file);
+  try {
+    return { mode: (await handle.stat()).mode & 0o777, ...owner };
+  } finally {
+    await handle.close();
+  }
+}
+
+/** What `stat` and the JSON listings show of an inode. */
+function facts(inode: Inode): Record<string, string | number> {
+  return {
+    type: fileTypeName(inode.mode),
+    inode: inode.ino,
+    mode: describeMode(inode.mode),
+    links: inode.nlink,
+    uid: inode.uid,
+    gid: inode.gid,
+    size: inode.size,
+    stored: inode.bytes,
+    modified: isoTime(inode.mtime),
+    changed: isoTime(inode.ctime),
+    born: isoTime(inode.btime),
+    ...(inode.target.length > 0 ? { target: Buffer.from(inode.target).toString() } : {}),
+  };
+}

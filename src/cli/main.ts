@@ -1,0 +1,60 @@
+import { Command, CommanderError } from 'commander';
+import { EXIT, exitCodeOf, reportFailure } from './exit.js';
+import { addFileCommands } from './files.js';
+import { addMountCommand } from './mount.js';
+import { addNodeCommand } from './node.js';
+import { addSnapshotCommand } from './snapshot.js';
+import { addStatusCommand } from './status.js';
+import { addUmountCommand } from './umount.js';
+import { addUpCommand } from './up.js';
+import { VERSION } from './version.js';
+
+/** Runs one command line; sets process.exitCode. */
+export async function main(argv: readonly string[]): Promise<void> {
+  const program = makeProgram();
+  try {
+    await program.parseAsync(argv);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+      return;
+    }
+    reportFailure(commandName(argv), error);
+    process.exitCode = exitCodeOf(error);
+  }
+}
+
+export function makeProgram(): Command {
+  const program = new Command('mootfs')
+    .description('A directory that several machines share and decide on together.')
+    .version(VERSION)
+    .showHelpAfterError('(add --help for what there is)')
+    .exitOverride();
+  program.addHelpText(
+    'after',
+    `
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no leader or no answer in time,
+4 unusable data, 5 a prerequisite is missing.
+
+Example:
+  $ mootfs up                    three nodes on this machine, mounted at ./mnt/n1 … n3`,
+  );
+  for (const add of [
+    addUpCommand,
+    addNodeCommand,
+    addMountCommand,
+    addUmountCommand,
+    addStatusCommand,
+    addSnapshotCommand,
+    addFileCommands,
+  ]) {
+    add(program);
+  }
+  for (const command of program.commands)
+    command.exitOverride().showHelpAfterError('(add --help for what there is)');
+  return program;
+}
+
+function commandName(argv: readonly string[]): string {
+  return argv.slice(2).find((arg) => !arg.startsWith('-')) ?? '';
+}

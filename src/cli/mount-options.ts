@@ -1,0 +1,44 @@
+import { type Command, Option } from 'commander';
+import type { ReadLevel } from '../codec/client-messages.js';
+import { deadline, setting } from './settings.js';
+
+export type Adapter = 'kernel' | 'fuse-native';
+
+/** What a mount process and a node with a mount of its own have in common. */
+export interface MountOptions {
+  readonly cluster: string;
+  readonly adapter: Adapter;
+  readonly level: ReadLevel;
+  readonly deadline: number;
+  readonly writeThrough?: boolean;
+}
+
+export function addMountOptions(command: Command): void {
+  command
+    .addOption(
+      setting('--adapter <adapter>', 'how to speak to the kernel')
+        .choices(['kernel', 'fuse-native'])
+        .default('kernel'),
+    )
+    .addOption(
+      setting(
+        '--level <level>',
+        'how fresh reads are: strong (confirmed by the leader), session, local',
+      )
+        .choices(['strong', 'session', 'local'])
+        .default('strong'),
+    )
+    .addOption(
+      setting(
+        '--deadline <seconds>',
+        "how long an operation waits for a leader, or 'hard' for ever",
+      )
+        .argParser(deadline)
+        .default(30_000, '30'),
+    )
+    .addOption(
+      new Option('--write-through', 'every write(2) waits for its commit').env(
+        'MOOTFS_WRITE_THROUGH',
+      ),
+    );
+}

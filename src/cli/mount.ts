@@ -1,0 +1,79 @@
+import { spawn } from 'node:child_process';
+import { openSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { startMount } from './assemble.js';
+import { EXIT } from './exit.js';
+import { clusterOption, nodesOption } from './members.js';
+import { addMountOptions, type MountOptions } from './mount-options.js';
+import { addExample, applyConfigFile, configFileOption, setting } from './settings.js';
+import { stopRequested } from './signals.js';
+
+const NO_LOG = '/dev/null';
+
+interface MountCommandOptions extends MountOptions {
+  readonly nodes: readonly string[];
+  readonly daemon?: boolean;
+  readonly log: string;
+  readonly stopWithStdin?: boolean;
+}
+
+export function addMountCommand(program: Command): void {
+  const command = program
+    .command('mount')
+    .description('Mount the shared directory, in a process of its own that outlives any node.')
+    .argument('<directory>', 'where; an existing directory')
+    .addOption(nodesOption())
+    .addOption(clusterOption())
+    .option('--daemon', 'return when it is mounted, and serve in the background')
+    .addOption(
+      setting('--log <file>', 'where a background mount writes its messages').default(NO_LOG),
+    )
+    .addOption(configFileOption())
+    .option('--stop-with-stdin', 'unmount when standard input ends (for a supervisor)');
+  addMountOptions(command);
+  command.action(async (directory: string) => {
+    applyConfigFile(command);
+    const options = command.opts<MountCommandOptions>();
+    await (options.daemon === true ? daemonize(options.log) : serve(directory, options));
+  });
+  addExample(
+    command,
+    'mootfs mount --daemon --nodes 10.0.0.1:7101,10.0.0.2:7101,10.0.0.3:7101 /srv/shared',
+  );
+}
+
+async function serve(directory: string, options: MountCommandOptions): Promise<void> {
+  const stop = stopRequested(options.stopWithStdin === true);
+  const mount = await startMount({ ...options, directory: resolve(directory), node: null });
+  process.stdout.write(`mounted ${mount.mount.directory}\n`);
+  if (process.send !== undefined) {
+    process.send('mounted');
+    process.disconnect();
+  }
+  await Promise.race([stop, mount.mount.ended]);
+  await mount.stop();
+}
+
+/**
+ * Runs this same command without --daemon in a session of its own, and returns when that one has
+ * mounted, or has ended with its reason on our standard error.
+ */
+async function daemonize(log: string): Promise<void> {
+  const file = openSync(log, 'a');
+  const args = process.argv.slice(1).filter((arg) => arg !== '--daemon');
+  const child = spawn(process.execPath, args, {
+    detached: true,
+    stdio: ['ignore', file, log === NO_LOG ? 'inherit' : file, 'ipc'],
+  });
+  await new Promise<void>((done) => {
+    child.once('message', () => done());
+    child.once('exit', (code) => {
+      process.exitCode = code ?? EXIT.failed;
+      if (log !== NO_LOG) process.stderr.write(`mootfs mount: failed; the reason is in ${log}\n`);
+      done();
+    });
+  });
+  if (child.connected) child.disconnect();
+  child.unref();
+}

@@ -1,0 +1,145 @@
+import type { Command } from 'commander';
+import { MootError } from '../base/errors.js';
+import { startMount, startNode } from './assemble.js';
+import { clusterOption, type Member, parseAddressText, parseId, parsePeers } from './members.js';
+import { addMountOptions, type MountOptions } from './mount-options.js';
+import { addExample, applyConfigFile, configFileOption, setting, wholeNumber } from './settings.js';
+import { stopRequested } from './signals.js';
+
+export function addNodeCommand(program: Command): void {
+  const command = program
+    .command('node')
+    .description('Run one node of a cluster in the foreground.')
+    .addOption(
+      setting('--id <id>', 'name of this node within the cluster, for ever').argParser(parseId),
+    )
+    .addOption(setting('--data <dir>', 'directory for its data; made when missing'))
+    .addOption(
+      setting(
+        '--listen <address>',
+        'host:port to listen on; default: its address in --peers',
+      ).argParser(parseAddressText),
+    )
+    .addOption(
+      setting(
+        '--peers <members>',
+        'all nodes, this one too, as id=host:port,id=host:port,…',
+      ).argParser(parsePeers),
+    )
+    .addOption(clusterOption())
+    .addOption(setting('--mount <dir>', 'also mount the directory here, served by this process'))
+    .addOption(
+      setting(
+        '--election-timeout-ms <ms>',
+        'shortest election timeout; the longest is twice as much',
+      )
+        .argParser(wholeNumber(50, 60_000))
+        .default(150),
+    )
+    .addOption(
+      setting(
+        '--heartbeat-ms <ms>',
+        'time between heartbeats; at most a third of the election timeout',
+      )
+        .argParser(wholeNumber(10, 20_000))
+        .default(50),
+    )
+    .addOption(
+      setting('--snapshot-log-mib <n>', 'compact the log when it is larger than this')
+        .argParser(wholeNumber(1, 65_536))
+        .default(64),
+    )
+    .addOption(
+      setting('--snapshot-log-entries <n>', 'compact the log when it has more entries than this')
+        .argParser(wholeNumber(100, 100_000_000))
+        .default(100_000),
+    )
+    .addOption(
+      setting('--session-timeout-ms <ms>', 'forget a client that was silent for this long')
+        .argParser(wholeNumber(1000, 86_400_000))
+        .default(60_000),
+    )
+    .addOption(configFileOption())
+    .option('--stop-with-stdin', 'stop when standard input ends (for a supervisor)');
+  addMountOptions(command);
+  command.action(async () => {
+    applyConfigFile(command);
+    await runNode(command.opts<NodeOptions>());
+  });
+  addExample(
+    command,
+    'mootfs node --id n1 --data /var/lib/mootfs --peers n1=10.0.0.1:7101,n2=10.0.0.2:7101,n3=10.0.0.3:7101',
+    'MOOTFS_ID=n1 mootfs node --config /etc/mootfs.json --mount /srv/shared',
+  );
+}
+
+export interface NodeOptions extends MountOptions {
+  readonly id?: string;
+  readonly data?: string;
+  readonly listen?: string;
+  readonly peers?: readonly Member[];
+  readonly mount?: string;
+  readonly electionTimeoutMs: number;
+  readonly heartbeatMs: number;
+  readonly snapshotLogMib: number;
+  readonly snapshotLogEntries: number;
+  readonly sessionTimeoutMs: number;
+  readonly stopWithStdin?: boolean;
+}
+
+async function runNode(options: NodeOptions): Promise<void> {
+  const { id, data } = options;
+  if (id === undefined) throw missing('id');
+  if (data === undefined) throw missing('data');
+  if (options.peers === undefined && options.listen === undefined) throw missing('peers');
+  const peers = options.peers ?? [{ id, address: options.listen ?? '' }];
+  const self = peers.find((peer) => peer.id === id);
+  if (self === undefined) {
+    const ids = peers.map((peer) => peer.id).join(', ');
+    throw new MootError('BAD_ARGUMENT', `--peers (${ids}) does not name this node, --id ${id}`);
+  }
+  if (options.heartbeatMs * 3 > options.electionTimeoutMs) {
+    throw new MootError(
+      'BAD_ARGUMENT',
+      `--heartbeat-ms ${options.heartbeatMs} is more than a third of --election-timeout-ms ${options.electionTimeoutMs}`,
+    );
+  }
+  const stop = stopRequested(options.stopWithStdin === true);
+  const node = await startNode({
+    ...options,
+    id,
+    data,
+    peers,
+    listen: options.listen ?? self.address,
+  });
+  try {
+    process.stdout.write(`node ${id} listens on ${options.listen ?? self.address}\n`);
+    const mount =
+      options.mount === undefined
+        ? null
+        : await startMount({
+            ...options,
+            directory: options.mount,
+            nodes: [self.address, ...peers.filter((p) => p.id !== id).map((p) => p.address)],
+            node: node.node,
+          });
+    if (mount !== null) process.stdout.write(`mounted ${mount.mount.directory}\n`);
+    const ended = await Promise.race([
+      stop.then(() => null),
+      node.failed,
+      ...(mount === null ? [] : [mount.mount.ended.then(() => null)]),
+    ]);
+    await mount?.stop();
+    if (ended !== null) throw ended;
+  } finally {
+    await node.stop();
+  }
+}
+
+function missing(name: string): MootError {
+  const variable = `MOOTFS_${name.toUpperCase()}`;
+  return new MootError(
+    'BAD_ARGUMENT',
+    `--${name} is missing (or ${variable}, or "${name}" in the configuration file)`,
+  );
+}

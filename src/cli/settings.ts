@@ -1,0 +1,92 @@
+import { readFileSync } from 'node:fs';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { describe, MootError } from '../base/errors.js';
+
+/**
+ * Where a setting comes from, strongest first: the flag, the environment (MOOTFS_ and the flag's
+ * name in capitals), the configuration file (a JSON object whose keys are the long flags), the default.
+ */
+export function setting(flags: string, description: string): Option {
+  const option = new Option(flags, description);
+  return option.env(`MOOTFS_${option.name().replaceAll('-', '_').toUpperCase()}`);
+}
+
+export function configFileOption(): Option {
+  return setting('--config <file>', 'JSON file with settings, named as the long flags');
+}
+
+/** Reads `--config` into the options that neither a flag nor the environment has set. */
+export function applyConfigFile(command: Command): void {
+  const file: unknown = command.getOptionValue('config');
+  if (typeof file !== 'string') return;
+  for (const [name, value] of Object.entries(readConfigFile(file))) {
+    const option = command.options.find((o) => o.long === `--${name}`);
+    if (option === undefined || name === 'config') {
+      const known = command.options.map((o) => o.long?.slice(2)).filter((n) => n !== 'config');
+      throw new MootError(
+        'BAD_ARGUMENT',
+        `${file}: '${name}' is not a setting; known are: ${known.join(', ')}`,
+      );
+    }
+    const source = command.getOptionValueSource(option.attributeName());
+    if (source !== undefined && source !== 'default') continue;
+    command.setOptionValueWithSource(
+      option.attributeName(),
+      parseValue(file, option, value),
+      'config',
+    );
+  }
+}
+
+function readConfigFile(file: string): Record<string, unknown> {
+  let content: unknown;
+  try {
+    content = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    throw new MootError('BAD_ARGUMENT', `the configuration file ${file} cannot be read`, { cause });
+  }
+  if (typeof content !== 'object' || content === null || Array.isArray(content)) {
+    throw new MootError('BAD_ARGUMENT', `${file}: the configuration is not a JSON object`);
+  }
+  return { ...content };
+}
+
+function parseValue(file: string, option: Option, value: unknown): unknown {
+  const isFlag = !option.required && !option.optional;
+  if (isFlag && typeof value === 'boolean') return value;
+  if (!isFlag && (typeof value === 'string' || typeof value === 'number')) {
+    try {
+      return option.parseArg === undefined
+        ? String(value)
+        : option.parseArg(String(value), undefined);
+    } catch (cause) {
+      throw new MootError('BAD_ARGUMENT', `${file}: ${option.name()}: ${describe(cause)}`);
+    }
+  }
+  const expected = isFlag ? 'true or false' : 'a string or a number';
+  throw new MootError('BAD_ARGUMENT', `${file}: ${option.name()} is not ${expected}`);
+}
+
+/** A parser for whole numbers in a range, for Option.argParser. */
+export function wholeNumber(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= low && value <= high) return value;
+    throw new InvalidArgumentError(`'${text}' is not a whole number from ${low} to ${high}.`);
+  };
+}
+
+/** Seconds as a decimal number, or `hard` for no end; in milliseconds. */
+export function deadline(text: string): number {
+  if (text === 'hard') return Number.POSITIVE_INFINITY;
+  const seconds = Number(text);
+  if (text.trim() !== '' && seconds > 0 && seconds <= 86_400) return seconds * 1000;
+  throw new InvalidArgumentError(
+    `'${text}' is neither a number of seconds (up to 86400) nor 'hard'.`,
+  );
+}
+
+/** Every command shows at least one example in its --help. */
+export function addExample(command: Command, ...examples: readonly string[]): void {
+  command.addHelpText('after', `\nExample:\n${examples.map((e) => `  $ ${e}`).join('\n')}`);
+}

@@ -1,0 +1,30 @@
+import type { Command } from 'commander';
+import { connectClient } from './assemble.js';
+import { clusterOption, nodesOption } from './members.js';
+import { addExample } from './settings.js';
+
+export function addSnapshotCommand(program: Command): void {
+  const command = program
+    .command('snapshot')
+    .description('Make the tree durable and compact the log now, on every node or on one.')
+    .addOption(nodesOption())
+    .addOption(clusterOption())
+    .option('--node <address>', 'only this node (host:port)')
+    .action(async (options: SnapshotOptions) => {
+      const client = connectClient({ ...options, name: 'snapshot' });
+      try {
+        for (const { id, index } of await client.snapshot(options.node)) {
+          process.stdout.write(`${id}: snapshot at index ${index}\n`);
+        }
+      } finally {
+        await client.close();
+      }
+    });
+  addExample(command, 'mootfs snapshot', 'mootfs snapshot --node 127.0.0.1:7102');
+}
+
+interface SnapshotOptions {
+  readonly nodes: readonly string[];
+  readonly cluster: string;
+  readonly node?: string;
+}

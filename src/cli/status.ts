@@ -1,0 +1,108 @@
+import type { Command } from 'commander';
+import type { NodeReport } from '../client/filesystem-client.js';
+import { connectClient } from './assemble.js';
+import { EXIT } from './exit.js';
+import { clusterOption, nodesOption } from './members.js';
+import { addExample, setting, wholeNumber } from './settings.js';
+import { renderTable } from './table.js';
+
+export function addStatusCommand(program: Command): void {
+  const command = program
+    .command('status')
+    .description(
+      'Show every node: who leads, terms, indexes, state hashes, and who has it mounted.',
+    )
+    .addOption(nodesOption())
+    .addOption(clusterOption())
+    .option('--json', 'print one JSON object')
+    .addOption(
+      setting('--timeout-ms <ms>', 'how long to wait for each node')
+        .argParser(wholeNumber(1, 60_000))
+        .default(1500),
+    )
+    .action(async (options: StatusOptions) => {
+      const client = connectClient({ ...options, name: 'status' });
+      try {
+        const reports = await client.status(options.timeoutMs);
+        process.stdout.write(
+          options.json === true
+            ? `${JSON.stringify({ nodes: reports }, null, 2)}\n`
+            : renderStatus(reports),
+        );
+        process.exitCode = hasLeader(reports) ? EXIT.ok : EXIT.unavailable;
+      } finally {
+        await client.close();
+      }
+    });
+  addExample(command, 'mootfs status --nodes 10.0.0.1:7101,10.0.0.2:7101,10.0.0.3:7101');
+}
+
+interface StatusOptions {
+  readonly nodes: readonly string[];
+  readonly cluster: string;
+  readonly json?: boolean;
+  readonly timeoutMs: number;
+}
+
+/** A majority of the configured nodes answers and agrees on one leader of the newest term. */
+export function hasLeader(reports: readonly NodeReport[]): boolean {
+  const statuses = reports.flatMap((r) => (r.status === null ? [] : [r.status]));
+  const leader = newestLeader(reports);
+  if (leader === null) return false;
+  const followers = statuses.filter((s) => s.leader === leader).length;
+  const voters = statuses.find((s) => s.id === leader)?.peers.length ?? statuses.length;
+  return followers > voters / 2;
+}
+
+/** The id of the leader of the highest term that any node reports. */
+export function newestLeader(reports: readonly NodeReport[]): string | null {
+  const leaders = reports.flatMap((r) => (r.status?.role === 'leader' ? [r.status] : []));
+  leaders.sort((a, b) => b.term - a.term);
+  return leaders[0]?.id ?? null;
+}
+
+export function renderStatus(reports: readonly NodeReport[]): string {
+  const header = [
+    'NODE',
+    'ADDRESS',
+    'ROLE',
+    'TERM',
+    'COMMIT',
+    'APPLIED',
+    'LAST',
+    'SNAPSHOT',
+    'STATE',
+    'MEMORY',
+  ];
+  const rows = reports.map(({ address, status, error }) =>
+    status === null
+      ? ['?', address, error ?? 'no answer']
+      : [
+          status.id,
+          address,
+          status.recovering ? 'recovering' : status.role,
+          String(status.term),
+          String(status.commitIndex),
+          String(status.appliedIndex),
+          String(status.lastIndex),
+          String(status.snapshotIndex),
+          status.stateHash,
+          `${Math.round(status.memoryBytes / 2 ** 20)} MiB`,
+        ],
+  );
+  return `${renderTable(header, rows)}\n${renderSummary(reports)}`;
+}
+
+function renderSummary(reports: readonly NodeReport[]): string {
+  const statuses = reports.flatMap((r) => (r.status === null ? [] : [r.status]));
+  const newest = statuses.reduce<(typeof statuses)[number] | null>(
+    (best, s) => (best === null || s.appliedIndex > best.appliedIndex ? s : best),
+    null,
+  );
+  if (newest === null) return 'no node answers\n';
+  const leader = hasLeader(reports)
+    ? `leader ${newestLeader(reports)}`
+    : 'no leader: a majority of the nodes is needed';
+  const clients = newest.sessions.map((s) => s.name).join(', ') || 'none';
+  return `${leader}; ${newest.inodes} inodes, ${newest.bytes} bytes; clients: ${clients}\n`;
+}

@@ -1,0 +1,116 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createWriteStream, type WriteStream } from 'node:fs';
+import { MootError } from '../base/errors.js';
+import { EXIT } from './exit.js';
+
+export type ChildState = 'starting' | 'up' | 'down' | 'stopped';
+
+export interface SupervisedOptions {
+  readonly name: string;
+  /** Arguments for mootfs itself. */
+  readonly args: readonly string[];
+  /** The child is up when a line of its standard output has this in it. */
+  readonly readyLine: string;
+  /** What the child says goes to the end of this file. */
+  readonly log: string;
+  readonly restart: boolean;
+}
+
+/** Before a child that ended is started again; long enough for a person to see that it is gone. */
+const RESTART_DELAY_MS = 3000;
+/** A child that was asked to stop and did not is killed after this. */
+const STOP_TIMEOUT_MS = 20_000;
+
+/**
+ * A child process of `up`: in a process group of its own, so that Ctrl-C reaches only `up`, and
+ * with a pipe as its standard input, whose end stops it even when `up` itself was killed.
+ */
+export class Supervised {
+  private child: ChildProcess | null = null;
+  private exited: Promise<void> = Promise.resolve();
+  private stopping = false;
+  private wasUp = false;
+  private timer: NodeJS.Timeout | null = null;
+  state: ChildState = 'stopped';
+
+  constructor(private readonly options: SupervisedOptions) {}
+
+  get name(): string {
+    return this.options.name;
+  }
+
+  get log(): string {
+    return this.options.log;
+  }
+
+  get pid(): number | undefined {
+    return this.child?.pid;
+  }
+
+  /** Resolves when the child is up; fails with what it said when it ends before. */
+  start(): Promise<void> {
+    this.state = 'starting';
+    const entry = process.argv[1] ?? '';
+    const child = spawn(process.execPath, [entry, ...this.options.args, '--stop-with-stdin'], {
+      detached: true,
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    this.child = child;
+    const log = createWriteStream(this.options.log, { flags: 'a' });
+    return new Promise((resolve, reject) => {
+      let said = '';
+      child.stderr?.on('data', (data: Buffer) => {
+        said = (said + data.toString()).slice(-2000);
+        log.write(data);
+      });
+      child.stdout?.on('data', (data: Buffer) => {
+        log.write(data);
+        if (this.state !== 'starting' || !data.includes(this.options.readyLine)) return;
+        this.state = 'up';
+        this.wasUp = true;
+        resolve();
+      });
+      this.exited = new Promise((done) => {
+        child.once('close', (code, signal) => {
+          this.onExit(log, code, signal);
+          done();
+          reject(startFailure(this.name, code, said));
+        });
+      });
+    });
+  }
+
+  /** Asks the child to stop, and ends it when it does not. */
+  async stop(): Promise<void> {
+    this.stopping = true;
+    if (this.timer !== null) clearTimeout(this.timer);
+    if (this.child !== null) {
+      this.child.stdin?.end();
+      this.child.kill('SIGTERM');
+      const kill = setTimeout(() => this.child?.kill('SIGKILL'), STOP_TIMEOUT_MS);
+      await this.exited;
+      clearTimeout(kill);
+    }
+    this.state = 'stopped';
+  }
+
+  private onExit(log: WriteStream, code: number | null, signal: string | null): void {
+    log.end(`-- ended: ${signal ?? `exit code ${code}`}\n`);
+    this.child = null;
+    this.state = 'down';
+    if (this.stopping || !this.wasUp || !this.options.restart) return;
+    this.timer = setTimeout(() => {
+      // It is down again when this fails, and onExit has planned the next start.
+      this.start().catch(() => undefined);
+    }, RESTART_DELAY_MS);
+  }
+}
+
+function startFailure(name: string, code: number | null, said: string): MootError {
+  const line = said.trim().split('\n').at(-1) ?? '';
+  const text = line.replace(/^mootfs \w+: /, '') || `ended with exit code ${code}`;
+  return new MootError(
+    code === EXIT.prerequisite ? 'MOUNT_UNAVAILABLE' : 'CLOSED',
+    `${name}: ${text}`,
+  );
+}

@@ -1,0 +1,262 @@
+import type { Timespec } from '../base/clock.js';
+import { MootError } from '../base/errors.js';
+import type {
+  Command,
+  LogCommand,
+  Rename,
+  SetAttributes,
+  SetXattr,
+} from '../filesystem/commands.js';
+import { WRITE_BYTES_MAX } from '../filesystem/records.js';
+import { HOLDS_MAX, LABEL_CHARS_MAX, WIRE_NAME_BYTES_MAX, WIRE_VALUE_BYTES_MAX } from './limits.js';
+import { packOwned, unpack } from './msgpack.js';
+import { Reader } from './reader.js';
+import { type UnionCodec, unionCodec } from './union.js';
+import { oneOf, readTimespec, uints } from './values.js';
+
+/** The form of a log entry's data. Entries of another form are refused, never guessed at. */
+const LOG_COMMAND_VERSION = 1;
+
+/**
+ * A log entry's data: what every node applies, for as long as the entry lives. The bytes belong to
+ * the caller.
+ */
+export function encodeLogCommand(entry: LogCommand): Uint8Array {
+  return packOwned(
+    [
+      LOG_COMMAND_VERSION,
+      entry.session,
+      entry.sequence,
+      entry.acknowledged,
+      entry.time.sec,
+      entry.time.nsec,
+      commandCodec.pack(entry.command),
+    ],
+    commandPayloadBytes(entry.command),
+  );
+}
+
+/** Bytes in the command are views of `data`. Throws BAD_MESSAGE. */
+export function decodeLogCommand(data: Uint8Array): LogCommand {
+  const r = new Reader(unpack(data), 'log entry');
+  const version = r.uint('version');
+  if (version !== LOG_COMMAND_VERSION) {
+    throw new MootError('BAD_MESSAGE', `log entry.version ${version} is unknown`);
+  }
+  return {
+    session: r.uint('session'),
+    sequence: r.uint('sequence'),
+    acknowledged: r.uint('acknowledged'),
+    time: readTimespec(r, 'time'),
+    command: commandCodec.unpack(r.any('command'), undefined),
+  };
+}
+
+/** How many bytes of data are in the command; the rest is small. */
+export function commandPayloadBytes(command: Command): number {
+  if (command.type === 'write') return command.data.length;
+  return command.type === 'set-xattr' ? command.value.length : 0;
+}
+
+const RENAME_MODES: readonly Rename['mode'][] = ['replace', 'no-replace', 'exchange'];
+const XATTR_MODES: readonly SetXattr['mode'][] = ['set', 'create', 'replace'];
+
+const WRITE_APPEND = 1;
+const WRITE_KILL_PRIVILEGES = 2;
+
+export const commandCodec: UnionCodec<Command> = unionCodec<Command>('command', {
+  'open-session': {
+    tag: 1,
+    pack: (c) => [c.name, c.holdsOpen],
+    unpack: (r) => ({
+      type: 'open-session',
+      name: r.string('name', LABEL_CHARS_MAX),
+      holdsOpen: r.bool('holdsOpen'),
+    }),
+  },
+  'keep-alive': {
+    tag: 2,
+    pack: (c) => [c.seenIndex, c.holds],
+    unpack: (r) => ({
+      type: 'keep-alive',
+      seenIndex: r.uint('seenIndex'),
+      holds: uints(r, 'holds', HOLDS_MAX),
+    }),
+  },
+  'close-session': { tag: 3, pack: () => [], unpack: () => ({ type: 'close-session' }) },
+  'expire-session': {
+    tag: 4,
+    pack: (c) => [c.session, c.lastIndex],
+    unpack: (r) => ({
+      type: 'expire-session',
+      session: r.uint('session'),
+      lastIndex: r.uint('lastIndex'),
+    }),
+  },
+  nothing: { tag: 5, pack: () => [], unpack: () => ({ type: 'nothing' }) },
+  'make-node': {
+    tag: 6,
+    pack: (c) => [c.parent, c.name, c.mode, c.rdev, c.uid, c.gid],
+    unpack: (r) => ({
+      type: 'make-node',
+      parent: r.uint('parent'),
+      name: r.bytes('name', WIRE_NAME_BYTES_MAX),
+      mode: r.uint32('mode'),
+      rdev: r.uint32('rdev'),
+      uid: r.uint32('uid'),
+      gid: r.uint32('gid'),
+    }),
+  },
+  'make-symlink': {
+    tag: 7,
+    pack: (c) => [c.parent, c.name, c.target, c.uid, c.gid],
+    unpack: (r) => ({
+      type: 'make-symlink',
+      parent: r.uint('parent'),
+      name: r.bytes('name', WIRE_NAME_BYTES_MAX),
+      target: r.bytes('target', WIRE_VALUE_BYTES_MAX),
+      uid: r.uint32('uid'),
+      gid: r.uint32('gid'),
+    }),
+  },
+  link: {
+    tag: 8,
+    pack: (c) => [c.ino, c.parent, c.name],
+    unpack: (r) => ({
+      type: 'link',
+      ino: r.uint('ino'),
+      parent: r.uint('parent'),
+      name: r.bytes('name', WIRE_NAME_BYTES_MAX),
+    }),
+  },
+  unlink: {
+    tag: 9,
+    pack: (c) => [c.parent, c.name],
+    unpack: (r) => ({
+      type: 'unlink',
+      parent: r.uint('parent'),
+      name: r.bytes('name', WIRE_NAME_BYTES_MAX),
+    }),
+  },
+  'remove-directory': {
+    tag: 10,
+    pack: (c) => [c.parent, c.name],
+    unpack: (r) => ({
+      type: 'remove-directory',
+      parent: r.uint('parent'),
+      name: r.bytes('name', WIRE_NAME_BYTES_MAX),
+    }),
+  },
+  rename: {
+    tag: 11,
+    pack: (c) => [c.parent, c.name, c.newParent, c.newName, RENAME_MODES.indexOf(c.mode)],
+    unpack: (r) => ({
+      type: 'rename',
+      parent: r.uint('parent'),
+      name: r.bytes('name', WIRE_NAME_BYTES_MAX),
+      newParent: r.uint('newParent'),
+      newName: r.bytes('newName', WIRE_NAME_BYTES_MAX),
+      mode: oneOf(r, 'mode', RENAME_MODES),
+    }),
+  },
+  'set-attributes': {
+    tag: 12,
+    pack: (c) => [
+      c.ino,
+      c.mode ?? null,
+      c.uid ?? null,
+      c.gid ?? null,
+      c.size ?? null,
+      packTime(c.atime),
+      packTime(c.mtime),
+      packTime(c.ctime),
+      c.killPrivileges ?? false,
+    ],
+    unpack: unpackSetAttributes,
+  },
+  write: {
+    tag: 13,
+    pack: (c) => [
+      c.ino,
+      c.offset,
+      c.data,
+      (c.append ? WRITE_APPEND : 0) | (c.killPrivileges ? WRITE_KILL_PRIVILEGES : 0),
+    ],
+    unpack(r) {
+      const ino = r.uint('ino');
+      const offset = r.uint('offset');
+      const data = r.bytes('data', WRITE_BYTES_MAX);
+      const flags = r.uint32('flags');
+      if (flags > (WRITE_APPEND | WRITE_KILL_PRIVILEGES)) {
+        throw new MootError('BAD_MESSAGE', `command write.flags ${flags} is unknown`);
+      }
+      return {
+        type: 'write',
+        ino,
+        offset,
+        data,
+        ...(flags & WRITE_APPEND ? { append: true } : {}),
+        ...(flags & WRITE_KILL_PRIVILEGES ? { killPrivileges: true } : {}),
+      };
+    },
+  },
+  'set-xattr': {
+    tag: 14,
+    pack: (c) => [c.ino, c.name, c.value, XATTR_MODES.indexOf(c.mode)],
+    unpack: (r) => ({
+      type: 'set-xattr',
+      ino: r.uint('ino'),
+      name: r.bytes('name', WIRE_NAME_BYTES_MAX),
+      value: r.bytes('value', WIRE_VALUE_BYTES_MAX),
+      mode: oneOf(r, 'mode', XATTR_MODES),
+    }),
+  },
+  'remove-xattr': {
+    tag: 15,
+    pack: (c) => [c.ino, c.name],
+    unpack: (r) => ({
+      type: 'remove-xattr',
+      ino: r.uint('ino'),
+      name: r.bytes('name', WIRE_NAME_BYTES_MAX),
+    }),
+  },
+});
+
+/** null: not named; true: the replicated clock's time. */
+function packTime(time: Timespec | 'now' | undefined): unknown {
+  if (time === undefined) return null;
+  return time === 'now' ? true : [time.sec, time.nsec];
+}
+
+function unpackTime(packed: unknown, field: string): Timespec | 'now' | undefined {
+  if (packed === null) return undefined;
+  if (packed === true) return 'now';
+  return readTimespec(new Reader(packed, `command set-attributes.${field}`), field);
+}
+
+function unpackSetAttributes(r: Reader): SetAttributes {
+  const ino = r.uint('ino');
+  const mode = r.nullable('mode', r.uint32);
+  const uid = r.nullable('uid', r.uint32);
+  const gid = r.nullable('gid', r.uint32);
+  const size = r.nullable('size', r.uint);
+  const atime = unpackTime(r.any('atime'), 'atime');
+  const mtime = unpackTime(r.any('mtime'), 'mtime');
+  const ctime = unpackTime(r.any('ctime'), 'ctime');
+  if (ctime === 'now') {
+    throw new MootError('BAD_MESSAGE', 'command set-attributes.ctime is not a time');
+  }
+  const killPrivileges = r.bool('killPrivileges');
+  return {
+    type: 'set-attributes',
+    ino,
+    ...(mode === null ? {} : { mode }),
+    ...(uid === null ? {} : { uid }),
+    ...(gid === null ? {} : { gid }),
+    ...(size === null ? {} : { size }),
+    ...(atime === undefined ? {} : { atime }),
+    ...(mtime === undefined ? {} : { mtime }),
+    ...(ctime === undefined ? {} : { ctime }),
+    ...(killPrivileges ? { killPrivileges } : {}),
+  };
+}

@@ -1,0 +1,94 @@
+import type { FollowerStatus, Role } from '../raft/types.js';
+import type { NodeStatus } from './client-messages.js';
+import { ADDRESS_CHARS_MAX, LABEL_CHARS_MAX, STATUS_ITEMS_MAX } from './limits.js';
+import { Reader } from './reader.js';
+import { oneOf, type Packed } from './values.js';
+
+const ROLES: readonly Role[] = ['follower', 'pre-candidate', 'candidate', 'leader'];
+const STATES: readonly FollowerStatus['state'][] = ['probe', 'replicate', 'snapshot'];
+
+export function packStatus(s: NodeStatus): Packed {
+  return [
+    s.version,
+    s.cluster,
+    s.id,
+    s.address,
+    ROLES.indexOf(s.role),
+    s.term,
+    s.leader,
+    s.recovering,
+    s.commitIndex,
+    s.appliedIndex,
+    s.lastIndex,
+    s.snapshotIndex,
+    s.stateHash,
+    s.inodes,
+    s.bytes,
+    s.sessions.map((session) => [session.id, session.name]),
+    s.peers.map((peer) => [peer.id, peer.address, peer.connected]),
+    s.followers.map(packFollower),
+    Math.floor(s.uptimeMs),
+    s.memoryBytes,
+  ];
+}
+
+export function unpackStatus(packed: unknown): NodeStatus {
+  const r = new Reader(packed, 'status');
+  return {
+    version: r.string('version', LABEL_CHARS_MAX),
+    cluster: r.string('cluster', LABEL_CHARS_MAX),
+    id: r.string('id', LABEL_CHARS_MAX),
+    address: r.string('address', ADDRESS_CHARS_MAX),
+    role: oneOf(r, 'status.role', ROLES),
+    term: r.uint('term'),
+    leader: r.nullableString('leader', LABEL_CHARS_MAX),
+    recovering: r.bool('recovering'),
+    commitIndex: r.uint('commitIndex'),
+    appliedIndex: r.uint('appliedIndex'),
+    lastIndex: r.uint('lastIndex'),
+    snapshotIndex: r.uint('snapshotIndex'),
+    stateHash: r.string('stateHash', LABEL_CHARS_MAX),
+    inodes: r.uint('inodes'),
+    bytes: r.uint('bytes'),
+    sessions: r.array('sessions', STATUS_ITEMS_MAX).map((item) => {
+      const s = new Reader(item, 'status.session');
+      return { id: s.uint('id'), name: s.string('name', LABEL_CHARS_MAX) };
+    }),
+    peers: r.array('peers', STATUS_ITEMS_MAX).map((item) => {
+      const p = new Reader(item, 'status.peer');
+      return {
+        id: p.string('id', LABEL_CHARS_MAX),
+        address: p.string('address', ADDRESS_CHARS_MAX),
+        connected: p.bool('connected'),
+      };
+    }),
+    followers: r.array('followers', STATUS_ITEMS_MAX).map(unpackFollower),
+    uptimeMs: r.uint('uptimeMs'),
+    memoryBytes: r.uint('memoryBytes'),
+  };
+}
+
+function packFollower(f: FollowerStatus): Packed {
+  return [
+    f.id,
+    f.match,
+    f.next,
+    STATES.indexOf(f.state),
+    f.inFlightMessages,
+    f.inFlightBytes,
+    f.recentlyActive,
+  ];
+}
+
+function unpackFollower(packed: unknown): FollowerStatus {
+  const r = new Reader(packed, 'status.follower');
+  return {
+    id: r.string('id', LABEL_CHARS_MAX),
+    match: r.uint('match'),
+    next: r.uint('next'),
+    state: oneOf(r, 'status.follower.state', STATES),
+    inFlightMessages: r.uint('inFlightMessages'),
+    inFlightBytes: r.uint('inFlightBytes'),
+    recentlyActive: r.bool('recentlyActive'),
+  };
+}

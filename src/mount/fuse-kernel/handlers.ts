@@ -1,0 +1,373 @@
+import { assert } from '../../base/assert.js';
+import { ERRNO } from '../../base/errno.js';
+import { MootError } from '../../base/errors.js';
+import type { MountOperations } from '../mount.js';
+import { negotiate } from './init.js';
+import {
+  KERNEL_VERSION,
+  OPCODE,
+  type OpcodeName,
+  RENAME_FLAG,
+  S_IFDIR,
+  S_IFMT,
+  S_IFREG,
+  XATTR_FLAG,
+} from './protocol.js';
+import { countsAsLookup, encodeDirectory, encodeInit, type Replies } from './replies.js';
+import {
+  type Body,
+  type KernelRequest,
+  readBatchForget,
+  readCreate,
+  readForget,
+  readHandle,
+  readInit,
+  readInterrupt,
+  readLink,
+  readMakeDirectory,
+  readMakeNode,
+  readName,
+  readOpen,
+  readRead,
+  readRename,
+  readSetAttributes,
+  readSetXattr,
+  readTwoNames,
+  readWrite,
+  readXattrSize,
+  XATTR_NAME_OFFSET,
+} from './requests.js';
+
+/** What handlers work with. */
+export interface Served {
+  readonly operations: MountOperations;
+  readonly replies: Replies;
+  /** The kernel and we agree, or why not. */
+  onNegotiated(error: MootError | null): void;
+  /** False: no such request is under way. */
+  interrupt(unique: bigint): boolean;
+}
+
+/**
+ * Handles one request and answers it exactly once, but for those that have no answer. Until its
+ * first await a handler has the request's buffer; after it, only what it copied. A MootError that
+ * it throws becomes the answer.
+ */
+export type Handler = (served: Served, request: KernelRequest, body: Body) => void | Promise<void>;
+
+/** Data of at least this share of the buffer is handed over with it; less is copied out. */
+const TAKE_BUFFER_SHARE = 0.5;
+
+/** Not implemented, and the kernel knows how to do without: it remembers ENOSYS and never asks again. */
+const notImplemented: Handler = ({ replies }, request) => replies.error(request, ERRNO.ENOSYS);
+
+/** A request without an answer that means nothing here. */
+const ignored: Handler = () => {};
+
+const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
+  async LOOKUP({ operations, replies }, request, body) {
+    replies.entry(request, await operations.lookup(request.ino, readName(body), request));
+  },
+
+  FORGET({ operations }, request, body) {
+    operations.forget(request.ino, readForget(body));
+  },
+
+  BATCH_FORGET({ operations }, _request, body) {
+    readBatchForget(body, (ino, count) => operations.forget(ino, count));
+  },
+
+  async GETATTR({ operations, replies }, request) {
+    replies.attributes(request, await operations.getAttributes(request.ino, request));
+  },
+
+  async SETATTR({ operations, replies }, request, body) {
+    const { change, handle } = readSetAttributes(body);
+    const changed = await operations.setAttributes(request.ino, change, handle, request);
+    replies.attributes(request, changed);
+  },
+
+  async READLINK({ operations, replies }, request) {
+    replies.data(request, await operations.readLink(request.ino, request));
+  },
+
+  async SYMLINK({ operations, replies }, request, body) {
+    const [name, target] = readTwoNames(body, 0);
+    replies.entry(request, await operations.makeSymlink(request.ino, name, target, request));
+  },
+
+  async MKNOD({ operations, replies }, request, body) {
+    const { name, mode, rdev } = readMakeNode(body);
+    replies.entry(request, await operations.makeNode(request.ino, name, mode, rdev, request));
+  },
+
+  async MKDIR({ operations, replies }, request, body) {
+    const { name, mode } = readMakeDirectory(body);
+    const directoryMode = (mode & ~S_IFMT) | S_IFDIR;
+    replies.entry(request, await operations.makeNode(request.ino, name, directoryMode, 0, request));
+  },
+
+  async UNLINK({ operations, replies }, request, body) {
+    await operations.unlink(request.ino, readName(body), request);
+    replies.ok(request);
+  },
+
+  async RMDIR({ operations, replies }, request, body) {
+    await operations.removeDirectory(request.ino, readName(body), request);
+    replies.ok(request);
+  },
+
+  RENAME: (served, request, body) => rename(served, request, body, false),
+  RENAME2: (served, request, body) => rename(served, request, body, true),
+
+  async LINK({ operations, replies }, request, body) {
+    const { ino, name } = readLink(body);
+    replies.entry(request, await operations.link(ino, request.ino, name, request));
+  },
+
+  async CREATE({ operations, replies }, request, body) {
+    const { name, mode, flags } = readCreate(body);
+    const fileMode = (mode & ~S_IFMT) | S_IFREG;
+    const created = await operations.create(request.ino, name, fileMode, flags, request);
+    replies.created(request, created, flags.write);
+  },
+
+  async OPEN({ operations, replies }, request, body) {
+    const flags = readOpen(body);
+    // A file that is open for reading only has nothing that close(2) must wait for.
+    replies.opened(request, await operations.open(request.ino, flags, request), flags.write);
+  },
+
+  async READ({ operations, replies }, request, body) {
+    const { handle, offset, size } = readRead(body);
+    const data = await operations.read(request.ino, handle, offset, size, request);
+    assert(data.length <= size, 'a read gives no more than was asked for');
+    replies.data(request, data);
+  },
+
+  async WRITE({ operations, replies }, request, body) {
+    const { handle, offset, data, killPrivileges } = readWrite(body);
+    body.taken = data.length >= body.buffer.length * TAKE_BUFFER_SHARE;
+    const own = body.taken ? data : new Uint8Array(data);
+    replies.written(
+      request,
+      await operations.write(request.ino, handle, offset, own, killPrivileges, request),
+    );
+  },
+
+  async FLUSH({ operations, replies }, request, body) {
+    await operations.flush(request.ino, readHandle(body), request);
+    replies.ok(request);
+  },
+
+  async FSYNC({ operations, replies }, request, body) {
+    await operations.fsync(request.ino, readHandle(body), request);
+    replies.ok(request);
+  },
+
+  async RELEASE({ operations, replies }, request, body) {
+    await operations.release(request.ino, readHandle(body));
+    replies.ok(request);
+  },
+
+  async OPENDIR({ operations, replies }, request) {
+    const handle = await operations.openDirectory(request.ino, request);
+    replies.opened(request, { handle, keepCache: false }, true);
+  },
+
+  READDIR: (served, request, body) => readDirectory(served, request, body, false),
+  READDIRPLUS: (served, request, body) => readDirectory(served, request, body, true),
+
+  RELEASEDIR({ operations, replies }, request, body) {
+    operations.releaseDirectory(request.ino, readHandle(body));
+    replies.ok(request);
+  },
+
+  async FSYNCDIR({ operations, replies }, request, body) {
+    await operations.fsyncDirectory(request.ino, readHandle(body), request);
+    replies.ok(request);
+  },
+
+  async STATFS({ operations, replies }, request) {
+    replies.figures(request, await operations.statfs(request));
+  },
+
+  async SETXATTR({ operations, replies }, request, body) {
+    const { name, value, flags } = readSetXattr(body);
+    await operations.setXattr(request.ino, name, value, xattrModeOf(flags), request);
+    replies.ok(request);
+  },
+
+  async GETXATTR({ operations, replies }, request, body) {
+    const size = readXattrSize(body);
+    const name = readName(body, XATTR_NAME_OFFSET);
+    replyXattr(replies, request, size, await operations.getXattr(request.ino, name, request));
+  },
+
+  async LISTXATTR({ operations, replies }, request, body) {
+    const size = readXattrSize(body);
+    const names = await operations.listXattrs(request.ino, request);
+    const list = Buffer.concat(names.flatMap((name) => [name, NUL]));
+    replyXattr(replies, request, size, list);
+  },
+
+  async REMOVEXATTR({ operations, replies }, request, body) {
+    await operations.removeXattr(request.ino, readName(body), request);
+    replies.ok(request);
+  },
+
+  INIT({ replies, onNegotiated }, request, body) {
+    const kernel = readInit(body);
+    const agreed = negotiate(kernel);
+    if (agreed === 'major-mismatch') {
+      // The kernel reads nothing but the major version and sends INIT again.
+      replies.data(request, encodeInit(KERNEL_VERSION, NOTHING_AGREED));
+    } else if (agreed === 'too-old') {
+      replies.error(request, ERRNO.EOPNOTSUPP);
+      const version = `${kernel.major}.${kernel.minor}`;
+      onNegotiated(
+        new MootError(
+          'MOUNT_UNAVAILABLE',
+          `the kernel speaks FUSE ${version}, too old: use Linux 4.20 or later`,
+        ),
+      );
+    } else {
+      replies.data(request, encodeInit(KERNEL_VERSION, agreed));
+      onNegotiated(null);
+    }
+  },
+
+  INTERRUPT({ replies, interrupt }, request, body) {
+    // Read by another reader before its request, or answered meanwhile: in the first case the
+    // kernel sends EAGAIN's interrupt again, in the second it takes no notice (fuse_dev_do_write
+    // and Documentation/filesystems/fuse: "Interrupting filesystem operations").
+    if (!interrupt(readInterrupt(body))) replies.errorForUnique(request.unique, ERRNO.EAGAIN);
+  },
+
+  DESTROY({ replies }, request) {
+    replies.ok(request);
+  },
+
+  // Checked by the kernel: default_permissions.
+  ACCESS: notImplemented,
+  // The kernel keeps locks itself.
+  GETLK: notImplemented,
+  SETLK: notImplemented,
+  SETLKW: notImplemented,
+  // Always ready, says the kernel.
+  POLL: notImplemented,
+  BMAP: notImplemented,
+  // Programs see EOPNOTSUPP.
+  FALLOCATE: notImplemented,
+  TMPFILE: notImplemented,
+  // The kernel copies by reading and writing, finds neither data nor holes, and asks GETATTR.
+  COPY_FILE_RANGE: notImplemented,
+  COPY_FILE_RANGE_64: notImplemented,
+  LSEEK: notImplemented,
+  STATX: notImplemented,
+  SYNCFS: notImplemented,
+  SETUPMAPPING: notImplemented,
+  REMOVEMAPPING: notImplemented,
+  // There is no ioctl for files here (ioctl(2)); ENOSYS would surface as it is on older kernels.
+  IOCTL: ({ replies }, request) => replies.error(request, ERRNO.ENOTTY),
+  // Answers a RETRIEVE, which is never sent.
+  NOTIFY_REPLY: ignored,
+};
+
+/** Requests without an answer: they are not in the table of requests under way. */
+export const UNANSWERED: ReadonlySet<number> = new Set([
+  OPCODE.FORGET,
+  OPCODE.BATCH_FORGET,
+  OPCODE.INTERRUPT,
+  OPCODE.NOTIFY_REPLY,
+]);
+
+/** The handler of an opcode; of one that is newer than this code, ENOSYS. */
+export const handlerOf: (opcode: number) => Handler = (() => {
+  const table: Handler[] = [];
+  for (const name of Object.keys(OPCODE) as OpcodeName[]) table[OPCODE[name]] = HANDLERS[name];
+  return (opcode) => table[opcode] ?? notImplemented;
+})();
+
+const NUL = new Uint8Array(1);
+
+const NOTHING_AGREED = {
+  minor: 0,
+  readaheadBytesMax: 0,
+  flags: 0,
+  backgroundMax: 0,
+  congestionThreshold: 0,
+  writeBytesMax: 0,
+  timeGranularityNs: 0,
+  pagesMax: 0,
+};
+
+async function rename(
+  { operations, replies }: Served,
+  request: KernelRequest,
+  body: Body,
+  withFlags: boolean,
+): Promise<void> {
+  const { newParent, name, newName, flags } = readRename(body, withFlags);
+  const mode = renameModeOf(flags);
+  await operations.rename(request.ino, name, newParent, newName, mode, request);
+  replies.ok(request);
+}
+
+function renameModeOf(flags: number): 'replace' | 'no-replace' | 'exchange' {
+  switch (flags) {
+    case 0:
+      return 'replace';
+    case RENAME_FLAG.NOREPLACE:
+      return 'no-replace';
+    case RENAME_FLAG.EXCHANGE:
+      return 'exchange';
+    default:
+      // RENAME_WHITEOUT, and what may come.
+      throw new MootError('EINVAL', `rename flags ${flags} are not supported`);
+  }
+}
+
+async function readDirectory(
+  { operations, replies }: Served,
+  request: KernelRequest,
+  body: Body,
+  plus: boolean,
+): Promise<void> {
+  const { handle, offset, size } = readRead(body);
+  const { ino } = request;
+  const entries = await operations.readDirectory(ino, handle, offset, size, plus, request);
+  const { body: encoded, count } = encodeDirectory(
+    entries,
+    size,
+    plus,
+    operations.listingTimeoutSec,
+  );
+  if (plus) {
+    for (const entry of entries.slice(count)) {
+      if (countsAsLookup(entry)) operations.forget(entry.ino, 1);
+    }
+  }
+  replies.data(request, encoded);
+}
+
+function xattrModeOf(flags: number): 'set' | 'create' | 'replace' {
+  if (flags === XATTR_FLAG.CREATE) return 'create';
+  return flags === XATTR_FLAG.REPLACE ? 'replace' : 'set';
+}
+
+/** getxattr(2) and listxattr(2): size 0 asks for the size. */
+function replyXattr(
+  replies: Replies,
+  request: KernelRequest,
+  size: number,
+  value: Uint8Array,
+): void {
+  if (size === 0) {
+    replies.xattrSize(request, value.length);
+  } else if (value.length > size) {
+    replies.error(request, ERRNO.ERANGE);
+  } else {
+    replies.data(request, value);
+  }
+}

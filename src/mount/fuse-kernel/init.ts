@@ -1,0 +1,73 @@
+import { assert } from '../../base/assert.js';
+import { WRITE_BYTES_MAX } from '../../filesystem/records.js';
+import {
+  INIT,
+  KERNEL_MINOR_VERSION,
+  KERNEL_MINOR_VERSION_MIN,
+  KERNEL_VERSION,
+} from './protocol.js';
+import type { InitReply } from './replies.js';
+
+/** Pages of the kernel, on all machines that we run on. */
+const PAGE_BYTES = 4096;
+
+/**
+ * What is asked of the kernel. Left out on purpose:
+ * - POSIX_LOCKS, FLOCK_LOCKS: without them the kernel keeps locks itself, within this mount.
+ * - WRITEBACK_CACHE: the kernel would own size and times, and a write(2) would be visible to no one.
+ * - CACHE_SYMLINKS: nothing would tell us when the cached target of a link is read.
+ * - DONT_MASK: so the kernel applies the umask.
+ * - NO_OPEN_SUPPORT: opens are ours, for open unlinked files and delayed errors.
+ * - AUTO_INVAL_DATA: every read(2) of cached pages would first ask for attributes whose time is
+ *   over, a round trip to the leader each at the level `strong`.
+ * - EXPLICIT_INVAL_DATA: the kernel would keep the last page, with zeros behind the old end, when
+ *   attributes show that somebody else appended. With neither, a new size drops a file's pages
+ *   (fuse_change_attributes), and so do an open without FOPEN_KEEP_CACHE and our notifications.
+ */
+const WANTED_FLAGS =
+  // Reads of one file in parallel, and readahead beyond one request.
+  INIT.ASYNC_READ |
+  // open(2) with O_TRUNC is one request and one command.
+  INIT.ATOMIC_O_TRUNC |
+  INIT.BIG_WRITES |
+  // `ls -l` is one request per many entries; the kernel chooses when (a lookup followed).
+  INIT.DO_READDIRPLUS |
+  INIT.READDIRPLUS_AUTO |
+  // Lookups and listings in one directory in parallel.
+  INIT.PARALLEL_DIROPS |
+  // Requests of more than 32 pages.
+  INIT.MAX_PAGES |
+  // Set-user-ID bits are cleared by us where the kernel says so. Without it the kernel asks for
+  // the attribute security.capability before every write.
+  INIT.HANDLE_KILLPRIV_V2;
+
+/** Background requests (readahead, release) that the kernel sends at once. The default is 12. */
+const BACKGROUND_MAX = 64;
+/** Above this many, writeback slows down. The kernel's default is three quarters, too. */
+const CONGESTION_THRESHOLD = 48;
+
+/**
+ * What to answer the kernel's INIT. `major-mismatch`: the kernel speaks a newer major version; it
+ * is told ours and sends INIT again. `too-old`: a kernel before 4.20.
+ */
+export function negotiate(kernel: {
+  readonly major: number;
+  readonly minor: number;
+  readonly readaheadBytesMax: number;
+  readonly flags: number;
+}): InitReply | 'major-mismatch' | 'too-old' {
+  if (kernel.major > KERNEL_VERSION) return 'major-mismatch';
+  if (kernel.major < KERNEL_VERSION || kernel.minor < KERNEL_MINOR_VERSION_MIN) return 'too-old';
+  assert((kernel.flags & INIT.MAX_PAGES) !== 0, 'every kernel since 7.28 offers MAX_PAGES');
+  return {
+    minor: Math.min(kernel.minor, KERNEL_MINOR_VERSION),
+    readaheadBytesMax: kernel.readaheadBytesMax,
+    flags: kernel.flags & WANTED_FLAGS,
+    backgroundMax: BACKGROUND_MAX,
+    congestionThreshold: CONGESTION_THRESHOLD,
+    writeBytesMax: WRITE_BYTES_MAX,
+    // mtime and the like are kept to the nanosecond.
+    timeGranularityNs: 1,
+    pagesMax: WRITE_BYTES_MAX / PAGE_BYTES,
+  };
+}

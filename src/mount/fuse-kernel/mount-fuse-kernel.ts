@@ -1,0 +1,119 @@
+import { spawnSync } from 'node:child_process';
+import { endianness } from 'node:os';
+import type { KernelNotifier, Mount, MountCapabilities, MountOperations } from '../mount.js';
+import {
+  forceUnmountArguments,
+  prepareDirectory,
+  unavailable,
+  unmountPath,
+  within,
+} from '../mount-point.js';
+import { Connection } from './connection.js';
+import { mountDescriptor, openDevice } from './mounting.js';
+import { Notifier } from './notifier.js';
+
+/**
+ * Each keeps a thread of libuv's pool. One reads while the others' requests are on their way to
+ * JavaScript; more than a few gain nothing, as one thread answers them all.
+ */
+export const READERS_DEFAULT = 4;
+
+/** After a successful umount(8) the kernel still writes back; then waiting operations are ended. */
+const END_TIMEOUT_MS = 10_000;
+
+export interface FuseKernelOptions {
+  /** Where to mount: a directory. */
+  readonly directory: string;
+  readonly operations: MountOperations;
+  /** What stands in the first column of df(1). */
+  readonly source: string;
+  /** Requests read at once; default 4. UV_THREADPOOL_SIZE must be larger, see connection.ts. */
+  readonly readers?: number;
+  /** Gets a line for every request and reply. */
+  readonly debug?: (line: string) => void;
+}
+
+const CAPABILITIES: MountCapabilities = {
+  renameFlags: true,
+  nonUtf8Names: true,
+  hardLinkIdentity: true,
+  notify: true,
+  openUnlinked: true,
+  interrupt: true,
+  symlinkOwnership: true,
+  specialFiles: true,
+  callerOwnership: true,
+  setTimes: true,
+  xattrs: true,
+};
+
+/**
+ * Mounts by speaking the kernel's own protocol over /dev/fuse (linux/fuse.h), without native code.
+ * Needs root. Fails with MOUNT_UNAVAILABLE and a sentence that says what to do. While it is
+ * mounted, an exit of the process by whatever error unmounts it: the readers would otherwise keep
+ * the process from ending.
+ */
+export async function mountFuseKernel(
+  options: FuseKernelOptions,
+): Promise<Mount & { readonly notifier: KernelNotifier }> {
+  if (endianness() !== 'LE') {
+    throw unavailable('this adapter works on little-endian machines only');
+  }
+  const path = await prepareDirectory(options.directory);
+  const device = await openDevice();
+  const connection = new Connection(device.fd, options.operations, options.debug ?? null);
+  // A reader before mount(8) has ended: it may itself ask something of the new mount.
+  connection.addReaders(1);
+  try {
+    await mountDescriptor(device.fd, options.source, path);
+  } catch (error) {
+    connection.giveUp();
+    await connection.ended;
+    await device.close();
+    throw error;
+  }
+  connection.setMounted();
+  connection.addReaders((options.readers ?? READERS_DEFAULT) - 1);
+
+  const notifier = new Notifier(device.fd);
+  const onExit = () => void spawnSync('umount', forceUnmountArguments(path));
+  process.on('exit', onExit);
+  const ended = connection.ended.then(async () => {
+    process.off('exit', onExit);
+    connection.replies.close();
+    await notifier.close();
+    await device.close();
+  });
+  let unmounting: Promise<void> | null = null;
+  const mount = {
+    directory: path,
+    capabilities: CAPABILITIES,
+    ended,
+    notifier,
+    unmount() {
+      unmounting ??= unmount(path, connection, ended);
+      return unmounting;
+    },
+  };
+  try {
+    await connection.negotiated;
+  } catch (error) {
+    await mount.unmount();
+    throw error;
+  }
+  return mount;
+}
+
+async function unmount(path: string, connection: Connection, ended: Promise<void>): Promise<void> {
+  let isOver = false;
+  void ended.then(() => {
+    isOver = true;
+  });
+  await unmountPath(path, () => isOver);
+  await within(END_TIMEOUT_MS, ended);
+  if (!isOver) {
+    connection.interruptAll();
+    await within(END_TIMEOUT_MS, ended);
+  }
+  if (!isOver) throw unavailable(`${path} is unmounted but the kernel still uses it`);
+}

@@ -1,0 +1,62 @@
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { WRITE_BYTES_MAX } from '../../filesystem/records.js';
+import { errnoNameOf, run, unavailable } from '../mount-point.js';
+
+/** The type in mtab and df: the kernel takes what follows the dot for a name. */
+const FILESYSTEM_TYPE = 'fuse.mootfs';
+
+/** Opens /dev/fuse, or says what is missing. */
+export async function openDevice(): Promise<FileHandle> {
+  if (process.geteuid?.() !== 0) {
+    throw unavailable(
+      'mounting needs root: run as root, or use --adapter fuse-native, which goes through the set-user-ID program fusermount',
+    );
+  }
+  try {
+    return await open('/dev/fuse', constants.O_RDWR);
+  } catch (error) {
+    switch (errnoNameOf(error)) {
+      case 'ENOENT':
+      case 'ENODEV':
+      case 'ENXIO':
+        throw unavailable(
+          'there is no /dev/fuse: load the fuse module (modprobe fuse), or give the container the device (--device /dev/fuse)',
+          error,
+        );
+      case 'EACCES':
+      case 'EPERM':
+        throw unavailable(
+          '/dev/fuse may not be opened: give the container the device and the right to mount (--device /dev/fuse --cap-add SYS_ADMIN)',
+          error,
+        );
+      default:
+        throw unavailable('/dev/fuse cannot be opened', error);
+    }
+  }
+}
+
+/**
+ * Runs mount(8) with the descriptor of /dev/fuse as its third. Device and set-user-ID files of the
+ * cluster have no power on this machine (nodev, nosuid).
+ */
+export async function mountDescriptor(fd: number, source: string, path: string): Promise<void> {
+  const options = [
+    'fd=3',
+    'rootmode=40000',
+    'user_id=0',
+    'group_id=0',
+    'allow_other',
+    'default_permissions',
+    `max_read=${WRITE_BYTES_MAX}`,
+    'nosuid',
+    'nodev',
+  ].join(',');
+  const args = ['-i', '-t', FILESYSTEM_TYPE, '-o', options, '--', source, path];
+  const mount = await run('mount', args, fd);
+  if (mount.status === 0) return;
+  const hint = mount.errorText.includes('permission denied')
+    ? ' (in a container, mounting needs --cap-add SYS_ADMIN)'
+    : '';
+  throw unavailable(`mount(8) failed at ${path}: ${mount.errorText}${hint}`);
+}

@@ -1,0 +1,131 @@
+import { write } from 'node:fs';
+import { assert } from '../../base/assert.js';
+import type { Ino } from '../../filesystem/records.js';
+import type { KernelNotifier } from '../mount.js';
+import { errnoNameOf } from '../mount-point.js';
+import { NOTIFY, SIZE } from './protocol.js';
+import { writeUint64 } from './replies.js';
+
+/**
+ * Notifications that wait at most; the oldest is dropped beyond it. There is one for each inode and
+ * each name, so this is a quarter of a million things that changed elsewhere while the kernel took
+ * none. What is dropped stays cached until its timeout, no longer.
+ */
+const WAITING_MAX = 262_144;
+
+/**
+ * Notifications being written at once. One may wait in the kernel for a directory's lock, as long
+ * as an operation there waits for the cluster; it must not hold up all the others.
+ */
+const IN_FLIGHT_MAX = 2;
+
+/** All of a file's pages (fuse_reverse_inval_inode), and attributes only. */
+const OFFSET_ALL_PAGES = 0;
+const OFFSET_ATTRIBUTES_ONLY = -1;
+
+type Notification =
+  | { readonly type: 'inode'; readonly ino: Ino; readonly data: boolean }
+  | { readonly type: 'entry'; readonly parent: Ino; readonly name: Uint8Array };
+
+/**
+ * Tells the kernel what to forget. Every notification is written by a thread of the pool, never
+ * from the thread that answers requests: the kernel may hold a lock that waits for just that
+ * thread's answer.
+ */
+export class Notifier implements KernelNotifier {
+  readonly #waiting = new Map<string, Notification>();
+  #inFlight = 0;
+  #closed = false;
+  #whenIdle: (() => void) | null = null;
+  /** How many were dropped because too many waited. */
+  dropped = 0;
+
+  constructor(private readonly fd: number) {}
+
+  invalidateInode(ino: Ino, data: boolean): void {
+    const key = `i${ino}`;
+    const earlier = this.#waiting.get(key);
+    const earlierData = earlier !== undefined && earlier.type === 'inode' && earlier.data;
+    this.#add(key, { type: 'inode', ino, data: data || earlierData });
+  }
+
+  invalidateEntry(parent: Ino, name: Uint8Array): void {
+    this.#add(`e${parent}/${Buffer.from(name).toString('latin1')}`, {
+      type: 'entry',
+      parent,
+      name,
+    });
+  }
+
+  /** Writes nothing more; resolves when nothing is being written. */
+  close(): Promise<void> {
+    this.#closed = true;
+    this.#waiting.clear();
+    if (this.#inFlight === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#whenIdle = resolve;
+    });
+  }
+
+  #add(key: string, notification: Notification): void {
+    if (this.#closed) return;
+    this.#waiting.set(key, notification);
+    if (this.#waiting.size > WAITING_MAX) {
+      const [oldest] = this.#waiting.keys();
+      assert(oldest !== undefined, 'a full queue has an oldest member');
+      this.#waiting.delete(oldest);
+      this.dropped++;
+    }
+    this.#pump();
+  }
+
+  #pump(): void {
+    while (this.#inFlight < IN_FLIGHT_MAX) {
+      const [next] = this.#waiting;
+      if (next === undefined) return;
+      this.#waiting.delete(next[0]);
+      this.#inFlight++;
+      const message = encode(next[1]);
+      write(this.fd, message, 0, message.length, null, (error) => this.#onWritten(error));
+    }
+  }
+
+  #onWritten(error: Error | null): void {
+    this.#inFlight--;
+    // ENOENT: the kernel does not know it. The others mean the end of the mount, or of a name
+    // that is no directory's any more. A message of the wrong form would be EINVAL.
+    assert(errnoNameOf(error) !== 'EINVAL', 'the kernel understands every notification');
+    this.#pump();
+    if (this.#inFlight === 0) this.#whenIdle?.();
+  }
+}
+
+function encode(notification: Notification): Buffer {
+  return notification.type === 'inode'
+    ? encodeInvalidateInode(notification.ino, notification.data)
+    : encodeInvalidateEntry(notification.parent, notification.name);
+}
+
+/** fuse_out_header with unique 0 and the code in the place of the error. */
+function allocate(code: number, bodyBytes: number): Buffer {
+  const message = Buffer.alloc(SIZE.OUT_HEADER + bodyBytes);
+  message.writeUInt32LE(message.length, 0);
+  message.writeInt32LE(code, 4);
+  return message;
+}
+
+function encodeInvalidateInode(ino: Ino, data: boolean): Buffer {
+  const message = allocate(NOTIFY.INVAL_INODE, SIZE.NOTIFY_INVAL_INODE_OUT);
+  writeUint64(message, SIZE.OUT_HEADER, ino);
+  writeUint64(message, SIZE.OUT_HEADER + 8, data ? OFFSET_ALL_PAGES : OFFSET_ATTRIBUTES_ONLY);
+  return message;
+}
+
+function encodeInvalidateEntry(parent: Ino, name: Uint8Array): Buffer {
+  const fixed = SIZE.OUT_HEADER + SIZE.NOTIFY_INVAL_ENTRY_OUT;
+  const message = allocate(NOTIFY.INVAL_ENTRY, SIZE.NOTIFY_INVAL_ENTRY_OUT + name.length + 1);
+  writeUint64(message, SIZE.OUT_HEADER, parent);
+  message.writeUInt32LE(name.length, SIZE.OUT_HEADER + 8);
+  message.set(name, fixed);
+  return message;
+}

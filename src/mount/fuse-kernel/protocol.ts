@@ -1,0 +1,157 @@
+/**
+ * Numbers of the FUSE kernel protocol, major version 7: opcodes, flags and the sizes of the
+ * structures in linux/fuse.h, by the names they have there without the prefix FUSE_. All numbers
+ * on the wire are in the machine's byte order, and every structure is padded to eight bytes.
+ */
+
+export const KERNEL_VERSION = 7;
+/**
+ * The newest minor version whose layouts are written here. A newer kernel is told this number and
+ * then speaks it (linux/fuse.h, "Version negotiation").
+ */
+export const KERNEL_MINOR_VERSION = 38;
+/**
+ * The oldest one: since 7.28 (Linux 4.20) a request may carry more than 32 pages, and all
+ * structures that are used here have their present size.
+ */
+export const KERNEL_MINOR_VERSION_MIN = 28;
+
+/** enum fuse_opcode, up to 7.45. */
+export const OPCODE = {
+  LOOKUP: 1,
+  FORGET: 2,
+  GETATTR: 3,
+  SETATTR: 4,
+  READLINK: 5,
+  SYMLINK: 6,
+  MKNOD: 8,
+  MKDIR: 9,
+  UNLINK: 10,
+  RMDIR: 11,
+  RENAME: 12,
+  LINK: 13,
+  OPEN: 14,
+  READ: 15,
+  WRITE: 16,
+  STATFS: 17,
+  RELEASE: 18,
+  FSYNC: 20,
+  SETXATTR: 21,
+  GETXATTR: 22,
+  LISTXATTR: 23,
+  REMOVEXATTR: 24,
+  FLUSH: 25,
+  INIT: 26,
+  OPENDIR: 27,
+  READDIR: 28,
+  RELEASEDIR: 29,
+  FSYNCDIR: 30,
+  GETLK: 31,
+  SETLK: 32,
+  SETLKW: 33,
+  ACCESS: 34,
+  CREATE: 35,
+  INTERRUPT: 36,
+  BMAP: 37,
+  DESTROY: 38,
+  IOCTL: 39,
+  POLL: 40,
+  NOTIFY_REPLY: 41,
+  BATCH_FORGET: 42,
+  FALLOCATE: 43,
+  READDIRPLUS: 44,
+  RENAME2: 45,
+  LSEEK: 46,
+  COPY_FILE_RANGE: 47,
+  SETUPMAPPING: 48,
+  REMOVEMAPPING: 49,
+  SYNCFS: 50,
+  TMPFILE: 51,
+  STATX: 52,
+  COPY_FILE_RANGE_64: 53,
+} as const;
+
+export type OpcodeName = keyof typeof OPCODE;
+
+/** INIT flags that are used, FUSE_* of linux/fuse.h. */
+export const INIT = {
+  ASYNC_READ: 1 << 0,
+  ATOMIC_O_TRUNC: 1 << 3,
+  BIG_WRITES: 1 << 5,
+  DO_READDIRPLUS: 1 << 13,
+  READDIRPLUS_AUTO: 1 << 14,
+  PARALLEL_DIROPS: 1 << 18,
+  MAX_PAGES: 1 << 22,
+  HANDLE_KILLPRIV_V2: 1 << 28,
+} as const;
+
+/** fuse_setattr_in.valid */
+export const FATTR = {
+  MODE: 1 << 0,
+  UID: 1 << 1,
+  GID: 1 << 2,
+  SIZE: 1 << 3,
+  ATIME: 1 << 4,
+  MTIME: 1 << 5,
+  FH: 1 << 6,
+  ATIME_NOW: 1 << 7,
+  MTIME_NOW: 1 << 8,
+  KILL_SUIDGID: 1 << 11,
+} as const;
+
+/** fuse_open_out.open_flags */
+export const FOPEN = {
+  KEEP_CACHE: 1 << 1,
+  /** Since 7.35; older kernels ignore it. */
+  NOFLUSH: 1 << 5,
+} as const;
+
+/** fuse_open_in.open_flags */
+export const OPEN_KILL_SUIDGID = 1 << 0;
+/** fuse_write_in.write_flags */
+export const WRITE_KILL_SUIDGID = 1 << 2;
+
+/** enum fuse_notify_code */
+export const NOTIFY = { INVAL_INODE: 2, INVAL_ENTRY: 3 } as const;
+
+/** open(2) flags that reach the server: the same numbers on x86-64 and arm64. */
+export const OPEN_FLAG = {
+  ACCMODE: 0o3,
+  RDONLY: 0o0,
+  WRONLY: 0o1,
+  RDWR: 0o2,
+  EXCL: 0o200,
+  TRUNC: 0o1000,
+  APPEND: 0o2000,
+} as const;
+
+/** renameat2(2) flags. */
+export const RENAME_FLAG = { NOREPLACE: 1, EXCHANGE: 2 } as const;
+
+/** setxattr(2) flags. */
+export const XATTR_FLAG = { CREATE: 1, REPLACE: 2 } as const;
+
+export const S_IFMT = 0o170000;
+export const S_IFDIR = 0o040000;
+export const S_IFREG = 0o100000;
+
+/** Sizes of the structures, in bytes. */
+export const SIZE = {
+  IN_HEADER: 40,
+  OUT_HEADER: 16,
+  ATTR: 88,
+  ENTRY_OUT: 128,
+  ATTR_OUT: 104,
+  OPEN_OUT: 16,
+  WRITE_IN: 40,
+  WRITE_OUT: 8,
+  STATFS_OUT: 80,
+  GETXATTR_OUT: 8,
+  /** Before 7.33's FUSE_SETXATTR_EXT, which is not announced. */
+  SETXATTR_IN: 8,
+  INIT_OUT: 64,
+  /** fuse_dirent without its name. */
+  DIRENT: 24,
+  NOTIFY_INVAL_INODE_OUT: 24,
+  NOTIFY_INVAL_ENTRY_OUT: 16,
+} as const;

@@ -1,0 +1,283 @@
+import { writeSync, writevSync } from 'node:fs';
+import { assert } from '../../base/assert.js';
+import type { Timespec } from '../../base/clock.js';
+import type { ListedEntry } from '../../filesystem/queries.js';
+import type { Inode } from '../../filesystem/records.js';
+import type { Attributes, FilesystemFigures, Opened } from '../mount.js';
+import { errnoNameOf } from '../mount-point.js';
+import { FOPEN, SIZE } from './protocol.js';
+import type { KernelRequest } from './requests.js';
+
+/**
+ * st_blksize: how much stdio and the like write at once. Every write is one request, so the usual
+ * 4 KiB would make such programs many times slower.
+ */
+const BLOCK_BYTES_PREFERRED = 65_536;
+/** st_blocks counts in these, see stat(2). */
+const STAT_BLOCK_BYTES = 512;
+/** The largest fixed reply is CREATE's: fuse_entry_out and fuse_open_out. */
+const SCRATCH_BYTES = 4096;
+
+/**
+ * Errno names with which the kernel refuses a reply whose request is gone: ENOENT after an abort
+ * of the request, the others after an unmount.
+ */
+const GONE = new Set(['ENOENT', 'ENODEV', 'EPERM', 'ENOTCONN', 'ECONNABORTED']);
+
+/**
+ * Encodes replies and writes them. A reply is written synchronously, which does not block: the
+ * kernel copies it to the waiting request. So one scratch buffer serves all replies.
+ */
+export class Replies {
+  readonly #scratch = Buffer.alloc(SCRATCH_BYTES);
+  #fd: number | null;
+
+  constructor(
+    fd: number,
+    /** Called for every reply; it asserts that the request was not answered before. */
+    private readonly onReply: (request: KernelRequest, errno: number) => void,
+  ) {
+    this.#fd = fd;
+  }
+
+  /** From now on nothing is written: the descriptor's number may soon mean another file. */
+  close(): void {
+    this.#fd = null;
+  }
+
+  ok(request: KernelRequest): void {
+    this.#send(request, 0);
+  }
+
+  error(request: KernelRequest, errno: number): void {
+    this.onReply(request, errno);
+    this.#writeHeader(request.unique, -errno, SIZE.OUT_HEADER);
+    this.#write(SIZE.OUT_HEADER, null);
+  }
+
+  /** Not about a request of the table: see INTERRUPT. */
+  errorForUnique(unique: bigint, errno: number): void {
+    this.#writeHeader(unique, -errno, SIZE.OUT_HEADER);
+    this.#write(SIZE.OUT_HEADER, null);
+  }
+
+  entry(request: KernelRequest, attributes: Attributes): void {
+    writeEntry(this.#scratch, SIZE.OUT_HEADER, attributes);
+    this.#send(request, SIZE.ENTRY_OUT);
+  }
+
+  created(request: KernelRequest, created: Attributes & Opened, flush: boolean): void {
+    writeEntry(this.#scratch, SIZE.OUT_HEADER, created);
+    this.#writeOpen(SIZE.OUT_HEADER + SIZE.ENTRY_OUT, created, flush);
+    this.#send(request, SIZE.ENTRY_OUT + SIZE.OPEN_OUT);
+  }
+
+  /** `flush`: close(2) must ask us. */
+  opened(request: KernelRequest, opened: Opened, flush: boolean): void {
+    this.#writeOpen(SIZE.OUT_HEADER, opened, flush);
+    this.#send(request, SIZE.OPEN_OUT);
+  }
+
+  attributes(request: KernelRequest, { inode, attrTimeoutSec }: Attributes): void {
+    const b = this.#scratch;
+    const at = SIZE.OUT_HEADER;
+    writeTimeout(b, at, at + 8, attrTimeoutSec);
+    b.writeUInt32LE(0, at + 12);
+    writeInode(b, at + 16, inode);
+    this.#send(request, SIZE.ATTR_OUT);
+  }
+
+  written(request: KernelRequest, bytes: number): void {
+    this.#scratch.writeUInt32LE(bytes, SIZE.OUT_HEADER);
+    this.#scratch.writeUInt32LE(0, SIZE.OUT_HEADER + 4);
+    this.#send(request, SIZE.WRITE_OUT);
+  }
+
+  xattrSize(request: KernelRequest, bytes: number): void {
+    this.written(request, bytes); // fuse_getxattr_out has fuse_write_out's layout
+  }
+
+  figures(request: KernelRequest, figures: FilesystemFigures): void {
+    const b = this.#scratch;
+    const at = SIZE.OUT_HEADER;
+    b.fill(0, at, at + SIZE.STATFS_OUT);
+    writeUint64(b, at, figures.blocks);
+    writeUint64(b, at + 8, figures.blocksFree);
+    writeUint64(b, at + 16, figures.blocksFree);
+    writeUint64(b, at + 24, figures.inodes);
+    writeUint64(b, at + 32, figures.inodesFree);
+    b.writeUInt32LE(figures.blockBytes, at + 40);
+    b.writeUInt32LE(figures.nameBytesMax, at + 44);
+    b.writeUInt32LE(figures.blockBytes, at + 48);
+    this.#send(request, SIZE.STATFS_OUT);
+  }
+
+  data(request: KernelRequest, data: Uint8Array): void {
+    this.onReply(request, 0);
+    this.#writeHeader(request.unique, 0, SIZE.OUT_HEADER + data.length);
+    this.#write(SIZE.OUT_HEADER, data);
+  }
+
+  #send(request: KernelRequest, bodyBytes: number): void {
+    this.onReply(request, 0);
+    this.#writeHeader(request.unique, 0, SIZE.OUT_HEADER + bodyBytes);
+    this.#write(SIZE.OUT_HEADER + bodyBytes, null);
+  }
+
+  #writeOpen(at: number, opened: Opened, flush: boolean): void {
+    const b = this.#scratch;
+    writeUint64(b, at, opened.handle);
+    b.writeUInt32LE(
+      (opened.keepCache ? FOPEN.KEEP_CACHE : 0) | (flush ? 0 : FOPEN.NOFLUSH),
+      at + 8,
+    );
+    b.writeUInt32LE(0, at + 12);
+  }
+
+  #writeHeader(unique: bigint, error: number, length: number): void {
+    const b = this.#scratch;
+    b.writeUInt32LE(length, 0);
+    b.writeInt32LE(error, 4);
+    b.writeBigUInt64LE(unique, 8);
+  }
+
+  #write(scratchBytes: number, data: Uint8Array | null): void {
+    if (this.#fd === null) return;
+    try {
+      if (data === null || data.length === 0) {
+        writeSync(this.#fd, this.#scratch, 0, scratchBytes, null);
+      } else {
+        writevSync(this.#fd, [this.#scratch.subarray(0, scratchBytes), data]);
+      }
+    } catch (error) {
+      // EINVAL would be a reply of the wrong form.
+      assert(GONE.has(errnoNameOf(error)), `the kernel takes every reply (${error})`);
+    }
+  }
+}
+
+export function writeUint64(buffer: Buffer, at: number, value: number): void {
+  buffer.writeUInt32LE(value >>> 0, at);
+  buffer.writeInt32LE(Math.floor(value / 0x1_0000_0000) | 0, at + 4);
+}
+
+function writeTimeout(buffer: Buffer, secAt: number, nsecAt: number, timeoutSec: number): void {
+  const whole = Math.floor(timeoutSec);
+  writeUint64(buffer, secAt, whole);
+  buffer.writeUInt32LE(Math.floor((timeoutSec - whole) * 1e9), nsecAt);
+}
+
+/** fuse_entry_out. Inode numbers are never used again, so the generation is 0. */
+function writeEntry(buffer: Buffer, at: number, entry: Attributes): void {
+  writeUint64(buffer, at, entry.inode.ino);
+  writeUint64(buffer, at + 8, 0);
+  writeTimeout(buffer, at + 16, at + 32, entry.entryTimeoutSec);
+  writeTimeout(buffer, at + 24, at + 36, entry.attrTimeoutSec);
+  writeInode(buffer, at + 40, entry.inode);
+}
+
+/** fuse_attr */
+function writeInode(buffer: Buffer, at: number, inode: Inode): void {
+  writeUint64(buffer, at, inode.ino);
+  writeUint64(buffer, at + 8, inode.size);
+  writeUint64(buffer, at + 16, Math.ceil(inode.bytes / STAT_BLOCK_BYTES));
+  writeTime(buffer, at + 24, at + 48, inode.atime);
+  writeTime(buffer, at + 32, at + 52, inode.mtime);
+  writeTime(buffer, at + 40, at + 56, inode.ctime);
+  buffer.writeUInt32LE(inode.mode, at + 60);
+  buffer.writeUInt32LE(inode.nlink, at + 64);
+  buffer.writeUInt32LE(inode.uid, at + 68);
+  buffer.writeUInt32LE(inode.gid, at + 72);
+  buffer.writeUInt32LE(inode.rdev, at + 76);
+  buffer.writeUInt32LE(BLOCK_BYTES_PREFERRED, at + 80);
+  buffer.writeUInt32LE(0, at + 84);
+}
+
+function writeTime(buffer: Buffer, secAt: number, nsecAt: number, time: Timespec): void {
+  writeUint64(buffer, secAt, time.sec);
+  buffer.writeUInt32LE(time.nsec, nsecAt);
+}
+
+/** fuse_dirent and fuse_direntplus records are padded to eight bytes. */
+function aligned(bytes: number): number {
+  return (bytes + 7) & ~7;
+}
+
+/**
+ * The body of READDIR and READDIRPLUS: as many entries as fit in `bytesMax`, and how many those are.
+ */
+export function encodeDirectory(
+  entries: readonly ListedEntry[],
+  bytesMax: number,
+  plus: boolean,
+  timeoutSec: number,
+): { readonly body: Buffer; readonly count: number } {
+  const fixedBytes = (plus ? SIZE.ENTRY_OUT : 0) + SIZE.DIRENT;
+  let bytes = 0;
+  let count = 0;
+  for (const entry of entries) {
+    const next = bytes + aligned(fixedBytes + entry.name.length);
+    if (next > bytesMax) break;
+    bytes = next;
+    count++;
+  }
+  const body = Buffer.alloc(bytes);
+  let at = 0;
+  for (let i = 0; i < count; i++) {
+    const entry = entries[i];
+    assert(entry !== undefined, 'count is within the entries');
+    if (plus) {
+      // A node id of 0 gives the name only; so for '.' and '..', which the kernel does not look up.
+      if (countsAsLookup(entry) && entry.inode !== null) {
+        writeEntry(body, at, {
+          inode: entry.inode,
+          attrTimeoutSec: timeoutSec,
+          entryTimeoutSec: timeoutSec,
+        });
+      }
+      at += SIZE.ENTRY_OUT;
+    }
+    writeUint64(body, at, entry.ino);
+    writeUint64(body, at + 8, entry.cookie);
+    body.writeUInt32LE(entry.name.length, at + 16);
+    body.writeUInt32LE(entry.type >>> 12, at + 20);
+    body.set(entry.name, at + SIZE.DIRENT);
+    at += aligned(SIZE.DIRENT + entry.name.length);
+  }
+  return { body, count };
+}
+
+const DOT = 0x2e;
+
+/** Entries of READDIRPLUS that the kernel remembers, and forgets one day. */
+export function countsAsLookup(entry: ListedEntry): boolean {
+  const { name } = entry;
+  const isDots = name[0] === DOT && (name.length === 1 || (name.length === 2 && name[1] === DOT));
+  return !isDots && entry.inode !== null;
+}
+
+/** fuse_init_out. `flags` and sizes are what was negotiated, see init.ts. */
+export interface InitReply {
+  readonly minor: number;
+  readonly readaheadBytesMax: number;
+  readonly flags: number;
+  readonly backgroundMax: number;
+  readonly congestionThreshold: number;
+  readonly writeBytesMax: number;
+  readonly timeGranularityNs: number;
+  readonly pagesMax: number;
+}
+
+export function encodeInit(major: number, reply: InitReply): Buffer {
+  const body = Buffer.alloc(SIZE.INIT_OUT);
+  body.writeUInt32LE(major, 0);
+  body.writeUInt32LE(reply.minor, 4);
+  body.writeUInt32LE(reply.readaheadBytesMax, 8);
+  body.writeUInt32LE(reply.flags >>> 0, 12);
+  body.writeUInt16LE(reply.backgroundMax, 16);
+  body.writeUInt16LE(reply.congestionThreshold, 18);
+  body.writeUInt32LE(reply.writeBytesMax, 20);
+  body.writeUInt32LE(reply.timeGranularityNs, 24);
+  body.writeUInt16LE(reply.pagesMax, 28);
+  return body;
+}

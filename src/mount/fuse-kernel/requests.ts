@@ -1,0 +1,309 @@
+import { MootError } from '../../base/errors.js';
+import type { Ino } from '../../filesystem/records.js';
+import type { AttributeChange, Caller, Handle, OpenFlags } from '../mount.js';
+import { FATTR, OPEN_FLAG, OPEN_KILL_SUIDGID, SIZE, WRITE_KILL_SUIDGID } from './protocol.js';
+
+/**
+ * A request as the kernel sent it: fuse_in_header, and where its arguments lie in the buffer.
+ * The buffer is used again after the handler's first await, so what is kept is copied before.
+ * Names and values that the functions below return are copies.
+ */
+export class KernelRequest implements Caller {
+  #controller: AbortController | null = null;
+  #interrupted = false;
+
+  constructor(
+    readonly unique: bigint,
+    readonly opcode: number,
+    readonly ino: Ino,
+    readonly uid: number,
+    readonly gid: number,
+    /** The thread that asks, in the pid namespace of the mount. 0: the kernel itself. */
+    readonly pid: number,
+  ) {}
+
+  /** Made when it is first asked for: most requests are answered without one. */
+  get signal(): AbortSignal {
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      if (this.#interrupted) this.#controller.abort(interruptedError());
+    }
+    return this.#controller.signal;
+  }
+
+  interrupt(): void {
+    this.#interrupted = true;
+    this.#controller?.abort(interruptedError());
+  }
+}
+
+function interruptedError(): MootError {
+  return new MootError('INTERRUPTED', 'interrupted by a signal');
+}
+
+/** The arguments of one request. */
+export interface Body {
+  readonly buffer: Buffer;
+  readonly start: number;
+  readonly end: number;
+  /** Set by a handler, before its first await, that keeps the buffer: nobody else uses it again. */
+  taken: boolean;
+}
+
+/** Numbers above 2^53 are none of ours: inodes, handles, offsets and sizes are smaller. */
+export function readUint64(buffer: Buffer, at: number): number {
+  return buffer.readUInt32LE(at) + buffer.readUInt32LE(at + 4) * 0x1_0000_0000;
+}
+
+/** Like readUint64, for times before 1970 and offsets that may be negative. */
+function readInt64(buffer: Buffer, at: number): number {
+  return buffer.readUInt32LE(at) + buffer.readInt32LE(at + 4) * 0x1_0000_0000;
+}
+
+export function readHeader(buffer: Buffer): KernelRequest {
+  return new KernelRequest(
+    buffer.readBigUInt64LE(8),
+    buffer.readUInt32LE(4),
+    readUint64(buffer, 16),
+    buffer.readUInt32LE(24),
+    buffer.readUInt32LE(28),
+    buffer.readUInt32LE(32),
+  );
+}
+
+/** fuse_in_header.len */
+export function readLength(buffer: Buffer): number {
+  return buffer.readUInt32LE(0);
+}
+
+function copyOf(buffer: Buffer, from: number, to: number): Uint8Array {
+  const copy = new Uint8Array(to - from);
+  copy.set(buffer.subarray(from, to));
+  return copy;
+}
+
+/** A string that ends with NUL, as far as `body.end`. */
+export function readName(body: Body, offset = 0): Uint8Array {
+  const from = body.start + offset;
+  return copyOf(body.buffer, from, endOfName(body, from));
+}
+
+/** Two strings, one after the other. */
+export function readTwoNames(body: Body, offset: number): readonly [Uint8Array, Uint8Array] {
+  const from = body.start + offset;
+  const middle = endOfName(body, from);
+  return [
+    copyOf(body.buffer, from, middle),
+    copyOf(body.buffer, middle + 1, endOfName(body, middle + 1)),
+  ];
+}
+
+function endOfName(body: Body, from: number): number {
+  const end = body.buffer.indexOf(0, from);
+  return end < 0 || end > body.end ? body.end : end;
+}
+
+/** fuse_init_in */
+export function readInit(body: Body): {
+  readonly major: number;
+  readonly minor: number;
+  readonly readaheadBytesMax: number;
+  readonly flags: number;
+} {
+  const { buffer, start } = body;
+  return {
+    major: buffer.readUInt32LE(start),
+    minor: buffer.readUInt32LE(start + 4),
+    readaheadBytesMax: buffer.readUInt32LE(start + 8),
+    flags: buffer.readUInt32LE(start + 12),
+  };
+}
+
+/** fuse_setattr_in */
+export function readSetAttributes(body: Body): {
+  readonly change: AttributeChange;
+  readonly handle: Handle | null;
+} {
+  const { buffer, start } = body;
+  const valid = buffer.readUInt32LE(start);
+  const timeAt = (sec: number, nsec: number) => ({
+    sec: readInt64(buffer, start + sec),
+    nsec: buffer.readUInt32LE(start + nsec),
+  });
+  const has = (flag: number) => (valid & flag) !== 0;
+  return {
+    handle: has(FATTR.FH) ? readUint64(buffer, start + 8) : null,
+    change: {
+      ...(has(FATTR.MODE) && { mode: buffer.readUInt32LE(start + 68) & 0o7777 }),
+      ...(has(FATTR.UID) && { uid: buffer.readUInt32LE(start + 76) }),
+      ...(has(FATTR.GID) && { gid: buffer.readUInt32LE(start + 80) }),
+      ...(has(FATTR.SIZE) && { size: readUint64(buffer, start + 16) }),
+      ...(has(FATTR.ATIME) && { atime: has(FATTR.ATIME_NOW) ? 'now' : timeAt(32, 56) }),
+      ...(has(FATTR.MTIME) && { mtime: has(FATTR.MTIME_NOW) ? 'now' : timeAt(40, 60) }),
+      ...(has(FATTR.KILL_SUIDGID) && { killPrivileges: true }),
+    },
+  };
+}
+
+/** Open flags of open(2) with the FUSE_OPEN_* flags beside them. */
+function openFlagsOf(flags: number, openFlags: number): OpenFlags {
+  const mode = flags & OPEN_FLAG.ACCMODE;
+  return {
+    read: mode !== OPEN_FLAG.WRONLY,
+    write: mode !== OPEN_FLAG.RDONLY,
+    append: (flags & OPEN_FLAG.APPEND) !== 0,
+    truncate: (flags & OPEN_FLAG.TRUNC) !== 0,
+    killPrivileges: (openFlags & OPEN_KILL_SUIDGID) !== 0,
+  };
+}
+
+/** fuse_open_in */
+export function readOpen(body: Body): OpenFlags {
+  const { buffer, start } = body;
+  return openFlagsOf(buffer.readUInt32LE(start), buffer.readUInt32LE(start + 4));
+}
+
+/** fuse_create_in; the umask in it has been applied by the kernel (no FUSE_DONT_MASK). */
+export function readCreate(body: Body): {
+  readonly mode: number;
+  readonly flags: OpenFlags & { readonly exclusive: boolean };
+  readonly name: Uint8Array;
+} {
+  const { buffer, start } = body;
+  const flags = buffer.readUInt32LE(start);
+  return {
+    mode: buffer.readUInt32LE(start + 4),
+    flags: {
+      ...openFlagsOf(flags, buffer.readUInt32LE(start + 12)),
+      exclusive: (flags & OPEN_FLAG.EXCL) !== 0,
+    },
+    name: readName(body, 16),
+  };
+}
+
+/** fuse_mknod_in */
+export function readMakeNode(body: Body): {
+  readonly mode: number;
+  readonly rdev: number;
+  readonly name: Uint8Array;
+} {
+  const { buffer, start } = body;
+  return {
+    mode: buffer.readUInt32LE(start),
+    rdev: buffer.readUInt32LE(start + 4),
+    name: readName(body, 16),
+  };
+}
+
+/** fuse_mkdir_in */
+export function readMakeDirectory(body: Body): {
+  readonly mode: number;
+  readonly name: Uint8Array;
+} {
+  return { mode: body.buffer.readUInt32LE(body.start), name: readName(body, 8) };
+}
+
+/** fuse_rename_in, or fuse_rename2_in with its flags. */
+export function readRename(
+  body: Body,
+  withFlags: boolean,
+): {
+  readonly newParent: Ino;
+  readonly flags: number;
+  readonly name: Uint8Array;
+  readonly newName: Uint8Array;
+} {
+  const { buffer, start } = body;
+  const [name, newName] = readTwoNames(body, withFlags ? 16 : 8);
+  return {
+    newParent: readUint64(buffer, start),
+    flags: withFlags ? buffer.readUInt32LE(start + 8) : 0,
+    name,
+    newName,
+  };
+}
+
+/** fuse_link_in */
+export function readLink(body: Body): { readonly ino: Ino; readonly name: Uint8Array } {
+  return { ino: readUint64(body.buffer, body.start), name: readName(body, 8) };
+}
+
+/** The handle at the start of fuse_release_in, fuse_flush_in, fuse_fsync_in. */
+export function readHandle(body: Body): Handle {
+  return readUint64(body.buffer, body.start);
+}
+
+/** fuse_read_in, of READ, READDIR and READDIRPLUS. */
+export function readRead(body: Body): {
+  readonly handle: Handle;
+  readonly offset: number;
+  readonly size: number;
+} {
+  const { buffer, start } = body;
+  return {
+    handle: readUint64(buffer, start),
+    offset: readUint64(buffer, start + 8),
+    size: buffer.readUInt32LE(start + 16),
+  };
+}
+
+/** fuse_write_in; `data` is a part of the request's own buffer. */
+export function readWrite(body: Body): {
+  readonly handle: Handle;
+  readonly offset: number;
+  readonly killPrivileges: boolean;
+  readonly data: Buffer;
+} {
+  const { buffer, start } = body;
+  const size = buffer.readUInt32LE(start + 16);
+  const dataStart = start + SIZE.WRITE_IN;
+  return {
+    handle: readUint64(buffer, start),
+    offset: readUint64(buffer, start + 8),
+    killPrivileges: (buffer.readUInt32LE(start + 20) & WRITE_KILL_SUIDGID) !== 0,
+    data: buffer.subarray(dataStart, dataStart + size),
+  };
+}
+
+/** fuse_setxattr_in, then the name, then the value. */
+export function readSetXattr(body: Body): {
+  readonly name: Uint8Array;
+  readonly value: Uint8Array;
+  readonly flags: number;
+} {
+  const { buffer, start } = body;
+  const size = buffer.readUInt32LE(start);
+  const name = readName(body, SIZE.SETXATTR_IN);
+  const valueStart = start + SIZE.SETXATTR_IN + name.length + 1;
+  return {
+    name,
+    value: copyOf(buffer, valueStart, valueStart + size),
+    flags: buffer.readUInt32LE(start + 4),
+  };
+}
+
+/** fuse_getxattr_in, of GETXATTR (a name follows) and LISTXATTR. Size 0 asks how much it is. */
+export function readXattrSize(body: Body): number {
+  return body.buffer.readUInt32LE(body.start);
+}
+export const XATTR_NAME_OFFSET = 8;
+
+/** fuse_forget_in */
+export function readForget(body: Body): number {
+  return readUint64(body.buffer, body.start);
+}
+
+/** fuse_batch_forget_in with its fuse_forget_one's. */
+export function readBatchForget(body: Body, forget: (ino: Ino, count: number) => void): void {
+  const { buffer, start } = body;
+  const count = buffer.readUInt32LE(start);
+  for (let i = 0; i < count; i++) {
+    const at = start + 8 + 16 * i;
+    forget(readUint64(buffer, at), readUint64(buffer, at + 8));
+  }
+}
+
+/** fuse_interrupt_in: which request is meant. */
+export function readInterrupt(body: Body): bigint {
+  return body.buffer.readBigUInt64LE(body.start);
+}

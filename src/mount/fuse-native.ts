@@ -1,0 +1,538 @@
+import { readFile } from 'node:fs/promises';
+import { assert } from '../base/assert.js';
+import type { Timespec } from '../base/clock.js';
+import { errnoOf } from '../base/errno.js';
+import { describe, isMootError, MootError } from '../base/errors.js';
+import { type Ino, type Inode, ROOT_INO } from '../filesystem/records.js';
+import type {
+  AttributeChange,
+  Caller,
+  FilesystemFigures,
+  Handle,
+  Mount,
+  MountCapabilities,
+  MountOperations,
+  OpenFlags,
+} from './mount.js';
+import {
+  errnoNameOf,
+  mountTypeAt,
+  prepareDirectory,
+  unavailable,
+  unmountPath,
+  within,
+} from './mount-point.js';
+
+export interface FuseNativeOptions {
+  /** Where to mount: a directory. */
+  readonly directory: string;
+  readonly operations: MountOperations;
+  /** What stands in the first column of df(1): no comma and no space. */
+  readonly source: string;
+}
+
+const CAPABILITIES: MountCapabilities = {
+  // The package's interface has no flags for rename, so the kernel answers EINVAL.
+  renameFlags: false,
+  // Paths are JavaScript strings decoded from UTF-8.
+  nonUtf8Names: false,
+  // libfuse knows paths: each name of a file has an inode number of its own.
+  hardLinkIdentity: false,
+  notify: false,
+  // By renaming to .fuse_hidden… until the last close.
+  openUnlinked: true,
+  interrupt: false,
+  symlinkOwnership: true,
+  specialFiles: true,
+  // The package does not say who asks: what is made belongs to the user of the mount's process.
+  callerOwnership: false,
+  // The package hands over the access time twice, and both in milliseconds.
+  setTimes: false,
+  // Without them the kernel does not ask for security.capability before every write.
+  xattrs: false,
+};
+
+/** How often to look whether somebody else has unmounted: the package does not tell. */
+const MOUNTED_CHECK_MS = 500;
+/** After umount, libfuse's thread may still be on its way out. */
+const CLOSE_TIMEOUT_MS = 5_000;
+/**
+ * Options of libfuse 2.9 that the package has no names for: writes of up to 128 KiB rather than
+ * 4 KiB, and no belief in names and attributes, as nothing could take it back.
+ */
+const LIBFUSE_OPTIONS = 'big_writes,attr_timeout=0,entry_timeout=0,negative_timeout=0';
+const BLOCK_BYTES_PREFERRED = 65_536;
+const STAT_BLOCK_BYTES = 512;
+/** Directory entries asked for at once. */
+const LISTING_BYTES = 65_536;
+const UINT32_MAX = 2 ** 32 - 1;
+/** chown(2): this one stays. */
+const UNCHANGED_ID = UINT32_MAX;
+/** What Node puts where bytes are not UTF-8. */
+const REPLACEMENT_CHARACTER = '\uFFFD';
+const S_IFMT = 0o170000;
+const S_IFDIR = 0o040000;
+const S_IFREG = 0o100000;
+const O_ACCMODE = 0o3;
+const O_WRONLY = 0o1;
+const O_APPEND = 0o2000;
+const O_TRUNC = 0o1000;
+
+type Package = typeof import('fuse-native');
+
+/**
+ * Mounts with the package fuse-native, on libfuse 2.9. Slower and less able than the kernel's own
+ * protocol (see `capabilities` and native-notes/fuse-native.md), but works for users without
+ * privilege, through fusermount. Fails with MOUNT_UNAVAILABLE and a sentence that says what to do.
+ */
+export async function mountFuseNative(options: FuseNativeOptions): Promise<Mount> {
+  const { default: Fuse } = await loadPackage();
+  const path = await prepareDirectory(options.directory);
+  const adapter = new PathOperations(options.operations);
+  // We unmount ourselves; the package would stop halfway when it finds no mount any more.
+  Fuse.unmount = (_directory, done) => done(null);
+  const fuse = new Fuse(path, adapter.handlers(), {
+    // Others than the mounting user need user_allow_other in /etc/fuse.conf, but for root.
+    allowOther: process.geteuid?.() === 0,
+    defaultPermissions: true,
+    fsname: `${options.source},${LIBFUSE_OPTIONS}`,
+    subtype: 'mootfs',
+    // The package's own time limit answers twice; operations have their own deadline.
+    timeout: false,
+  });
+  await new Promise<void>((resolve, reject) => {
+    fuse.mount((error) => {
+      if (error instanceof Error) {
+        const hint = 'is fusermount installed (Debian: apt-get install fuse)?';
+        reject(unavailable(`fuse-native cannot mount ${path}: ${hint}`, error));
+      } else {
+        resolve();
+      }
+    });
+  });
+
+  let isOver = false;
+  let resolveEnded: () => void = () => {};
+  const ended = new Promise<void>((resolve) => {
+    resolveEnded = resolve;
+  });
+  const check = async () => {
+    if (isOver) return;
+    const mountinfo = await readFile('/proc/self/mountinfo', 'latin1').catch(() => null);
+    if (mountinfo !== null && mountTypeAt(mountinfo, path) === undefined) {
+      isOver = true;
+      clearInterval(timer);
+      adapter.interruptAll();
+      // Only lets go of the package's hold on the event loop.
+      await within(CLOSE_TIMEOUT_MS, new Promise<void>((resolve) => fuse.unmount(() => resolve())));
+      resolveEnded();
+    }
+  };
+  const timer = setInterval(() => void check(), MOUNTED_CHECK_MS);
+  let unmounting: Promise<void> | null = null;
+  const unmount = async () => {
+    await unmountPath(path, () => isOver);
+    await check();
+    await ended;
+  };
+  return {
+    directory: path,
+    capabilities: CAPABILITIES,
+    ended,
+    unmount() {
+      unmounting ??= unmount();
+      return unmounting;
+    },
+  };
+}
+
+async function loadPackage(): Promise<Package> {
+  try {
+    return await import('fuse-native');
+  } catch (error) {
+    if (describe(error).includes('libfuse')) {
+      throw unavailable(
+        'install libfuse2 (Debian: apt-get install libfuse2 fuse) or use the default adapter',
+        error,
+      );
+    }
+    const reason = errnoNameOf(error) === 'ERR_MODULE_NOT_FOUND' ? 'is not installed' : 'fails';
+    throw unavailable(`the package fuse-native ${reason}: use the default adapter`, error);
+  }
+}
+
+/** A path and its inode, as long as they belong together. */
+interface Place {
+  readonly parent: Ino;
+  readonly name: Uint8Array;
+}
+
+interface OpenHandle {
+  readonly ino: Ino;
+  readonly handle: Handle;
+}
+
+/**
+ * libfuse's operations on paths as operations on inodes. Every path is walked anew, name by name:
+ * slow, and never wrong about what another mount has renamed meanwhile.
+ */
+class PathOperations {
+  readonly #open = new Map<number, OpenHandle>();
+  /** 0 is no handle: the package does not hand it on. */
+  #nextHandle = 1;
+  readonly #interrupt = new AbortController();
+  readonly #caller: Caller = {
+    uid: process.geteuid?.() ?? 0,
+    gid: process.getegid?.() ?? 0,
+    pid: 0,
+    signal: this.#interrupt.signal,
+  };
+
+  constructor(private readonly operations: MountOperations) {}
+
+  interruptAll(): void {
+    this.#interrupt.abort(new MootError('INTERRUPTED', 'unmounted'));
+  }
+
+  handlers(): import('fuse-native').Operations {
+    const caller = this.#caller;
+    const ops = this.operations;
+    return {
+      getattr: (path, done) =>
+        answer(done, async () => {
+          const { inode } = await this.#withInode(path, (ino) => ops.getAttributes(ino, caller));
+          return [0, statOf(inode)];
+        }),
+      readlink: (path, done) =>
+        answer(done, async () => {
+          const target = await this.#withInode(path, (ino) => ops.readLink(ino, caller));
+          return [0, Buffer.from(target).toString('utf8')];
+        }),
+      mknod: (path, mode, rdev, done) =>
+        this.#make(path, done, ({ parent, name }) =>
+          ops.makeNode(parent, name, mode, rdev, caller),
+        ),
+      mkdir: (path, mode, done) =>
+        this.#make(path, done, ({ parent, name }) =>
+          ops.makeNode(parent, name, (mode & ~S_IFMT) | S_IFDIR, 0, caller),
+        ),
+      symlink: (target, path, done) =>
+        this.#make(path, done, ({ parent, name }) =>
+          ops.makeSymlink(parent, name, bytesOf(target), caller),
+        ),
+      link: (existing, path, done) =>
+        this.#make(path, done, ({ parent, name }) =>
+          this.#withInode(existing, (ino) => ops.link(ino, parent, name, caller)),
+        ),
+      unlink: (path, done) =>
+        this.#change(done, () =>
+          this.#withPlace(path, ({ parent, name }) => ops.unlink(parent, name, caller)),
+        ),
+      rmdir: (path, done) =>
+        this.#change(done, () =>
+          this.#withPlace(path, ({ parent, name }) => ops.removeDirectory(parent, name, caller)),
+        ),
+      rename: (path, newPath, done) =>
+        this.#change(done, () =>
+          this.#withPlace(path, (from) =>
+            this.#withPlace(newPath, (to) =>
+              ops.rename(from.parent, from.name, to.parent, to.name, 'replace', caller),
+            ),
+          ),
+        ),
+      chmod: (path, mode, done) => this.#setAttributes(path, { mode: mode & 0o7777 }, done),
+      chown: (path, uid, gid, done) =>
+        this.#setAttributes(
+          path,
+          { ...(uid !== UNCHANGED_ID && { uid }), ...(gid !== UNCHANGED_ID && { gid }) },
+          done,
+        ),
+      truncate: (path, size, done) => this.#setAttributes(path, { size }, done),
+      ftruncate: (_path, handle, size, done) =>
+        this.#change(done, async () => {
+          const open = this.#opened(handle);
+          await ops.setAttributes(open.ino, { size }, open.handle, caller);
+        }),
+      utimens: (path, atimeMs, mtimeMs, done) =>
+        this.#setAttributes(
+          path,
+          { atime: timespecOfMs(atimeMs), mtime: timespecOfMs(mtimeMs) },
+          done,
+        ),
+      create: (path, mode, done) =>
+        answer(done, () =>
+          this.#withPlace(path, async ({ parent, name }) => {
+            const fileMode = (mode & ~S_IFMT) | S_IFREG;
+            const created = await this.#createExclusive(parent, name, fileMode);
+            return [0, this.#addHandle(created.inode.ino, created.handle)];
+          }),
+        ),
+      open: (path, flags, done) =>
+        answer(done, async () => {
+          const openFlags = openFlagsOf(flags);
+          const open = await this.#withInode(path, async (ino) => ({
+            ino,
+            handle: (await ops.open(ino, openFlags, caller)).handle,
+          }));
+          return [0, this.#addHandle(open.ino, open.handle)];
+        }),
+      read: (_path, handle, buffer, size, offset, done) =>
+        answer(done, async () => {
+          const open = this.#opened(handle);
+          const data = await ops.read(open.ino, open.handle, offset, size, caller);
+          buffer.set(data);
+          return [data.length];
+        }),
+      write: (_path, handle, buffer, size, offset, done) =>
+        answer(done, async () => {
+          const open = this.#opened(handle);
+          const own = new Uint8Array(buffer.subarray(0, size));
+          return [await ops.write(open.ino, open.handle, offset, own, false, caller)];
+        }),
+      flush: (_path, handle, done) =>
+        this.#change(done, () => {
+          const open = this.#opened(handle);
+          return ops.flush(open.ino, open.handle, caller);
+        }),
+      fsync: (_path, _dataOnly, handle, done) =>
+        this.#change(done, () => {
+          const open = this.#opened(handle);
+          return ops.fsync(open.ino, open.handle, caller);
+        }),
+      release: (_path, handle, done) =>
+        this.#change(done, () => {
+          const open = this.#opened(handle);
+          this.#open.delete(handle);
+          return ops.release(open.ino, open.handle);
+        }),
+      opendir: (path, _flags, done) =>
+        answer(done, async () => {
+          const open = await this.#withInode(path, async (ino) => ({
+            ino,
+            handle: await ops.openDirectory(ino, caller),
+          }));
+          return [0, this.#addHandle(open.ino, open.handle)];
+        }),
+      readdir: (path, done) =>
+        answer(done, async () => [0, await this.#withInode(path, (ino) => this.#list(ino))]),
+      releasedir: (_path, handle, done) =>
+        this.#change(done, async () => {
+          const open = this.#opened(handle);
+          this.#open.delete(handle);
+          ops.releaseDirectory(open.ino, open.handle);
+        }),
+      fsyncdir: (_path, _dataOnly, handle, done) =>
+        this.#change(done, () => {
+          const open = this.#opened(handle);
+          return ops.fsyncDirectory(open.ino, open.handle, caller);
+        }),
+      statfs: (_path, done) => answer(done, async () => [0, statFsOf(await ops.statfs(caller))]),
+    };
+  }
+
+  #change(done: Done, action: () => Promise<void>): void {
+    answer(done, async () => {
+      await action();
+      return [0];
+    });
+  }
+
+  /** The new name's inode counts as looked up; the kernel does not hear of it here. */
+  #make(
+    path: string,
+    done: Done,
+    action: (place: Place) => Promise<{ readonly inode: Inode }>,
+  ): void {
+    this.#change(done, () =>
+      this.#withPlace(path, async (place) => {
+        const { inode } = await action(place);
+        this.operations.forget(inode.ino, 1);
+      }),
+    );
+  }
+
+  #setAttributes(path: string, change: AttributeChange, done: Done): void {
+    this.#change(done, () =>
+      this.#withInode(path, async (ino) => {
+        await this.operations.setAttributes(ino, change, null, this.#caller);
+      }),
+    );
+  }
+
+  /**
+   * The package does not say whether O_EXCL was given, and libfuse comes here only when the name
+   * was not there. If it has come up meanwhile, ESTALE makes the kernel look again and decide.
+   */
+  async #createExclusive(parent: Ino, name: Uint8Array, mode: number) {
+    const flags = { read: true, write: true, append: false, truncate: false, exclusive: true };
+    try {
+      const created = await this.operations.create(parent, name, mode, flags, this.#caller);
+      this.operations.forget(created.inode.ino, 1);
+      return created;
+    } catch (error) {
+      if (!isMootError(error, 'EEXIST')) throw error;
+      throw new MootError('ESTALE', 'the name was made by another mount meanwhile', {
+        cause: error,
+      });
+    }
+  }
+
+  async #list(ino: Ino): Promise<string[]> {
+    const { operations } = this;
+    const handle = await operations.openDirectory(ino, this.#caller);
+    try {
+      const names: string[] = [];
+      for (let cookie = 0; ; ) {
+        const entries = await operations.readDirectory(
+          ino,
+          handle,
+          cookie,
+          LISTING_BYTES,
+          false,
+          this.#caller,
+        );
+        const last = entries.at(-1);
+        if (last === undefined) return names;
+        for (const { name } of entries) names.push(Buffer.from(name).toString('utf8'));
+        cookie = last.cookie;
+      }
+    } finally {
+      operations.releaseDirectory(ino, handle);
+    }
+  }
+
+  async #withInode<T>(path: string, action: (ino: Ino) => Promise<T>): Promise<T> {
+    const ino = await this.#walk(namesOf(path));
+    try {
+      return await action(ino);
+    } finally {
+      this.#forget(ino);
+    }
+  }
+
+  async #withPlace<T>(path: string, action: (place: Place) => Promise<T>): Promise<T> {
+    const names = namesOf(path);
+    const name = names.pop();
+    if (name === undefined) throw new MootError('EBUSY', 'the root cannot be renamed or removed');
+    const parent = await this.#walk(names);
+    try {
+      return await action({ parent, name });
+    } finally {
+      this.#forget(parent);
+    }
+  }
+
+  /** Each step holds its inode until the next one has been looked up. */
+  async #walk(names: readonly Uint8Array[]): Promise<Ino> {
+    let ino = ROOT_INO;
+    for (const name of names) {
+      const parent = ino;
+      try {
+        ino = (await this.operations.lookup(parent, name, this.#caller)).inode.ino;
+      } finally {
+        this.#forget(parent);
+      }
+    }
+    return ino;
+  }
+
+  #forget(ino: Ino): void {
+    if (ino !== ROOT_INO) this.operations.forget(ino, 1);
+  }
+
+  #addHandle(ino: Ino, handle: Handle): number {
+    const number = this.#nextHandle++;
+    this.#open.set(number, { ino, handle });
+    return number;
+  }
+
+  #opened(number: number): OpenHandle {
+    const open = this.#open.get(number);
+    assert(open !== undefined, 'libfuse uses the handles that it was given');
+    return open;
+  }
+}
+
+/** The result, and the value when there is one. */
+type Answer = readonly [result: number, value?: unknown];
+// The package's callbacks have values of many types; each is given with its own operation above.
+type Done = (result: number, value?: never) => void;
+
+/** Answers exactly once. What is not a MootError is a bug and ends the process, see assert.ts. */
+function answer(done: Done, work: () => Promise<Answer>): void {
+  work().then(
+    ([result, value]) => done(result, value as never),
+    (error: unknown) => {
+      if (!isMootError(error)) throw error;
+      done(-errnoOf(error.code));
+    },
+  );
+}
+
+function bytesOf(text: string): Uint8Array {
+  if (text.includes(REPLACEMENT_CHARACTER)) {
+    throw new MootError('EINVAL', 'names that are not UTF-8 need the default adapter');
+  }
+  return Buffer.from(text, 'utf8');
+}
+
+function namesOf(path: string): Uint8Array[] {
+  return path
+    .split('/')
+    .filter((name) => name !== '')
+    .map(bytesOf);
+}
+
+function openFlagsOf(flags: number): OpenFlags {
+  const access = flags & O_ACCMODE;
+  return {
+    read: access !== O_WRONLY,
+    write: access !== 0,
+    append: (flags & O_APPEND) !== 0,
+    truncate: (flags & O_TRUNC) !== 0,
+  };
+}
+
+function statOf(inode: Inode): import('fuse-native').Stat {
+  return {
+    mode: inode.mode,
+    uid: inode.uid,
+    gid: inode.gid,
+    size: inode.size,
+    nlink: inode.nlink,
+    rdev: inode.rdev,
+    blksize: BLOCK_BYTES_PREFERRED,
+    blocks: Math.ceil(inode.bytes / STAT_BLOCK_BYTES),
+    atime: dateOf(inode.atime),
+    mtime: dateOf(inode.mtime),
+    ctime: dateOf(inode.ctime),
+  };
+}
+
+/** The package has no times before 1970. */
+function dateOf({ sec, nsec }: Timespec): Date {
+  return new Date(Math.max(0, sec * 1000 + Math.floor(nsec / 1e6)));
+}
+
+function timespecOfMs(ms: number): Timespec {
+  return { sec: Math.floor(ms / 1000), nsec: (ms % 1000) * 1e6 };
+}
+
+/** The package has 32 bits for each figure: larger filesystems are shown in larger blocks. */
+function statFsOf(figures: FilesystemFigures): import('fuse-native').StatFs {
+  let scale = 1;
+  while (figures.blocks / scale > UINT32_MAX) scale *= 2;
+  const blockBytes = figures.blockBytes * scale;
+  const blocksFree = Math.floor(figures.blocksFree / scale);
+  return {
+    bsize: blockBytes,
+    frsize: blockBytes,
+    blocks: Math.floor(figures.blocks / scale),
+    bfree: blocksFree,
+    bavail: blocksFree,
+    files: Math.min(figures.inodes, UINT32_MAX),
+    ffree: Math.min(figures.inodesFree, UINT32_MAX),
+    favail: Math.min(figures.inodesFree, UINT32_MAX),
+    namemax: figures.nameBytesMax,
+  };
+}

@@ -1,0 +1,163 @@
+import { spawn } from 'node:child_process';
+import { readFile, realpath, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { describe, MootError } from '../base/errors.js';
+
+/** mount(8), umount(8) and stat(1) of something that works take milliseconds. */
+const PROGRAM_TIMEOUT_MS = 10_000;
+/** Dead mounts on top of each other that are cleared away; more is not what a crash leaves. */
+const DEAD_MOUNTS_MAX = 16;
+/** Error text of a program that is worth repeating. */
+const ERROR_TEXT_CHARS_MAX = 500;
+
+export function unavailable(message: string, cause?: unknown): MootError {
+  return new MootError('MOUNT_UNAVAILABLE', message, { cause });
+}
+
+export function errnoNameOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+/**
+ * The absolute path of a directory that can be mounted on. A dead mount there (its server was
+ * killed) is unmounted; a living one is refused.
+ */
+export async function prepareDirectory(directory: string): Promise<string> {
+  for (let i = 0; i < DEAD_MOUNTS_MAX; i++) {
+    const path = await canonicalPath(directory);
+    const type = mountTypeAt(await readFile('/proc/self/mountinfo', 'latin1'), path);
+    if (type?.startsWith('fuse') !== true) return checkDirectory(path, directory);
+    // Not by stat(2) in this process: a server that is stopped would hold a thread for ever.
+    const probe = await run('stat', ['-c', '%F', '--', path]);
+    if (probe.status === 0 || !probe.errorText.includes('not connected')) {
+      throw unavailable(`${path} is a mounted ${type} already: unmount it first`);
+    }
+    await forceUnmount(path);
+  }
+  throw unavailable(`${directory} has dead mounts that cannot be unmounted: run umount -l there`);
+}
+
+async function checkDirectory(path: string, asGiven: string): Promise<string> {
+  try {
+    if ((await stat(path)).isDirectory()) return path;
+  } catch (error) {
+    if (errnoNameOf(error) === 'ENOENT') {
+      throw unavailable(`there is no directory ${asGiven}: make it first (mkdir -p)`, error);
+    }
+    throw unavailable(`${asGiven} cannot be mounted on`, error);
+  }
+  throw unavailable(`${asGiven} is not a directory`);
+}
+
+/** Also of a mount point whose server is dead. */
+async function canonicalPath(directory: string): Promise<string> {
+  const path = resolve(directory);
+  try {
+    return await realpath(path);
+  } catch {
+    const parent = await realpath(dirname(path)).catch(() => dirname(path));
+    return join(parent, basename(path));
+  }
+}
+
+/** The type of the uppermost mount at a path (proc_pid_mountinfo(5)); undefined: not a mount point. */
+export function mountTypeAt(mountinfo: string, path: string): string | undefined {
+  let type: string | undefined;
+  for (const line of mountinfo.split('\n')) {
+    const [before, after] = line.split(' - ', 2);
+    const point = before?.split(' ')[4];
+    if (point !== undefined && unescapeOctal(point) === path) type = after?.split(' ')[0];
+  }
+  return type;
+}
+
+/** Space, tab, newline and backslash stand there as \040 and so on, other bytes as they are. */
+function unescapeOctal(latin1: string): string {
+  const bytes = latin1.replace(/\\([0-7]{3})/g, (_, octal: string) =>
+    String.fromCharCode(Number.parseInt(octal, 8)),
+  );
+  return Buffer.from(bytes, 'latin1').toString('utf8');
+}
+
+/** A program that is just ending gets this many chances to let go before it is cut off. */
+const UNMOUNT_ATTEMPTS = 5;
+const UNMOUNT_RETRY_MS = 200;
+
+/** Unmounts, by force in the end; `isOver` says that it is not mounted any more. */
+export async function unmountPath(path: string, isOver: () => boolean): Promise<void> {
+  for (let i = 0; i < UNMOUNT_ATTEMPTS; i++) {
+    if (i > 0) await new Promise((settle) => setTimeout(settle, UNMOUNT_RETRY_MS));
+    if (isOver() || (await tryUnmount(path))) return;
+  }
+  if (!isOver()) await forceUnmount(path);
+}
+
+/** Waits for `promise`, but not longer than `timeoutMs`. */
+export async function within(timeoutMs: number, promise: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<void>((settle) => {
+    timer = setTimeout(settle, timeoutMs);
+  });
+  await Promise.race([promise, timeout]);
+  clearTimeout(timer);
+}
+
+/** True: unmounted. False: busy, or not possible. */
+async function tryUnmount(path: string): Promise<boolean> {
+  const [program, ...args] = isRoot() ? ['umount', '-i', '--'] : ['fusermount', '-u', '--'];
+  return (await run(program, [...args, path])).status === 0;
+}
+
+function isRoot(): boolean {
+  return process.geteuid?.() === 0;
+}
+
+/**
+ * Takes the mount away whoever uses it: -f makes the kernel end the connection and all that waits
+ * for it, -l detaches it now and cleans up when the last user is gone (umount(8)).
+ */
+async function forceUnmount(path: string): Promise<void> {
+  const umount = isRoot()
+    ? await run('umount', forceUnmountArguments(path))
+    : await run('fusermount', ['-u', '-z', '--', path]);
+  if (umount.status === 0 || /not (mounted|found)/.test(umount.errorText)) return;
+  throw unavailable(`${path} cannot be unmounted: ${umount.errorText}`);
+}
+
+/** Of umount(8). */
+export function forceUnmountArguments(path: string): readonly string[] {
+  return ['-i', '-f', '-l', '--', path];
+}
+
+interface ProgramResult {
+  /** null: could not be started, or did not end in time. */
+  readonly status: number | null;
+  readonly errorText: string;
+}
+
+/** Runs a program to its end, without a shell, messages in English. Never waits for ever. */
+export function run(program: string, args: readonly string[], fd?: number): Promise<ProgramResult> {
+  return new Promise((settle) => {
+    const child = spawn(program, args, {
+      cwd: '/',
+      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
+      stdio: ['ignore', 'ignore', 'pipe', ...(fd === undefined ? [] : [fd])],
+    });
+    let errorText = '';
+    const end = (status: number | null, reason = '') => {
+      clearTimeout(timer);
+      settle({ status, errorText: (errorText.trim() || reason).slice(0, ERROR_TEXT_CHARS_MAX) });
+    };
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL');
+      child.unref();
+      child.stderr?.destroy();
+      end(null, `${program} did not end within ${PROGRAM_TIMEOUT_MS / 1000} s`);
+    }, PROGRAM_TIMEOUT_MS);
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      if (errorText.length < ERROR_TEXT_CHARS_MAX) errorText += text;
+    });
+    child.on('error', (error) => end(null, describe(error)));
+    child.on('close', (code, signal) => end(code, `${program} ended with ${code ?? signal}`));
+  });
+}

@@ -1,0 +1,134 @@
+import type { ErrorCode } from '../base/errors.js';
+import type {
+  ClientRequest,
+  ClientResponse,
+  NodeStatus,
+  QueryRequest,
+  Refusal,
+  SubmitRequest,
+} from '../codec/client-messages.js';
+import type { Applied } from '../filesystem/filesystem.js';
+import type { QueryResult } from '../filesystem/queries.js';
+import type { ClientConnection, ClientHandlers } from '../transport/transport.js';
+import type { Decide } from './proposals.js';
+import type { Watcher, Watches } from './watches.js';
+
+/** Requests of one client that are not answered: twice what our client sends, then it waits. */
+const REQUESTS_MAX = 1_024;
+/** Answers that a client has not read; beyond it queries are refused until it has. */
+const QUEUED_BYTES_MAX = 16_777_216;
+
+/** Watches of one client; ours has one. */
+const WATCHES_MAX = 16;
+
+/** What the door hands requests to. */
+export interface Service {
+  /** Why nothing is served now; null: all is well. */
+  readonly closed: () => { readonly code: ErrorCode; readonly message: string } | null;
+  readonly leader: () => Refusal['leader'];
+  readonly submit: (request: SubmitRequest, decide: Decide) => void;
+  readonly query: (
+    request: QueryRequest,
+    answer: (result: QueryResult, index: number) => void,
+    refuse: (code: ErrorCode, message: string) => void,
+  ) => void;
+  readonly watches: Watches;
+  readonly status: () => NodeStatus;
+  readonly snapshot: () => Promise<number>;
+}
+
+/** The door for clients: turns requests into calls and what comes of them into responses. */
+export function serveClient(client: ClientConnection, service: Service): ClientHandlers {
+  const watchers: Watcher[] = [];
+  let unanswered = 0;
+  let open = true;
+
+  const send = (response: ClientResponse) => {
+    unanswered--;
+    if (open) client.send(response);
+  };
+  const refuse = (id: number, code: ErrorCode, message: string) =>
+    send({ type: 'refusal', id, code, message, leader: service.leader() });
+
+  const handlers: {
+    readonly [T in ClientRequest['type']]: (request: Extract<ClientRequest, { type: T }>) => void;
+  } = {
+    submit(request) {
+      service.submit(request, (decision) => {
+        if (decision.type === 'refused') refuse(request.id, decision.code, decision.message);
+        else {
+          const outcome = told(decision.outcome);
+          send({ type: 'submit-reply', id: request.id, index: decision.index, outcome });
+        }
+      });
+    },
+    query(request) {
+      if (client.queuedBytes > QUEUED_BYTES_MAX) {
+        refuse(request.id, 'BUSY', 'too many answers wait to be read');
+        return;
+      }
+      service.query(
+        request,
+        (result, index) => send({ type: 'query-reply', id: request.id, index, result }),
+        (code, message) => refuse(request.id, code, message),
+      );
+    },
+    watch(request) {
+      if (watchers.length >= WATCHES_MAX) {
+        refuse(request.id, 'BUSY', `a client has at most ${WATCHES_MAX} watches`);
+        return;
+      }
+      unanswered--;
+      const watcher: Watcher = {
+        id: request.id,
+        get queuedBytes() {
+          return client.queuedBytes;
+        },
+        send: (event) => client.send(event),
+      };
+      watchers.push(watcher);
+      service.watches.add(watcher, request.fromIndex);
+    },
+    status(request) {
+      send({ type: 'status-reply', id: request.id, status: service.status() });
+    },
+    snapshot(request) {
+      service.snapshot().then(
+        (index) => send({ type: 'snapshot-reply', id: request.id, index }),
+        () => refuse(request.id, 'CLOSED', 'the node stops'),
+      );
+    },
+  };
+
+  return {
+    onRequest(request) {
+      if (!open) return;
+      unanswered++;
+      const closed = service.closed();
+      if (closed !== null) refuse(request.id, closed.code, closed.message);
+      else if (unanswered > REQUESTS_MAX) {
+        refuse(request.id, 'BUSY', `more than ${REQUESTS_MAX} requests of one client wait`);
+      } else {
+        // The record has a handler for exactly this type of request.
+        (handlers[request.type] as (request: ClientRequest) => void)(request);
+      }
+    },
+    onClose() {
+      open = false;
+      for (const watcher of watchers) service.watches.remove(watcher);
+    },
+  };
+}
+
+/** Clients need not know whether a reply is the first or is told again. */
+function told(
+  outcome: Applied['outcome'],
+): Extract<ClientResponse, { type: 'submit-reply' }>['outcome'] {
+  switch (outcome.type) {
+    case 'reply':
+    case 'repeated':
+      return { type: 'reply', reply: outcome.reply };
+    default:
+      return outcome;
+  }
+}

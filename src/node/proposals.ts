@@ -1,0 +1,104 @@
+import { type Clock, compareTimespec, type Timespec } from '../base/clock.js';
+import type { ErrorCode } from '../base/errors.js';
+import type { Command, LogCommand } from '../filesystem/commands.js';
+import type { Applied } from '../filesystem/filesystem.js';
+import type { ProposeResult, SnapshotMark } from '../raft/types.js';
+
+/** Entries' bytes proposed in one go: a part of a long queue may pass where the whole would not. */
+const PROPOSE_BYTES_MAX = 1_048_576;
+
+/** How a command that was to enter the log ended. */
+export type Decision =
+  | { readonly type: 'applied'; readonly index: number; readonly outcome: Applied['outcome'] }
+  | { readonly type: 'refused'; readonly code: ErrorCode; readonly message: string };
+
+export type Decide = (decision: Decision) => void;
+
+/**
+ * Commands on their way through the log. Those that arrive in one turn of the event loop are
+ * proposed together. Each waits for its own entry, known by index and term, to be applied.
+ */
+export class Proposals {
+  private collected: { readonly data: Uint8Array; readonly decide: Decide }[] = [];
+  private readonly proposed = new Map<number, { readonly term: number; readonly decide: Decide }>();
+  private lastTime: Timespec = { sec: 0, nsec: 0 };
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly encode: (command: LogCommand) => Uint8Array,
+    private readonly propose: (data: readonly Uint8Array[]) => ProposeResult,
+  ) {}
+
+  /** Commands that are not decided. */
+  get size(): number {
+    return this.collected.length + this.proposed.size;
+  }
+
+  /** A command of the log, with the leader's time, which never goes back. */
+  stamp(session: number, sequence: number, acknowledged: number, command: Command): LogCommand {
+    const now = this.clock.now();
+    if (compareTimespec(now, this.lastTime) > 0) this.lastTime = now;
+    return { session, sequence, acknowledged, time: this.lastTime, command };
+  }
+
+  add(command: LogCommand, decide: Decide): void {
+    this.collected.push({ data: this.encode(command), decide });
+  }
+
+  /** Proposes what was collected. In order: when one is refused, so are all behind it. */
+  flush(): void {
+    while (this.collected.length > 0) {
+      let count = 0;
+      for (let bytes = 0; count < this.collected.length && bytes < PROPOSE_BYTES_MAX; count++) {
+        bytes += this.collected[count]?.data.length ?? 0;
+      }
+      const batch = this.collected.slice(0, count);
+      const result = this.propose(batch.map((one) => one.data));
+      if (!result.ok) {
+        this.refuseCollected(result.reason);
+        return;
+      }
+      this.collected = this.collected.slice(count);
+      for (const [i, { decide }] of batch.entries()) {
+        this.proposed.set(result.first + i, { term: result.term, decide });
+      }
+    }
+  }
+
+  /** The entry at `mark` is applied; null: it held no command. */
+  applied(mark: SnapshotMark, applied: Applied | null): void {
+    const waiting = this.proposed.get(mark.index);
+    if (waiting === undefined) return;
+    this.proposed.delete(mark.index);
+    if (waiting.term === mark.term && applied !== null) {
+      waiting.decide({ type: 'applied', index: mark.index, outcome: applied.outcome });
+    } else {
+      waiting.decide({
+        type: 'refused',
+        code: 'NOT_LEADER',
+        message: 'another leader decided otherwise',
+      });
+    }
+  }
+
+  /** Nobody here will learn what became of these: they may or may not count. */
+  giveUp(message: string, upTo = Number.POSITIVE_INFINITY): void {
+    for (const [index, { decide }] of this.proposed) {
+      if (index > upTo) continue;
+      this.proposed.delete(index);
+      decide({ type: 'refused', code: 'OUTCOME_UNKNOWN', message });
+    }
+  }
+
+  private refuseCollected(reason: 'not-leader' | 'full'): void {
+    const refused = this.collected;
+    this.collected = [];
+    for (const { decide } of refused) {
+      decide(
+        reason === 'full'
+          ? { type: 'refused', code: 'BUSY', message: 'too much is waiting to be committed' }
+          : { type: 'refused', code: 'NOT_LEADER', message: 'this node does not lead' },
+      );
+    }
+  }
+}

@@ -1,0 +1,60 @@
+import { MootError } from '../base/errors.js';
+import type { RestoredState, SnapshotMark } from '../raft/types.js';
+
+type RestoredLog = Omit<RestoredState, 'appliedIndex'>;
+
+/**
+ * How the log and the tree of one node fit together when it starts.
+ *
+ * The tree never gets ahead of the log: entries are applied when they are durable in the own log.
+ * There is one exception. Installing a snapshot takes three durable steps: the node says in its
+ * hard state that it is recovering; the tree is replaced; the log is emptied and starts behind the
+ * tree. So a tree ahead of the log is in order on a recovering node only, and the last step is then
+ * done again. A recovering node neither votes nor stands until it has caught up, so nothing that
+ * it promised can be broken; a log that was lost as a whole is mended the same way. On any other
+ * node a log that lacks what the tree has was damaged.
+ */
+export function fitTogether(
+  log: RestoredLog,
+  tree: SnapshotMark,
+): { readonly restored: RestoredState; readonly resetTo: SnapshotMark | null } {
+  if (tree.index < log.snapshot.index) {
+    throw new MootError(
+      'DATA_CORRUPT',
+      `the tree stands at index ${tree.index}, and the log begins behind ${log.snapshot.index}: ` +
+        'what is between them is lost. Start this node with an empty data directory; the others rebuild it',
+    );
+  }
+  const hardState = { ...log.hardState, recovering: log.hardState.recovering || isFresh(log) };
+  if (tree.index <= log.lastIndex && termAt(log, tree.index) === tree.term) {
+    return { restored: { ...log, hardState, appliedIndex: tree.index }, resetTo: null };
+  }
+  if (!hardState.recovering) {
+    throw new MootError(
+      'DATA_CORRUPT',
+      `the tree stands at index ${tree.index} of term ${tree.term}, and the log, which ends at ` +
+        `index ${log.lastIndex}, does not have it. Start this node with an empty data directory; the others rebuild it`,
+    );
+  }
+  return {
+    restored: {
+      hardState,
+      snapshot: tree,
+      lastIndex: tree.index,
+      termRuns: [],
+      appliedIndex: tree.index,
+    },
+    resetTo: tree,
+  };
+}
+
+/** Nothing was ever written to this log. */
+function isFresh(log: RestoredLog): boolean {
+  return log.lastIndex === 0 && log.snapshot.index === 0 && log.hardState.term === 0;
+}
+
+/** The term of an index that is in the log or that the log starts behind. */
+function termAt(log: RestoredLog, index: number): number {
+  if (index === log.snapshot.index) return log.snapshot.term;
+  return log.termRuns.findLast((run) => run.first <= index)?.term ?? log.snapshot.term;
+}

@@ -1,0 +1,702 @@
+import { describe, type ErrorCode, isMootError, MootError } from '../base/errors.js';
+import type { NodeStatus, QueryRequest, SubmitRequest } from '../codec/client-messages.js';
+import { decodeLogCommand, encodeLogCommand } from '../codec/commands.js';
+import type { PeerMessage } from '../codec/peer-messages.js';
+import { checkCommand } from '../filesystem/check.js';
+import type { LogCommand } from '../filesystem/commands.js';
+import type { QueryResult } from '../filesystem/queries.js';
+import { createFilesystem } from '../filesystem/state-machine.js';
+import { createRaft } from '../raft/raft.js';
+import type {
+  Entry,
+  LoadRequest,
+  NodeId,
+  Raft,
+  RaftMessage,
+  RaftStatus,
+  Ready,
+  SnapshotMark,
+} from '../raft/types.js';
+import type { ClientConnection, ClientHandlers } from '../transport/transport.js';
+import { Bootstrap } from './bootstrap.js';
+import { type Service, serveClient } from './clients.js';
+import { Compaction } from './compaction.js';
+import { Feed } from './feed.js';
+import type { Node, NodeParts } from './node.js';
+import { type Decide, Proposals } from './proposals.js';
+import { Reads } from './reads.js';
+import { fitTogether } from './recovery.js';
+import { Saver } from './saver.js';
+import { SessionExpiry } from './sessions.js';
+import { type ArrivedSnapshot, SnapshotReceiver } from './snapshot-receiver.js';
+import { SnapshotSender } from './snapshot-sender.js';
+import { hashText, StateHashes } from './state-hash.js';
+import { nodeStatus } from './status.js';
+import { planTicks, Ticker, type TickPlan } from './ticker.js';
+import { type Committed, Tree } from './tree.js';
+import { Watches } from './watches.js';
+
+/** A follower's appends on the way: more messages than a round trip needs, bytes that memory can spare. */
+const IN_FLIGHT_MESSAGES_MAX = 128;
+const IN_FLIGHT_BYTES_MAX = 8_388_608;
+const APPEND_BYTES_MAX = 1_048_576;
+/** Proposed and not committed: beyond it clients are told to wait. */
+const UNCOMMITTED_BYTES_MAX = 33_554_432;
+/** Applied entries kept in memory for followers that lag a little. */
+const TAIL_BYTES_MAX = 16_777_216;
+/** Watchers learn the applied index, and other small duties are done, this often. */
+const DUTIES_MS = 100;
+/** A read waits at least this long for a leader before the client is sent elsewhere. */
+const READ_WAIT_MS_MIN = 1_000;
+/** The disk's figures may be this old. */
+const DISK_SPACE_MS = 1_000;
+
+/** Makes a node out of interfaces and the pure cores. */
+export function createNode(parts: NodeParts): Node {
+  return new Runtime(parts);
+}
+
+/** What exists once the stores are open. */
+interface Running {
+  readonly raft: Raft;
+  readonly saver: Saver;
+  readonly feed: Feed;
+  readonly watches: Watches;
+  readonly compaction: Compaction;
+  readonly receiver: SnapshotReceiver;
+  readonly service: Service;
+}
+
+/** The event loop around the consensus core: everything that happens ends in `process`. */
+class Runtime implements Node {
+  readonly failed: Promise<Error>;
+  private resolveFailed: (error: Error) => void = () => {};
+  private readonly plan: TickPlan;
+  private readonly others: readonly NodeId[];
+  private readonly ticker: Ticker;
+  private readonly tree: Tree;
+  private readonly proposals: Proposals;
+  private readonly reads: Reads;
+  private readonly expiry: SessionExpiry;
+  private readonly hashes: StateHashes;
+  private readonly bootstrap: Bootstrap;
+  private readonly senders = new Map<NodeId, SnapshotSender>();
+  private running: Running | null = null;
+  /** As of the end of the last `process`. */
+  private present: RaftStatus | null = null;
+  private turnScheduled = false;
+  private processing = false;
+  /** A snapshot takes the tree's place, and the core rests. */
+  private installing = false;
+  private releasedIndex = 0;
+  private startedMs: number;
+  private lostOfficeMs = 0;
+  private dutiesMs = 0;
+  private stopping: Promise<void> | null = null;
+  private failure: Error | null = null;
+  private diskSpace: {
+    readonly atMs: number;
+    readonly figures: ReturnType<NodeParts['diskSpace']>;
+  } | null = null;
+
+  constructor(private readonly parts: NodeParts) {
+    const { config, clock, random } = parts;
+    if (!config.peers.some((peer) => peer.id === config.id)) {
+      throw new MootError('BAD_ARGUMENT', `the nodes do not name this one, '${config.id}'`);
+    }
+    this.failed = new Promise((resolve) => {
+      this.resolveFailed = resolve;
+    });
+    this.startedMs = clock.monotonicMs();
+    this.plan = planTicks(config);
+    this.others = config.peers.map((peer) => peer.id).filter((id) => id !== config.id);
+    this.ticker = new Ticker(clock, this.plan, (count) => this.onTicks(count));
+    this.tree = new Tree(parts.state, createFilesystem(parts.digest), clock, {
+      onApplied: (mark, applied) => {
+        this.hashes.record(mark.index, this.tree.counters.hash);
+        this.running?.watches.remember(mark.index, applied?.effects ?? []);
+        this.proposals.applied(mark, applied);
+      },
+      onProgress: () => this.onProgress(),
+      onReplaced: (mark) => this.onReplaced(mark),
+      onFailed: (error) => this.fail(error),
+    });
+    this.proposals = new Proposals(clock, encodeLogCommand, (data) => this.raft.propose(data));
+    this.reads = new Reads(clock, random, (context) => this.raft.readIndex(context), {
+      waitMs: Math.max(READ_WAIT_MS_MIN, 2 * config.electionTimeoutMaxMs),
+      roundMs: config.electionTimeoutMaxMs,
+    });
+    this.expiry = new SessionExpiry(config.sessionTimeoutMs);
+    this.bootstrap = new Bootstrap(config.id, this.others);
+    this.hashes = new StateHashes(({ index, own, leaders }) => {
+      const message = `the state at index ${index} has the digest ${hashText(own)} here and ${hashText(leaders)} at the leader`;
+      this.fail(new MootError('DIVERGED', message));
+    });
+  }
+
+  async start(): Promise<void> {
+    const { parts, tree } = this;
+    const { log, state, clock, random, config, transport, digest } = parts;
+    const treeMark = await tree.open();
+    const { restored, resetTo } = fitTogether(await log.open(), treeMark);
+    if (restored.hardState.recovering && this.others.length === 0 && restored.lastIndex > 0) {
+      throw new MootError('DATA_CORRUPT', 'the log is lost, and there is no other node to ask');
+    }
+    if (resetTo !== null) await log.reset(resetTo);
+    const raft = createRaft(
+      {
+        id: config.id,
+        voters: config.peers.map((peer) => peer.id),
+        electionTicksMin: this.plan.electionTicksMin,
+        electionTicksMax: this.plan.electionTicksMax,
+        heartbeatTicks: this.plan.heartbeatTicks,
+        inFlightMessagesMax: IN_FLIGHT_MESSAGES_MAX,
+        inFlightBytesMax: IN_FLIGHT_BYTES_MAX,
+        appendBytesMax: APPEND_BYTES_MAX,
+        uncommittedBytesMax: UNCOMMITTED_BYTES_MAX,
+        tailBytesMax: TAIL_BYTES_MAX,
+      },
+      restored,
+      random,
+    );
+    const onFailed = (error: unknown) => this.fail(error);
+    const saver = new Saver(
+      log,
+      clock,
+      {
+        onSaved: (number, messages) => {
+          this.sendAll(messages);
+          raft.saved(number);
+          this.process();
+        },
+        onStalled: () => {
+          parts.report('the disk has not finished a write for seconds; stepping down');
+          raft.stepDown();
+          this.process();
+        },
+        onFailed,
+      },
+      restored.hardState,
+    );
+    const feed = new Feed(
+      {
+        read: (first, last, bytesMax) => log.read(first, last, bytesMax),
+        give: (entries) => this.give(entries),
+        release: (index) => this.release(index),
+        onFailed,
+      },
+      treeMark.index,
+    );
+    const compaction = new Compaction(
+      {
+        limits: {
+          logBytes: config.snapshotLogBytes,
+          logEntries: config.snapshotLogEntries,
+          tailEntries: config.snapshotTailEntries,
+        },
+        log,
+        state,
+        tree,
+        saver,
+        neededBehind: () => this.neededBehind(),
+        onCompacted: (mark) => {
+          raft.compacted(mark);
+          this.process();
+        },
+      },
+      restored.snapshot,
+    );
+    const receiver = new SnapshotReceiver({
+      id: config.id,
+      state,
+      digest,
+      send: (ack) => this.send(ack),
+      present: () => ({ term: this.now.term, appliedIndex: tree.applied.index }),
+      install: (snapshot) => this.install(snapshot),
+      onFailed: (error) => this.failUnlessStopping(error),
+    });
+    const watches = new Watches(treeMark.index);
+    const service: Service = {
+      closed: () => this.closed(),
+      leader: () => this.leader(),
+      submit: (request, decide) => this.submit(request, decide),
+      query: (request, answer, refuse) => this.query(request, answer, refuse),
+      watches,
+      status: () => this.status(),
+      snapshot: () => this.snapshot(),
+    };
+    this.releasedIndex = treeMark.index;
+    this.running = { raft, saver, feed, watches, compaction, receiver, service };
+    this.present = raft.status();
+    await transport.start({
+      onPeerMessage: (message) => this.onPeerMessage(message),
+      onPeerDown: (peer) => {
+        raft.unreachable(peer);
+        this.scheduleTurn();
+      },
+      onClient: (client) => this.connect(client),
+    });
+    if (this.closed() === null) this.ticker.start();
+    this.scheduleTurn();
+  }
+
+  connect(client: ClientConnection): ClientHandlers {
+    return serveClient(client, this.alive.service);
+  }
+
+  status(): NodeStatus {
+    return nodeStatus(this.parts, this.raft.status(), this.tree, this.startedMs);
+  }
+
+  snapshot(): Promise<number> {
+    return this.alive.compaction.run();
+  }
+
+  stop(): Promise<void> {
+    this.stopping ??= this.stopAll();
+    return this.stopping;
+  }
+
+  private async stopAll(): Promise<void> {
+    const { transport, log, state } = this.parts;
+    this.halt();
+    await transport.close();
+    if (this.running !== null) {
+      await this.running.receiver.close().catch((error: unknown) => this.fail(error));
+      await this.running.saver.stop();
+      await this.tree.close().catch((error: unknown) => this.fail(error));
+    }
+    await log.close();
+    await state.close();
+  }
+
+  /** Nothing more is taken in, and nobody waits for what will not come. */
+  private halt(): void {
+    this.ticker.stop();
+    for (const sender of this.senders.values()) sender.abort();
+    this.senders.clear();
+    this.proposals.giveUp('the node stops');
+    this.reads.stop();
+  }
+
+  /** Final: the reason is told, and nothing is served any more. */
+  private fail(error: unknown): void {
+    if (this.failure !== null) return;
+    this.failure = error instanceof Error ? error : new Error(describe(error));
+    this.parts.report(`stopped: ${describe(error)}`);
+    this.resolveFailed(this.failure);
+    this.halt();
+    // Closing lets clients and peers look elsewhere at once. `stop` closes the stores.
+    this.parts.transport.close().catch(() => {});
+  }
+
+  private closed(): { code: ErrorCode; message: string } | null {
+    if (this.failure !== null) {
+      const code = isMootError(this.failure) ? this.failure.code : 'CLOSED';
+      return { code, message: describe(this.failure) };
+    }
+    return this.stopping === null ? null : { code: 'CLOSED', message: 'the node stops' };
+  }
+
+  private get alive(): Running {
+    if (this.running === null) throw new MootError('CLOSED', 'the node has not started');
+    return this.running;
+  }
+  private get raft(): Raft {
+    return this.alive.raft;
+  }
+  private get now(): RaftStatus {
+    this.present ??= this.raft.status();
+    return this.present;
+  }
+  private get leading(): boolean {
+    return this.now.role === 'leader';
+  }
+
+  private leader(): { readonly id: NodeId; readonly address: string } | null {
+    const id = this.now.leader;
+    return this.parts.config.peers.find((peer) => peer.id === id) ?? null;
+  }
+
+  // What happens.
+
+  private onTicks(count: number): void {
+    if (!this.installing) for (let i = 0; i < count; i++) this.raft.tick();
+    const nowMs = this.parts.clock.monotonicMs();
+    this.reads.tick();
+    if (nowMs - this.dutiesMs >= DUTIES_MS) {
+      this.dutiesMs = nowMs;
+      this.duties(nowMs);
+    }
+    this.turn();
+  }
+
+  private duties(nowMs: number): void {
+    const { config } = this.parts;
+    this.alive.watches.tick();
+    for (const sender of this.senders.values()) sender.tick();
+    if (this.now.recovering && !this.installing) this.tryBootstrap(nowMs);
+    if (this.leading) {
+      for (const message of this.hashes.tick(nowMs, config.id, this.now.term, this.others)) {
+        this.send(message);
+      }
+      for (const session of this.expiry.sweep(this.tree.sessions, nowMs)) {
+        const { id, lastIndex } = session;
+        const command = { type: 'expire-session', session: id, lastIndex } as const;
+        this.propose(this.proposals.stamp(0, 0, 0, command), () => this.expiry.ended(id));
+      }
+    } else if (nowMs - this.lostOfficeMs > config.electionTimeoutMaxMs) {
+      this.proposals.giveUp('this node leads no longer and has not heard what became of it');
+    }
+  }
+
+  private tryBootstrap(nowMs: number): void {
+    if (!this.empty) return;
+    const term = this.bootstrap.termOfNewCluster();
+    if (term !== null) this.raft.bootstrap(term);
+    else for (const message of this.bootstrap.tick(nowMs)) this.send(message);
+  }
+
+  /** Nothing was ever in this node's log. */
+  private get empty(): boolean {
+    const { lastIndex, snapshotIndex } = this.raft.status();
+    return lastIndex === 0 && snapshotIndex === 0 && this.tree.applied.index === 0;
+  }
+
+  private onPeerMessage(message: PeerMessage): void {
+    if (this.closed() !== null || message.to !== this.parts.config.id) return;
+    if (!this.others.includes(message.from)) return;
+    switch (message.type) {
+      case 'snapshot-chunk':
+        this.alive.receiver.onChunk(message);
+        break;
+      case 'snapshot-ack':
+        this.senders.get(message.from)?.onAck(message);
+        break;
+      case 'bootstrap':
+        this.send({
+          type: 'bootstrap-reply',
+          from: message.to,
+          to: message.from,
+          term: this.raft.status().term,
+          empty: this.empty,
+        });
+        break;
+      case 'bootstrap-reply':
+        this.bootstrap.heard(message);
+        break;
+      case 'state-hash':
+        this.hashes.check(message);
+        break;
+      default:
+        this.onRaftMessage(message);
+    }
+  }
+
+  private onRaftMessage(message: RaftMessage): void {
+    // While the tree is being replaced the core must stand still; Raft bears lost messages.
+    if (this.installing) return;
+    this.raft.step(message);
+    this.scheduleTurn();
+  }
+
+  /** All that comes in one turn of the event loop goes on together, at its end. */
+  private scheduleTurn(): void {
+    if (this.turnScheduled) return;
+    this.turnScheduled = true;
+    queueMicrotask(() => {
+      this.turnScheduled = false;
+      this.turn();
+    });
+  }
+
+  private turn(): void {
+    if (this.closed() !== null) return;
+    this.proposals.flush();
+    this.process();
+  }
+
+  /** Does what the core asks for, until it asks for nothing. */
+  private process(): void {
+    if (this.processing || this.installing || this.closed() !== null) return;
+    this.processing = true;
+    const { raft, saver } = this.alive;
+    this.reads.flush();
+    while (raft.hasReady()) {
+      this.handle(raft.ready());
+      this.reads.flush();
+    }
+    this.processing = false;
+    saver.kick();
+    this.noticeOffice();
+  }
+
+  private handle(ready: Ready): void {
+    const { saver, feed } = this.alive;
+    this.sendAll(ready.messages);
+    if (ready.save !== null) saver.add(ready.save, ready.messagesAfterSave);
+    else if (saver.after(ready.messagesAfterSave)) this.sendAll(ready.messagesAfterSave);
+    if (ready.committedFromLog !== null) feed.addFromLog(ready.committedFromLog.last);
+    feed.add(ready.committed);
+    this.reads.confirm(ready.reads, this.tree.applied.index);
+    for (const request of ready.loads) this.load(request);
+    for (const follower of ready.snapshotsTo) this.sendSnapshot(follower);
+  }
+
+  /** Who leads may have changed. */
+  private noticeOffice(): void {
+    const before = this.present;
+    this.present = this.raft.status();
+    const leads = this.present.role === 'leader';
+    const led = before?.role === 'leader';
+    if (leads && (!led || before?.term !== this.present.term)) {
+      this.expiry.begin();
+      this.parts.report(`leads in term ${this.present.term}`);
+    }
+    if (!led) return;
+    for (const [to, sender] of this.senders) {
+      if (leads && sender.term === this.present.term) continue;
+      sender.abort();
+      this.senders.delete(to);
+    }
+    if (leads) return;
+    this.lostOfficeMs = this.parts.clock.monotonicMs();
+    this.parts.report(`leads no longer; now term ${this.present.term}`);
+  }
+
+  // Entries on their way to the tree.
+
+  private give(entries: readonly Entry[]): void {
+    const items: Committed[] = [];
+    for (const { index, term, kind, data } of entries) {
+      this.alive.compaction.count(data.length);
+      try {
+        const command = kind === 'command' ? decodeLogCommand(data) : null;
+        items.push({ mark: { index, term }, command });
+      } catch (cause) {
+        const message = `entry ${index} of the log cannot be read`;
+        this.fail(new MootError('DATA_CORRUPT', message, { cause }));
+        return;
+      }
+    }
+    this.tree.enqueue(items);
+  }
+
+  private onProgress(): void {
+    const { watches, feed, compaction } = this.alive;
+    const { index } = this.tree.applied;
+    this.release(index);
+    this.reads.applied(index);
+    watches.applied(index);
+    feed.applied(index);
+    if (compaction.due) compaction.run().catch((error: unknown) => this.failUnlessStopping(error));
+    this.scheduleTurn();
+  }
+
+  private release(index: number): void {
+    if (index <= this.releasedIndex) return;
+    this.releasedIndex = index;
+    this.raft.applied(index);
+  }
+
+  private failUnlessStopping(error: unknown): void {
+    if (this.stopping === null) this.fail(error);
+  }
+
+  private load({ to, first, last, bytesMax }: LoadRequest): void {
+    this.parts.log.read(first, last, bytesMax).then(
+      (entries) => {
+        if (this.closed() !== null) return;
+        this.raft.loaded(to, entries);
+        this.process();
+      },
+      (error: unknown) => this.failUnlessStopping(error),
+    );
+  }
+
+  private send(message: PeerMessage): void {
+    if (this.closed() === null) this.parts.transport.send(message);
+  }
+
+  private sendAll(messages: readonly PeerMessage[]): void {
+    for (const message of messages) this.send(message);
+  }
+
+  // Snapshots.
+
+  private sendSnapshot(to: NodeId): void {
+    // The core asks again only when the stream before has become useless.
+    this.senders.get(to)?.abort();
+    const { config, state, clock, digest, random, transport, report } = this.parts;
+    report(`streams a snapshot to ${to}`);
+    const sender: SnapshotSender = new SnapshotSender({
+      id: config.id,
+      to,
+      term: this.raft.status().term,
+      stream: Math.floor(random.next() * 2 ** 48),
+      state,
+      clock,
+      digest,
+      send: (chunk) => this.send(chunk),
+      queuedBytes: () => transport.queuedBytes(to),
+      onEnd: (outcome) => {
+        if (this.senders.get(to) === sender) this.senders.delete(to);
+        this.raft.snapshotSent(to, outcome);
+        this.scheduleTurn();
+      },
+      onFailed: (error) => this.failUnlessStopping(error),
+    });
+    this.senders.set(to, sender);
+  }
+
+  /**
+   * Puts a snapshot in the tree's place, in the order that Raft.snapshotInstalled asks for. See
+   * recovery.ts for what a crash between the steps leaves behind. False: its leader is of the past.
+   */
+  private async install(snapshot: ArrivedSnapshot): Promise<boolean> {
+    const { saver, raft } = this.alive;
+    const { log } = this.parts;
+    const { mark, source } = snapshot;
+    if (snapshot.term < raft.status().term) return false;
+    if (!raft.wantsSnapshot(mark)) {
+      await source.abort();
+      return true;
+    }
+    this.installing = true;
+    try {
+      await saver.exclusive(async () => {
+        const hardState = saver.hardState;
+        const save = { number: 0, truncateFrom: null, entries: [] };
+        await log.append([{ ...save, hardState: { ...hardState, recovering: true } }]);
+        await this.tree.replace(mark, async () => {
+          await source.finish();
+          await log.reset(mark);
+          await log.append([{ ...save, hardState }]);
+          this.installed = snapshot;
+        });
+      });
+    } finally {
+      this.installing = false;
+      this.scheduleTurn();
+    }
+    return true;
+  }
+
+  private installed: ArrivedSnapshot | null = null;
+
+  private onReplaced(mark: SnapshotMark): void {
+    const { raft, feed, watches, compaction } = this.alive;
+    if (this.installed === null) return;
+    const { from, term } = this.installed;
+    this.installed = null;
+    feed.reset(mark.index);
+    compaction.reset(mark);
+    this.hashes.reset();
+    this.releasedIndex = mark.index;
+    raft.snapshotInstalled(from, term, mark);
+    this.proposals.giveUp('this node was behind and has taken in a snapshot', mark.index);
+    watches.reset(mark.index);
+    this.reads.applied(mark.index);
+    this.parts.report(`took in a snapshot from ${from} at index ${mark.index}`);
+    this.scheduleTurn();
+  }
+
+  /** What no follower that keeps up, and no stream under way, needs any more. */
+  private neededBehind(): number {
+    let index = Number.POSITIVE_INFINITY;
+    for (const follower of this.raft.status().followers) {
+      const sender = this.senders.get(follower.id);
+      if (sender !== undefined) index = Math.min(index, sender.index);
+      else if (follower.recentlyActive && follower.state === 'replicate') {
+        index = Math.min(index, follower.match);
+      }
+    }
+    return index;
+  }
+
+  // Clients.
+
+  private submit(request: SubmitRequest, decide: Decide): void {
+    const { session, sequence, acknowledged, command } = request;
+    const problem = checkSession(request) ?? checkCommand(command);
+    if (problem !== null) {
+      decide({ type: 'refused', code: 'BAD_ARGUMENT', message: problem });
+    } else if (!this.leading) {
+      decide({ type: 'refused', code: 'NOT_LEADER', message: 'this node does not lead' });
+    } else {
+      this.expiry.heard(session, this.parts.clock.monotonicMs());
+      this.propose(this.proposals.stamp(session, sequence, acknowledged, command), decide);
+    }
+  }
+
+  private propose(command: LogCommand, decide: Decide): void {
+    this.proposals.add(command, decide);
+    this.tree.prefetch(command);
+    this.scheduleTurn();
+  }
+
+  private query(
+    request: QueryRequest,
+    answer: (result: QueryResult, index: number) => void,
+    refuse: (code: ErrorCode, message: string) => void,
+  ): void {
+    const run = () =>
+      this.tree.query(request.query, (result, index) => this.complete(result, index, answer));
+    switch (request.level) {
+      case 'local':
+        run();
+        break;
+      case 'session':
+        this.reads.atLeast(request.minIndex, this.tree.applied.index, run, () =>
+          refuse('BUSY', `this node has not come to index ${request.minIndex} yet`),
+        );
+        break;
+      case 'strong':
+        this.reads.strong(run, () => {
+          if (this.now.leader === null) refuse('NO_LEADER', 'no leader is known');
+          else refuse('NOT_LEADER', 'the leader did not confirm the read');
+        });
+        this.scheduleTurn();
+        break;
+    }
+  }
+
+  /** The state machine does not know the disk. */
+  private complete(
+    result: QueryResult,
+    index: number,
+    answer: (result: QueryResult, index: number) => void,
+  ): void {
+    if (!result.ok || !('diskBytesTotal' in result.value)) {
+      answer(result, index);
+      return;
+    }
+    const { value } = result;
+    this.space().then(
+      ({ totalBytes, freeBytes }) =>
+        answer(
+          { ok: true, value: { ...value, diskBytesTotal: totalBytes, diskBytesFree: freeBytes } },
+          index,
+        ),
+      (error: unknown) => this.fail(error),
+    );
+  }
+
+  private space(): ReturnType<NodeParts['diskSpace']> {
+    const atMs = this.parts.clock.monotonicMs();
+    if (this.diskSpace === null || atMs - this.diskSpace.atMs > DISK_SPACE_MS) {
+      this.diskSpace = { atMs, figures: this.parts.diskSpace() };
+    }
+    return this.diskSpace.figures;
+  }
+}
+
+/** null: such a command may come from outside, under such numbers. */
+function checkSession({ session, sequence, command }: SubmitRequest): string | null {
+  if (command.type === 'expire-session') return 'only the cluster itself expires sessions';
+  const outside = command.type === 'open-session';
+  if (outside !== (session === 0)) {
+    return outside ? 'a session is opened outside any session' : 'a command needs a session';
+  }
+  return outside || sequence > 0 ? null : 'sequence numbers start at 1';
+}

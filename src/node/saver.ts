@@ -1,0 +1,142 @@
+import { assert } from '../base/assert.js';
+import type { Clock, Timer } from '../base/clock.js';
+import { MootError } from '../base/errors.js';
+import type { HardState, RaftMessage, Save } from '../raft/types.js';
+import type { LogStore } from '../storage/log-store.js';
+
+/** A save that takes longer makes a leader step down: others may have faster disks. */
+const STALL_MS = 5_000;
+
+export interface SaverEvents {
+  /** The save with this number and all before it are on disk; these messages may go now. */
+  onSaved(number: number, messages: readonly RaftMessage[]): void;
+  /** The disk is slow beyond reason; called again as long as that lasts. */
+  onStalled(): void;
+  /** The log store refused: final. */
+  onFailed(error: unknown): void;
+}
+
+/**
+ * The one writer of the log: one write at a time, and all saves that arrive meanwhile share the
+ * next sync (group commit).
+ */
+export class Saver {
+  private saves: Save[] = [];
+  private messages: RaftMessage[] = [];
+  /** The messages that the write under way holds back. */
+  private held: RaftMessage[] | null = null;
+  private exclusives: { run(): Promise<void>; refuse(error: Error): void }[] = [];
+  private busy = false;
+  private stopped = false;
+  private idle: (() => void)[] = [];
+  /** What the disk has. */
+  private durable: HardState;
+
+  constructor(
+    private readonly log: LogStore,
+    private readonly clock: Clock,
+    private readonly events: SaverEvents,
+    hardState: HardState,
+  ) {
+    this.durable = hardState;
+  }
+
+  get hardState(): HardState {
+    return this.durable;
+  }
+
+  /** Takes a save in; `kick` starts it. */
+  add(save: Save, messagesAfterSave: readonly RaftMessage[]): void {
+    this.saves.push(save);
+    this.messages.push(...messagesAfterSave);
+  }
+
+  /** Messages that wait for the saves given before; true when none is under way and they may go now. */
+  after(messages: readonly RaftMessage[]): boolean {
+    const holder = this.saves.length > 0 ? this.messages : this.held;
+    holder?.push(...messages);
+    return holder === null;
+  }
+
+  /** Starts what was added, unless a write is under way. */
+  kick(): void {
+    if (this.busy || this.stopped) return;
+    if (this.saves.length > 0) this.append();
+    else if (this.exclusives.length > 0) this.runExclusive();
+  }
+
+  /**
+   * Runs `action`, which may use the log's writing calls, when all saves given before it are on
+   * disk and while no other runs.
+   */
+  exclusive<T>(action: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.stopped) {
+        reject(closed());
+        return;
+      }
+      this.exclusives.push({ run: () => action().then(resolve, reject), refuse: reject });
+      this.kick();
+    });
+  }
+
+  /** Writes nothing more; resolves when what is under way has ended. */
+  stop(): Promise<void> {
+    this.stopped = true;
+    for (const exclusive of this.exclusives.splice(0)) exclusive.refuse(closed());
+    if (!this.busy) return Promise.resolve();
+    return new Promise((resolve) => this.idle.push(resolve));
+  }
+
+  private append(): void {
+    const saves = this.saves;
+    const messages = this.messages;
+    const last = saves.at(-1);
+    assert(last !== undefined, 'an append has saves');
+    this.saves = [];
+    this.messages = [];
+    this.busy = true;
+    this.held = messages;
+    let watchdog: Timer;
+    const watch = () => {
+      watchdog = this.clock.setTimer(STALL_MS, () => {
+        this.events.onStalled();
+        watch();
+      });
+    };
+    watch();
+    this.log.append(saves).then(
+      () => {
+        watchdog.cancel();
+        for (const save of saves) this.durable = save.hardState ?? this.durable;
+        // Still busy: what these events add joins the next write as one.
+        if (!this.stopped) this.events.onSaved(last.number, messages);
+        this.ended();
+      },
+      (error: unknown) => {
+        watchdog.cancel();
+        this.stopped = true;
+        this.events.onFailed(error);
+        this.ended();
+      },
+    );
+  }
+
+  private runExclusive(): void {
+    const exclusive = this.exclusives.shift();
+    assert(exclusive !== undefined, 'there is an exclusive action');
+    this.busy = true;
+    exclusive.run().then(() => this.ended());
+  }
+
+  private ended(): void {
+    this.busy = false;
+    this.held = null;
+    for (const resolve of this.idle.splice(0)) resolve();
+    this.kick();
+  }
+}
+
+function closed(): MootError {
+  return new MootError('CLOSED', 'the node is stopping');
+}

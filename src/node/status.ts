@@ -1,0 +1,42 @@
+import type { NodeStatus } from '../codec/client-messages.js';
+import type { RaftStatus } from '../raft/types.js';
+import type { NodeParts } from './node.js';
+import { hashText } from './state-hash.js';
+import type { Tree } from './tree.js';
+
+/** What a node says of itself, from what its pieces know. */
+export function nodeStatus(
+  parts: NodeParts,
+  raft: RaftStatus,
+  tree: Tree,
+  startedMs: number,
+): NodeStatus {
+  const { config, transport } = parts;
+  const { counters } = tree;
+  return {
+    version: parts.version,
+    cluster: config.cluster,
+    id: config.id,
+    address: config.address,
+    role: raft.role,
+    term: raft.term,
+    leader: raft.leader,
+    recovering: raft.recovering,
+    commitIndex: raft.commitIndex,
+    appliedIndex: tree.applied.index,
+    lastIndex: raft.lastIndex,
+    snapshotIndex: raft.snapshotIndex,
+    stateHash: hashText(counters.hash),
+    inodes: counters.inodes,
+    bytes: counters.bytes,
+    sessions: [...tree.sessions.values()].map(({ id, name }) => ({ id, name })),
+    peers: config.peers.map(({ id, address }) => ({
+      id,
+      address,
+      connected: id === config.id || transport.connected(id),
+    })),
+    followers: raft.followers,
+    uptimeMs: Math.round(parts.clock.monotonicMs() - startedMs),
+    memoryBytes: parts.memoryBytes(),
+  };
+}

@@ -1,0 +1,55 @@
+import { MootError } from '../base/errors.js';
+import type { Greeting, GreetingRole } from '../codec/greeting.js';
+import type { NodeId } from '../raft/types.js';
+
+/** Who a node is to those who come to it. */
+export interface Self {
+  readonly cluster: string;
+  readonly id: NodeId;
+  readonly peers: readonly { readonly id: NodeId }[];
+}
+
+/** Throws WRONG_CLUSTER. */
+export function checkCluster(greeting: Greeting, cluster: string): void {
+  if (greeting.cluster === cluster) return;
+  const [theirs, ours] = [short(greeting.cluster), short(cluster)];
+  throw new MootError('WRONG_CLUSTER', `cluster '${theirs}' on one side, '${ours}' on the other`);
+}
+
+/** A node's check of a peer that came in. Throws WRONG_CLUSTER, WRONG_NODE or BAD_MESSAGE. */
+export function checkPeer(greeting: Greeting, self: Self): Extract<GreetingRole, { type: 'peer' }> {
+  checkCluster(greeting, self.cluster);
+  const { role } = greeting;
+  if (role.type !== 'peer') throw new MootError('BAD_MESSAGE', `a ${role.type} on the peers' path`);
+  if (role.to !== self.id) {
+    throw new MootError('WRONG_NODE', `this is node '${short(self.id)}', not '${short(role.to)}'`);
+  }
+  if (role.id === self.id || !self.peers.some((peer) => peer.id === role.id)) {
+    throw new MootError('WRONG_NODE', `'${short(role.id)}' is not a peer of '${short(self.id)}'`);
+  }
+  return role;
+}
+
+/** A node's check of a client that came in. */
+export function checkClient(greeting: Greeting, self: Self): void {
+  checkCluster(greeting, self.cluster);
+  const { role } = greeting;
+  if (role.type !== 'client') {
+    throw new MootError('BAD_MESSAGE', `a ${role.type} on the clients' path`);
+  }
+}
+
+/** A dialler's check of who answered; `id` is null when any node will do. */
+export function checkAnswer(greeting: Greeting, cluster: string, id: NodeId | null): void {
+  checkCluster(greeting, cluster);
+  const { role } = greeting;
+  if (role.type !== 'node') throw new MootError('BAD_MESSAGE', `a ${role.type} answered as a node`);
+  if (id !== null && role.id !== id) {
+    throw new MootError('WRONG_NODE', `node '${short(role.id)}' answered, not '${short(id)}'`);
+  }
+}
+
+/** A close frame has room for 123 bytes. */
+function short(name: string): string {
+  return name.length > 32 ? `${name.slice(0, 31)}…` : name;
+}

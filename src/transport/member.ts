@@ -1,0 +1,162 @@
+import type { MootError } from '../base/errors.js';
+import { type Random, systemRandom } from '../base/random.js';
+import { decodeClientRequest, encodeClientResponse } from '../codec/client-wire.js';
+import { decodeGreeting, encodeGreeting, type Greeting } from '../codec/greeting.js';
+import type { PeerMessage } from '../codec/peer-messages.js';
+import { decodePeerMessage } from '../codec/peer-wire.js';
+import type { NodeId } from '../raft/types.js';
+import { parseAddress } from './address.js';
+import { checkClient, checkPeer } from './check-greeting.js';
+import { Link } from './link.js';
+import type { Door, Network, Wire } from './network.js';
+import { Outgoing } from './outgoing.js';
+import { boundedReporter } from './reporter.js';
+import { CLIENT_QUEUE_BYTES_MAX, CLOSE_CODE, PEER_QUEUE_BYTES_MAX } from './rules.js';
+import type { Transport, TransportHandlers } from './transport.js';
+
+export interface TransportOptions {
+  readonly cluster: string;
+  readonly id: NodeId;
+  /** Where this node listens. */
+  readonly address: string;
+  /** Every node of the cluster; this one among them or not. */
+  readonly peers: readonly { readonly id: NodeId; readonly address: string }[];
+  /** One line for the node's log. */
+  readonly report: (line: string) => void;
+  readonly random?: Random;
+}
+
+/**
+ * A node's connections: one address for peers and clients alike. A node sends to a peer over the
+ * connection that it made itself, and hears it over the one that the peer made. Throws
+ * BAD_ARGUMENT when an address is none.
+ */
+export function createTransport(network: Network, options: TransportOptions): Transport {
+  return new NetworkTransport(network, options);
+}
+
+type Welcome = (this: NetworkTransport, link: Link, greeting: Greeting) => void;
+
+class NetworkTransport implements Transport {
+  private readonly self: Greeting & { readonly role: { readonly type: 'node' } };
+  private readonly report: (line: string) => void;
+  private readonly outgoing = new Map<NodeId, Outgoing>();
+  private readonly incoming = new Map<NodeId, Link>();
+  private readonly links = new Set<Link>();
+  private door: Promise<Door> | null = null;
+  private closed = false;
+  private handlers: TransportHandlers | null = null;
+
+  constructor(
+    private readonly network: Network,
+    private readonly options: TransportOptions,
+  ) {
+    const { cluster, id, address } = options;
+    parseAddress(address);
+    this.self = { cluster, role: { type: 'node', id } };
+    this.report = boundedReporter(options.report, network.clock);
+    for (const peer of options.peers) {
+      if (peer.id === id) continue;
+      parseAddress(peer.address);
+      const outgoing = new Outgoing(network, {
+        peer,
+        id,
+        cluster,
+        random: options.random ?? systemRandom,
+        report: this.report,
+        onDown: () => this.handlers?.onPeerDown(peer.id),
+      });
+      this.outgoing.set(peer.id, outgoing);
+    }
+  }
+
+  async start(handlers: TransportHandlers): Promise<void> {
+    this.handlers = handlers;
+    const { cluster, id, address } = this.options;
+    this.door = this.network.open({
+      address,
+      id,
+      sign: `This is node ${id} of the mootfs cluster ${cluster}; the mootfs command talks to it.`,
+      report: this.report,
+      onWire: {
+        '/peer': (wire) => this.greet(wire, PEER_QUEUE_BYTES_MAX, this.welcomePeer),
+        '/client': (wire) => this.greet(wire, CLIENT_QUEUE_BYTES_MAX, this.welcomeClient),
+      },
+    });
+    await this.door;
+    if (this.closed) return;
+    for (const outgoing of this.outgoing.values()) outgoing.dial();
+  }
+
+  send(message: PeerMessage): void {
+    this.outgoing.get(message.to)?.send(message);
+  }
+
+  connected(peer: NodeId): boolean {
+    return this.outgoing.get(peer)?.connected ?? false;
+  }
+
+  queuedBytes(peer: NodeId): number {
+    return this.outgoing.get(peer)?.queuedBytes ?? 0;
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    await Promise.all([
+      ...[...this.outgoing.values()].map((outgoing) => outgoing.close()),
+      ...[...this.links].map((link) => link.shut(CLOSE_CODE.goingAway, 'the node stops')),
+      this.door?.then(
+        (door) => door.close(),
+        () => undefined, // it never opened, and start has said so
+      ),
+    ]);
+  }
+
+  /** The first frame of whoever came in, and the one line when what it sends cannot be. */
+  private greet(wire: Wire, queueBytesMax: number, welcome: Welcome): void {
+    const link = new Link(wire, this.network.clock, queueBytesMax);
+    this.links.add(link);
+    link.onEnd((end) => this.forget(link, end.refused));
+    link.expectGreeting(decodeGreeting, (greeting) => welcome.call(this, link, greeting));
+  }
+
+  private forget(link: Link, refused: MootError | null): void {
+    this.links.delete(link);
+    if (refused !== null)
+      this.report(`a connection from ${link.remote} was closed: ${refused.message}`);
+  }
+
+  private welcomePeer(link: Link, greeting: Greeting): void {
+    const { id } = checkPeer(greeting, this.options);
+    // The older connection is a dead one that nobody has noticed yet.
+    this.incoming.get(id)?.close(CLOSE_CODE.replaced, 'a newer connection took its place');
+    this.incoming.set(id, link);
+    link.onEnd((end) => {
+      this.forget(link, end.refused);
+      if (this.incoming.get(id) === link) this.incoming.delete(id);
+    });
+    link.send(encodeGreeting(this.self));
+    link.listen(
+      (frame) => decodePeerMessage(frame, id, this.options.id),
+      (message) => this.handlers?.onPeerMessage(message),
+    );
+    this.outgoing.get(id)?.nudge();
+  }
+
+  private welcomeClient(link: Link, greeting: Greeting): void {
+    checkClient(greeting, this.options);
+    link.send(encodeGreeting(this.self));
+    const handlers = this.handlers?.onClient({
+      send: (response) => link.send(encodeClientResponse(response)),
+      get queuedBytes() {
+        return link.queuedBytes;
+      },
+      close: (reason) => link.close(CLOSE_CODE.closedByNode, reason),
+    });
+    link.onEnd((end) => {
+      this.forget(link, end.refused);
+      handlers?.onClose();
+    });
+    link.listen(decodeClientRequest, (request) => handlers?.onRequest(request));
+  }
+}

@@ -1,0 +1,20 @@
+import type { Clock } from '../base/clock.js';
+import { REPORTS_MAX, REPORTS_WINDOW_MS } from './rules.js';
+
+/** Passes lines on, but no flood of them: what is too many within a window is counted and said later. */
+export function boundedReporter(
+  report: (line: string) => void,
+  clock: Clock,
+): (line: string) => void {
+  let windowEndsMs = 0;
+  let lines = 0;
+  return (line) => {
+    const nowMs = clock.monotonicMs();
+    if (nowMs >= windowEndsMs) {
+      if (lines > REPORTS_MAX) report(`${lines - REPORTS_MAX} more lines like these were left out`);
+      windowEndsMs = nowMs + REPORTS_WINDOW_MS;
+      lines = 0;
+    }
+    if (++lines <= REPORTS_MAX) report(line);
+  };
+}

@@ -1,0 +1,270 @@
+import type { Test } from 'tap';
+import type { ClientRequest, ClientResponse } from '../../src/codec/client-messages.js';
+import type { PeerMessage } from '../../src/codec/peer-messages.js';
+import type { TransportOptions } from '../../src/transport/member.js';
+import type {
+  Channel,
+  ClientConnection,
+  Dialer,
+  Transport,
+} from '../../src/transport/transport.js';
+import { until } from '../support/until.js';
+
+/** One implementation's way to make its parts; addresses that nobody else uses. */
+export interface TransportWorld {
+  addresses(count: number): Promise<readonly string[]>;
+  transport(options: TransportOptions): Transport;
+  dialer(options: { readonly cluster: string; readonly name: string }): Dialer;
+}
+
+/** A node that keeps what came and answers every request with `snapshot-reply` of the same id. */
+class TestNode {
+  readonly messages: PeerMessage[] = [];
+  readonly requests: ClientRequest[] = [];
+  readonly clients: ClientConnection[] = [];
+  readonly reports: string[] = [];
+  closedClients = 0;
+  downs = 0;
+  readonly transport: Transport;
+
+  constructor(
+    world: TransportWorld,
+    readonly id: string,
+    readonly peers: readonly { readonly id: string; readonly address: string }[],
+    readonly cluster = 'moot',
+  ) {
+    const address = peers.find((peer) => peer.id === id)?.address as string;
+    const report = (line: string) => void this.reports.push(line);
+    this.transport = world.transport({ cluster, id, address, peers, report });
+  }
+
+  start(): Promise<void> {
+    return this.transport.start({
+      onPeerMessage: (message) => void this.messages.push(message),
+      onPeerDown: () => void this.downs++,
+      onClient: (client) => {
+        this.clients.push(client);
+        return {
+          onRequest: (request) => {
+            this.requests.push(request);
+            client.send({ type: 'snapshot-reply', id: request.id, index: 7 });
+          },
+          onClose: () => void this.closedClients++,
+        };
+      },
+    });
+  }
+
+  send(to: string, context: number): void {
+    this.transport.send({ type: 'heartbeat', from: this.id, to, term: 1, commit: 0, context });
+  }
+}
+
+async function makePeers(world: TransportWorld, count: number) {
+  const addresses = await world.addresses(count);
+  return addresses.map((address, i) => ({ id: `n${i + 1}`, address }));
+}
+
+class TestClient {
+  readonly responses: ClientResponse[] = [];
+  closed = 0;
+  channel: Channel | null = null;
+
+  async dial(dialer: Dialer, address: string): Promise<Channel> {
+    const handlers = {
+      onResponse: (response: ClientResponse) => void this.responses.push(response),
+      onClose: () => void this.closed++,
+    };
+    this.channel = await dialer.dial(address, handlers, new AbortController().signal);
+    return this.channel;
+  }
+}
+
+const NO_HANDLERS = { onResponse: () => undefined, onClose: () => undefined };
+
+export function transportConformance(t: Test, name: string, world: TransportWorld): void {
+  const dialer = world.dialer({ cluster: 'moot', name: 'test' });
+
+  t.test(`${name}: peers find each other, and messages arrive in order`, async (t) => {
+    const peers = await makePeers(world, 3);
+    const nodes = peers.map(({ id }) => new TestNode(world, id, peers));
+    t.teardown(() => Promise.all(nodes.map((node) => node.transport.close())));
+    for (const node of nodes) await node.start();
+    const [a, b, c] = nodes as [TestNode, TestNode, TestNode];
+    await until('all connected', () =>
+      nodes.every((n) => peers.every((p) => p.id === n.id || n.transport.connected(p.id))),
+    );
+    t.notOk(a.transport.connected('n1'), 'not to itself');
+    for (let i = 0; i < 500; i++) {
+      a.send('n2', i);
+      b.send('n1', 1000 + i);
+      c.send('n1', 2000 + i);
+    }
+    await until('all arrived', () => a.messages.length === 1000 && b.messages.length === 500);
+    const contexts = (node: TestNode, from: string) =>
+      node.messages.filter((m) => m.from === from).map((m) => 'context' in m && m.context);
+    const run = (first: number) => Array.from({ length: 500 }, (_, i) => first + i);
+    t.strictSame(contexts(b, 'n1'), run(0));
+    t.strictSame(contexts(a, 'n2'), run(1000));
+    t.strictSame(contexts(a, 'n3'), run(2000));
+    t.ok(b.messages.every((m) => m.to === 'n2'));
+    t.equal(a.transport.queuedBytes('n2'), 0);
+    t.equal(a.transport.queuedBytes('nobody'), 0);
+    a.send('nobody', 1);
+  });
+
+  t.test(`${name}: a full append and a full snapshot chunk arrive`, async (t) => {
+    const peers = await makePeers(world, 2);
+    const [a, b] = peers.map(({ id }) => new TestNode(world, id, peers)) as [TestNode, TestNode];
+    t.teardown(() => Promise.all([a.transport.close(), b.transport.close()]));
+    await Promise.all([a.start(), b.start()]);
+    await until('connected', () => a.transport.connected('n2'));
+    const data = new Uint8Array(1_048_576).map((_, i) => i * 7);
+    const ends = { from: 'n1', to: 'n2', term: 3 };
+    const entries = [1, 2, 3].map((index) => ({ index, term: 3, kind: 'command' as const, data }));
+    const sent: PeerMessage[] = [
+      { type: 'append', ...ends, prevIndex: 0, prevTerm: 0, commit: 0, entries },
+      {
+        type: 'snapshot-chunk',
+        ...ends,
+        stream: 1,
+        mark: { index: 1, term: 1 },
+        sequence: 0,
+        last: true,
+        checksum: 5,
+        data,
+      },
+    ];
+    for (const message of sent) a.transport.send(message);
+    await until('both arrived', () => b.messages.length === 2);
+    t.strictSame(b.messages, sent);
+  });
+
+  t.test(`${name}: a peer that goes is noticed, and comes back`, async (t) => {
+    const peers = await makePeers(world, 2);
+    const a = new TestNode(world, 'n1', peers);
+    let b = new TestNode(world, 'n2', peers);
+    t.teardown(() => Promise.all([a.transport.close(), b.transport.close()]));
+    await a.start();
+    await until('n2 is missed', () => a.downs > 0);
+    a.send('n2', 1);
+    for (let round = 0; round < 2; round++) {
+      await b.start();
+      await until('connected', () => a.transport.connected('n2'));
+      a.send('n2', 2);
+      await until('arrived', () => b.messages.length === 1);
+      t.match(b.messages[0], { context: 2 });
+      const { downs } = a;
+      await b.transport.close();
+      await until('noticed', () => !a.transport.connected('n2') && a.downs > downs);
+      b = new TestNode(world, 'n2', peers);
+    }
+  });
+
+  t.test(`${name}: a client asks and is answered, in order`, async (t) => {
+    const peers = await makePeers(world, 1);
+    const node = new TestNode(world, 'n1', peers);
+    t.teardown(() => node.transport.close());
+    await node.start();
+    const client = new TestClient();
+    const channel = await client.dial(dialer, peers[0]?.address as string);
+    for (let id = 0; id < 1000; id++) channel.send({ type: 'status', id });
+    await until('all answered', () => client.responses.length === 1000);
+    t.strictSame(
+      client.responses.map((r) => r.id),
+      Array.from({ length: 1000 }, (_, i) => i),
+    );
+    const data = new Uint8Array(1_048_576).fill(9);
+    channel.send({
+      type: 'submit',
+      id: 1000,
+      session: 1,
+      sequence: 1,
+      acknowledged: 0,
+      command: { type: 'write', ino: 2, offset: 0, data },
+    });
+    await until('the largest write is answered', () => client.responses.length === 1001);
+    t.match(node.requests[1000], { command: { data } });
+    channel.close();
+    await until('both ends know', () => client.closed === 1 && node.closedClients === 1);
+    channel.send({ type: 'status', id: 1 });
+    channel.close();
+    node.clients[0]?.send({ type: 'snapshot-reply', id: 1, index: 1 });
+    t.equal(client.closed, 1);
+  });
+
+  t.test(`${name}: a node closes a client, or stops`, async (t) => {
+    const peers = await makePeers(world, 1);
+    const address = peers[0]?.address as string;
+    const node = new TestNode(world, 'n1', peers);
+    await node.start();
+    const [first, second] = [new TestClient(), new TestClient()];
+    await first.dial(dialer, address);
+    await second.dial(dialer, address);
+    node.clients[0]?.close('enough');
+    t.equal(first.closed, 0, 'not from within the call');
+    await until('the first knows', () => first.closed === 1 && node.closedClients === 1);
+    t.equal(second.closed, 0);
+    await node.transport.close();
+    await until('the second knows', () => second.closed === 1 && node.closedClients === 2);
+    await node.transport.close();
+    await t.rejects(dialer.dial(address, NO_HANDLERS, new AbortController().signal), {
+      code: 'UNREACHABLE',
+    });
+  });
+
+  t.test(`${name}: the wrong cluster and the wrong node are refused`, async (t) => {
+    const peers = await makePeers(world, 2);
+    const [one, two] = peers as [(typeof peers)[0], (typeof peers)[0]];
+    const node = new TestNode(world, 'n1', peers);
+    const foreign = new TestNode(world, 'n2', peers, 'another');
+    t.teardown(() => Promise.all([node.transport.close(), foreign.transport.close()]));
+    await Promise.all([node.start(), foreign.start()]);
+    await until('both say so', () => node.reports.length > 0 && foreign.reports.length > 0);
+    t.match(node.reports.join('\n'), /cluster 'another'/);
+    t.notOk(node.transport.connected('n2'));
+    const stranger = world.dialer({ cluster: 'elsewhere', name: 'stranger' });
+    await t.rejects(stranger.dial(one.address, NO_HANDLERS, new AbortController().signal), {
+      code: 'WRONG_CLUSTER',
+      message: /elsewhere/,
+    });
+    await foreign.transport.close();
+    const swapped = [
+      { id: 'n9', address: two.address },
+      { id: 'n1', address: one.address },
+    ];
+    const unknown = new TestNode(world, 'n9', swapped);
+    t.teardown(() => unknown.transport.close());
+    await unknown.start();
+    await until('it is told', () => unknown.reports.length > 0);
+    t.match(unknown.reports[0], /not a peer|answered/);
+    t.notOk(unknown.transport.connected('n1'));
+    t.equal(node.messages.length, 0);
+  });
+
+  t.test(`${name}: dialling is given up on a signal`, async (t) => {
+    const [address] = (await world.addresses(1)) as [string];
+    const given = new AbortController();
+    given.abort();
+    await t.rejects(dialer.dial(address, NO_HANDLERS, given.signal), { code: 'INTERRUPTED' });
+    await t.rejects(dialer.dial(address, NO_HANDLERS, new AbortController().signal), {
+      code: 'UNREACHABLE',
+    });
+  });
+
+  t.test(`${name}: a taken address is one sentence`, async (t) => {
+    const peers = await makePeers(world, 1);
+    const node = new TestNode(world, 'n1', peers);
+    t.teardown(() => node.transport.close());
+    await node.start();
+    const second = new TestNode(world, 'n1', peers);
+    await t.rejects(second.start(), { code: 'BAD_ARGUMENT', message: /taken/ });
+    await second.transport.close();
+  });
+
+  t.test(`${name}: an address that is none is refused when it is given`, async (t) => {
+    t.throws(() => new TestNode(world, 'n1', [{ id: 'n1', address: 'nowhere' }]), {
+      code: 'BAD_ARGUMENT',
+    });
+  });
+}

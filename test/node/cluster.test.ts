@@ -1,0 +1,222 @@
+import t from 'tap';
+import type { SubmitResponse } from '../../src/codec/client-messages.js';
+import { bytes, type Client, makeFile, startMemoryCluster, until } from '../support/cluster.js';
+
+const lookup = (name: string) => ({ type: 'lookup', parent: 1, name: bytes(name) }) as const;
+
+t.test('three nodes elect a leader, commit and agree', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3 });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  for (let i = 0; i < 20; i++) await client.execute(makeFile(`f${i}`));
+  await cluster.converged();
+  t.equal((await cluster.leader()).node.status().inodes, 21);
+  for (const member of cluster.members) {
+    t.match(member.node.status(), {
+      cluster: 'test',
+      recovering: false,
+      sessions: [{ name: 'test' }],
+    });
+  }
+});
+
+t.test('every node reads strongly, at session level and locally', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3 });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  for (let i = 0; i < 10; i++) {
+    await client.execute(makeFile(`f${i}`));
+    for (const member of cluster.members) {
+      const strong = await until('a strong answer', async () => {
+        const answer = await member.query(lookup(`f${i}`), 'strong');
+        return answer.type === 'query-reply' && answer;
+      });
+      t.equal(strong.result.ok, true, 'a strong read sees what was acknowledged');
+      const session = await member.query(lookup(`f${i}`), 'session', client.index);
+      t.match(session, { type: 'query-reply', result: { ok: true } });
+    }
+  }
+  for (const member of cluster.members) {
+    t.match(await member.query(lookup('none'), 'local'), { result: { ok: false, code: 'ENOENT' } });
+    const figures = await member.query({ type: 'statfs' }, 'local');
+    t.match(figures, { result: { value: { inodes: 11, diskBytesTotal: 1_000_000 } } });
+  }
+});
+
+t.test('content and listings: a view of what is written, being written and stored', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 1 });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  const leader = await cluster.leader();
+  const value = await client.execute(makeFile('file'));
+  if (value === null || !('inode' in value)) throw new Error('no inode');
+  const { ino } = value.inode;
+  const data = new Uint8Array(200_000).map((_, i) => i % 251);
+  await client.execute({ type: 'write', ino, offset: 0, data });
+  await client.execute({ type: 'write', ino, offset: 100_000, data: bytes('here') });
+  data.set(bytes('here'), 100_000);
+  const read = await leader.query({ type: 'read', ino, offset: 0, size: 300_000 }, 'strong');
+  t.match(read, { result: { ok: true } });
+  if (read.type === 'query-reply' && read.result.ok && 'data' in read.result.value) {
+    t.ok(Buffer.from(read.result.value.data).equals(data));
+  }
+  for (let i = 0; i < 50; i++) await client.execute(makeFile(`f${i}`));
+  await client.execute({ type: 'unlink', parent: 1, name: bytes('f7') });
+  const listing = { type: 'read-directory', ino: 1, cookie: 0, limit: 1000, plus: true } as const;
+  const listed = await leader.query(listing, 'local');
+  t.match(listed, { result: { ok: true } });
+  if (listed.type === 'query-reply' && listed.result.ok && 'entries' in listed.result.value) {
+    t.equal(listed.result.value.entries.length, 50);
+  }
+});
+
+t.test('the leader dies: no command is lost and none counts twice', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3 });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  const replies: SubmitResponse[] = [];
+  for (let i = 0; i < 30; i++) {
+    if (i % 10 === 5) {
+      const leader = await cluster.leader();
+      await leader.kill();
+      await cluster.leader();
+      await leader.start();
+    }
+    replies.push(await client.send(makeFile(`f${i}`), ++client.sequence));
+  }
+  for (const [i, reply] of replies.entries()) {
+    const again = await client.send(makeFile(`f${i}`), i + 1);
+    t.strictSame(again.outcome, reply.outcome, 'sent again, it is answered with the first reply');
+  }
+  await cluster.converged();
+  t.equal((await cluster.leader()).node.status().inodes, 31);
+});
+
+t.test('commands sent without waiting take effect in order', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3 });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  const leader = await cluster.leader();
+  const answers = await Promise.all(
+    Array.from({ length: 200 }, (_, i) => client.submitTo(leader, makeFile(`f${i}`), i + 1)),
+  );
+  const indexes = answers.map((answer) => (answer.type === 'submit-reply' ? answer.index : -1));
+  t.ok(indexes.every((index, i) => index === (indexes[0] ?? 0) + i));
+  const copies = await Promise.all(
+    Array.from({ length: 3 }, () => client.submitTo(leader, makeFile('copy'), 201)),
+  );
+  for (const copy of copies) t.match(copy, { outcome: { type: 'reply', reply: { ok: true } } });
+  const early = await client.submitTo(leader, makeFile('early'), 210);
+  t.match(early, { outcome: { type: 'gap', lastSequence: 201 } });
+});
+
+t.test('all nodes are killed and start again with their disks', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3 });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  for (let i = 0; i < 20; i++) await client.execute(makeFile(`f${i}`));
+  await Promise.all(cluster.members.map((member) => member.kill()));
+  await Promise.all(cluster.members.map((member) => member.start()));
+  await client.execute(makeFile('after'));
+  await cluster.converged();
+  t.equal((await cluster.leader()).node.status().inodes, 22);
+});
+
+t.test('a cluster of one', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 1 });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  await client.execute(makeFile('a'));
+  const [member] = cluster.members;
+  await member?.stop();
+  await member?.start();
+  await client.execute(makeFile('b'));
+  t.match(await member?.query(lookup('a'), 'strong'), { result: { ok: true } });
+});
+
+t.test('a new cluster waits for all of its nodes; then any minority may be away', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3 });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  await client.execute(makeFile('a'));
+  const [follower] = await cluster.followers();
+  await follower?.kill();
+  await client.execute(makeFile('b'));
+  const other = await cluster.leader();
+  await other.kill();
+  const [last] = cluster.running;
+  // One of three: it serves what it has, and refuses what needs the others.
+  t.match(await last?.query(lookup('a'), 'local'), { type: 'query-reply' });
+  await until('a refusal', async () => {
+    const answer = await last?.query(lookup('a'), 'strong');
+    return answer?.type === 'refusal' && answer.code === 'NO_LEADER';
+  });
+  t.match(await client.submitTo(last ?? other, makeFile('c'), 9), { code: 'NOT_LEADER' });
+  // One with an empty disk does not make a majority: it may have promised something before.
+  follower?.wipe();
+  await follower?.start();
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  t.match(cluster.running.map((member) => member.node.status().role).includes('leader'), false);
+  await other.start();
+  await client.execute(makeFile('d'));
+  await cluster.converged();
+  t.equal(follower?.node.status().recovering, false);
+});
+
+t.test('a session of which nothing is heard expires, also after a change of leaders', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3, config: { sessionTimeoutMs: 800 } });
+  t.teardown(() => cluster.stop());
+  await cluster.client('silent');
+  const loud = await cluster.client('loud');
+  const names = (client: Client) =>
+    until('only the loud session is left', async () => {
+      await client.execute({ type: 'nothing' });
+      const { sessions } = (await cluster.leader()).node.status();
+      return sessions.length === 1 && sessions;
+    });
+  t.match(await names(loud), [{ name: 'loud' }]);
+  await cluster.client('silent again');
+  await (await cluster.leader()).kill();
+  t.match(await names(loud), [{ name: 'loud' }]);
+});
+
+t.test('what must not come from outside is refused', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 1 });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  const leader = await cluster.leader();
+  const expire = { type: 'expire-session', session: 1, lastIndex: 1 } as const;
+  t.match(await client.submitTo(leader, expire, 1), { code: 'BAD_ARGUMENT' });
+  const open = { type: 'open-session', name: '', holdsOpen: false } as const;
+  t.match(await client.submitTo(leader, open, 1), { code: 'BAD_ARGUMENT' });
+  t.match(await client.submitTo(leader, { type: 'nothing' }, 0), { code: 'BAD_ARGUMENT' });
+  const write = { type: 'write', ino: -1, offset: 0, data: bytes('') } as const;
+  t.match(await client.submitTo(leader, write, 1), { code: 'BAD_ARGUMENT' });
+});
+
+t.test('one client cannot fill the node with requests', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 1 });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  const leader = await cluster.leader();
+  const refused: string[] = [];
+  let answered = 0;
+  const handlers = leader.connect((response) => {
+    if (response.type === 'refusal') refused.push(response.code);
+    else answered++;
+  });
+  const { session } = client;
+  for (let id = 1; id <= 1_100; id++) {
+    const command = { type: 'nothing' } as const;
+    handlers.onRequest({
+      type: 'submit',
+      id,
+      session,
+      sequence: id,
+      acknowledged: id - 1,
+      command,
+    });
+  }
+  await until('all answered', () => answered === 1_024);
+  t.strictSame(refused, new Array(76).fill('BUSY'));
+});

@@ -1,0 +1,162 @@
+import t from 'tap';
+import { isMootError } from '../../src/base/errors.js';
+import { COUNTERS } from '../../src/filesystem/keys.js';
+import type { Counters } from '../../src/filesystem/records.js';
+import { createNode } from '../../src/node/runtime.js';
+import { bytes, makeFile, startMemoryCluster, until } from '../support/cluster.js';
+
+const SMALL = { snapshotLogEntries: 20, snapshotTailEntries: 5 };
+
+t.test('a node that lost its data is rebuilt from a snapshot and joins in', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3, config: SMALL });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  const [follower] = await cluster.followers();
+  if (follower === undefined) throw new Error('no follower');
+  await follower.kill();
+  for (let i = 0; i < 100; i++) await client.execute(makeFile(`f${i}`));
+  follower.wipe();
+  await follower.start();
+  await cluster.converged();
+  await until('it is recovered', () => !follower.node.status().recovering);
+  t.ok(follower.reports.some((line) => line.startsWith('took in a snapshot')));
+  // It counts again: with it and one other there is a majority.
+  const others = cluster.running.filter((member) => member !== follower);
+  await others[0]?.kill();
+  await client.execute(makeFile('after'));
+  await cluster.converged();
+  await follower.kill();
+  await follower.start();
+  await client.execute(makeFile('at last'));
+  await cluster.converged();
+});
+
+t.test('the log is compacted, by itself and on demand, and keeps a tail', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3, config: SMALL });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  for (let i = 0; i < 100; i++) await client.execute(makeFile(`f${i}`));
+  for (const member of cluster.members) {
+    await until('a short log', () => {
+      const { lastIndex, snapshotIndex } = member.node.status();
+      return lastIndex - snapshotIndex < 40;
+    });
+    const before = member.node.status().appliedIndex;
+    t.ok((await member.node.snapshot()) >= before);
+    t.equal(member.logDisk.snapshot.index, member.node.status().snapshotIndex);
+    t.ok(member.logDisk.entries.length >= SMALL.snapshotTailEntries);
+  }
+  await Promise.all(cluster.members.map((member) => member.kill()));
+  await Promise.all(cluster.members.map((member) => member.start()));
+  await client.execute(makeFile('after'));
+  await cluster.converged();
+});
+
+t.test('a follower that was away a long time takes in a snapshot over its old tree', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3, config: SMALL });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  for (let i = 0; i < 30; i++) await client.execute(makeFile(`f${i}`));
+  const [follower] = await cluster.followers();
+  if (follower === undefined) throw new Error('no follower');
+  const events = follower.watch(0);
+  cluster.network.cut.add(follower.id);
+  for (let i = 0; i < 30; i++) {
+    await client.execute({ type: 'unlink', parent: 1, name: bytes(`f${i}`) });
+    await client.execute(makeFile(`g${i}`));
+  }
+  // As long as the follower may only lag a little, the leader keeps for it what it lacks.
+  await until('the leader has forgotten what the follower lacks', async () => {
+    const { node } = await cluster.leader();
+    await node.snapshot();
+    return node.status().snapshotIndex > follower.node.status().lastIndex;
+  });
+  cluster.network.cut.delete(follower.id);
+  await cluster.converged();
+  t.ok(follower.reports.some((line) => line.startsWith('took in a snapshot')));
+  const lookup = { type: 'lookup', parent: 1, name: bytes('f3') } as const;
+  t.match(await follower.query(lookup, 'local'), { result: { code: 'ENOENT' } });
+  t.ok(
+    events.some((event) => event.reset && event.index > 60),
+    'watchers are told to forget',
+  );
+});
+
+t.test('a state that differs stops the node and names where', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3 });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  await client.execute(makeFile('a'));
+  const [follower] = await cluster.followers();
+  if (follower === undefined) throw new Error('no follower');
+  await follower.stop();
+  const counters = follower.stateDisk.records.get(COUNTERS) as Counters;
+  follower.stateDisk.records.set(COUNTERS, { ...counters, hash: (counters.hash ^ 1) >>> 0 });
+  await follower.start();
+  const failed = follower.node.failed;
+  await client.execute(makeFile('b'));
+  const error = await failed;
+  t.ok(isMootError(error, 'DIVERGED'));
+  t.match(error.message, /at index \d+ has the digest [0-9a-f]{8} here and [0-9a-f]{8}/);
+  const query = { type: 'statfs' } as const;
+  t.match(await follower.query(query, 'local'), { type: 'refusal', code: 'DIVERGED' });
+  await client.execute(makeFile('c'));
+});
+
+t.test('a disk that fails stops its node, and the others go on', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3 });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  const leader = await cluster.leader();
+  leader.logDisk.fail = true;
+  const lost = client.submitTo(leader, makeFile('a'), 1);
+  t.ok(isMootError(await leader.node.failed, 'DISK_FAILED'));
+  t.match(await lost, { type: 'refusal', code: 'OUTCOME_UNKNOWN' });
+  await leader.stop();
+  t.match(await client.send(makeFile('a'), 1), { outcome: { reply: { ok: true } } });
+});
+
+t.test('a crash between the steps of a snapshot installation is mended at the start', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3, config: SMALL });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  await cluster.converged();
+  const [follower, other] = await cluster.followers();
+  if (follower === undefined || other === undefined) throw new Error('no followers');
+  await follower.kill();
+  for (let i = 0; i < 50; i++) await client.execute(makeFile(`f${i}`));
+  await cluster.converged();
+  await other.stop();
+  // The tree of the other, behind the old log, as it is after the import and before the reset.
+  follower.stateDisk.records = new Map(other.stateDisk.records);
+  follower.stateDisk.mark = other.stateDisk.mark;
+  await other.start();
+  await t.rejects(
+    follower.start(),
+    { code: 'DATA_CORRUPT' },
+    'unless the node says so, it is damage',
+  );
+  follower.logDisk.hard = { ...follower.logDisk.hard, recovering: true };
+  await follower.start();
+  await client.execute(makeFile('after'));
+  await cluster.converged();
+  await until('it is recovered', () => !follower.node.status().recovering);
+});
+
+t.test('a configuration that cannot work is refused', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 1 });
+  t.teardown(() => cluster.stop());
+  const [member] = cluster.members;
+  if (member === undefined) throw new Error('no member');
+  const config = { ...member.config, heartbeatMs: 200 };
+  const unused = {} as Parameters<typeof createNode>[0];
+  const clock = {
+    monotonicMs: () => 0,
+    now: () => ({ sec: 0, nsec: 0 }),
+    setTimer: () => ({ cancel() {} }),
+  };
+  t.throws(() => createNode({ ...unused, clock, config }), { code: 'BAD_ARGUMENT' });
+  t.throws(() => createNode({ ...unused, clock, config: { ...member.config, id: 'x' } }), {
+    code: 'BAD_ARGUMENT',
+  });
+});

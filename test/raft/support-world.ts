@@ -1,0 +1,536 @@
+import { type Random, randomBetween, seededRandom } from '../../src/base/random.js';
+import { createRaft } from '../../src/raft/raft.js';
+import type {
+  Entry,
+  NodeId,
+  Raft,
+  RaftConfig,
+  RaftMessage,
+  Ready,
+  Save,
+  SnapshotMark,
+} from '../../src/raft/types.js';
+import { Disk } from './support-disk.js';
+
+/** One running or crashed node of the simulated world. */
+interface SimNode {
+  readonly id: NodeId;
+  readonly config: RaftConfig;
+  disk: Disk;
+  raft: Raft | null;
+  /** Counts restarts, so that what was begun before one does not end after it. */
+  incarnation: number;
+  saves: { readonly save: Save; readonly messages: readonly RaftMessage[]; readonly at: number }[];
+  toApply: { readonly first: number; readonly last: number }[];
+  /** What the state store holds, and what of that would survive the machine. */
+  state: number;
+  synced: number;
+  /** Never less than this after a restart. */
+  durableTerm: number;
+  commit: number;
+  /** The commit index of the world when each read began, by context. */
+  reads: Map<number, number>;
+}
+
+interface Task {
+  readonly at: number;
+  readonly run: () => void;
+}
+
+interface Fault {
+  readonly lossRate: number;
+  readonly duplicateRate: number;
+  readonly delayMax: number;
+  readonly saveDelayMax: number;
+}
+
+const CALM: Fault = { lossRate: 0, duplicateRate: 0, delayMax: 1, saveDelayMax: 1 };
+
+/**
+ * Cores with a network that loses, delays, repeats and reorders, with disks that save late and
+ * processes that crash, all from one seed. Every claim of the Raft paper's figure 3 is checked
+ * after every step.
+ */
+export class World {
+  private readonly random: Random;
+  private readonly nodes: SimNode[] = [];
+  private readonly byId = new Map<NodeId, SimNode>();
+  private tasks: Task[] = [];
+  private now = 0;
+  private fault: Fault;
+  private blocked = new Set<string>();
+  private nextValue = 1;
+  private nextContext = 1;
+
+  private readonly leaders = new Map<number, NodeId>();
+  /** What any (index, term) ever stood for, and the term of the entry before it. */
+  private readonly seen = new Map<string, string>();
+  /** The committed log, as far as any node knows it: term and data by index. */
+  private readonly committed: string[] = [''];
+  readonly counts = {
+    commits: 0,
+    crashes: 0,
+    wipes: 0,
+    snapshots: 0,
+    reads: 0,
+    terms: 0,
+    loads: 0,
+  };
+
+  constructor(
+    seed: number,
+    private readonly withWipes: boolean,
+  ) {
+    this.random = seededRandom(seed);
+    const size = 1 + this.below(5);
+    const voters = Array.from({ length: size }, (_, i) => `n${i + 1}`);
+    const small = this.chance(0.5);
+    for (const id of voters) {
+      const config: RaftConfig = {
+        id,
+        voters,
+        electionTicksMin: 10,
+        electionTicksMax: 20,
+        heartbeatTicks: 3,
+        inFlightMessagesMax: small ? 2 : 16,
+        inFlightBytesMax: small ? 400 : 10_000,
+        appendBytesMax: small ? 150 : 2000,
+        uncommittedBytesMax: small ? 1000 : 100_000,
+        tailBytesMax: small ? 200 : 5000,
+      };
+      const node: SimNode = {
+        id,
+        config,
+        disk: new Disk(false),
+        raft: null,
+        incarnation: 0,
+        saves: [],
+        toApply: [],
+        state: 0,
+        synced: 0,
+        durableTerm: 0,
+        commit: 0,
+        reads: new Map(),
+      };
+      this.nodes.push(node);
+      this.byId.set(id, node);
+    }
+    this.fault = {
+      lossRate: this.chance(0.3) ? 0 : this.random.next() * 0.3,
+      duplicateRate: this.chance(0.5) ? 0 : this.random.next() * 0.2,
+      delayMax: 1 + this.below(this.chance(0.2) ? 30 : 6),
+      saveDelayMax: 1 + this.below(this.chance(0.2) ? 20 : 4),
+    };
+    for (const node of this.nodes) this.start(node);
+  }
+
+  run(steps: number): void {
+    for (let i = 0; i < steps; i++) {
+      this.disturb();
+      this.step();
+    }
+    this.heal();
+  }
+
+  private step(): void {
+    this.now++;
+    for (const node of this.nodes) {
+      if (this.chance(0.9)) node.raft?.tick();
+      this.pump(node);
+    }
+    const due = this.tasks.filter((task) => task.at <= this.now);
+    this.tasks = this.tasks.filter((task) => task.at > this.now);
+    for (const task of due.sort(() => this.random.next() - 0.5)) task.run();
+    for (const node of this.nodes) {
+      this.finishSaves(node);
+      this.pump(node);
+      this.apply(node, 1 + this.below(10));
+      this.pump(node);
+      this.check(node);
+    }
+  }
+
+  private disturb(): void {
+    const node = this.pick(this.nodes);
+    const { raft } = node;
+    if (this.chance(0.4)) this.propose();
+    if (raft === null) {
+      if (this.chance(0.1)) this.start(node);
+      return;
+    }
+    if (this.chance(0.2)) this.read(node);
+    if (this.chance(0.006)) this.crash(node);
+    if (this.chance(0.02)) this.compact(node);
+    if (this.chance(0.003)) raft.stepDown();
+    if (this.chance(0.004)) raft.campaign();
+    if (this.chance(0.004)) raft.unreachable(this.pick(this.nodes).id);
+    if (this.chance(0.01)) this.partition();
+    if (this.chance(0.02)) this.blocked.clear();
+    if (this.withWipes && this.chance(0.003)) this.wipe(node);
+  }
+
+  // --- What the world does to nodes --------------------------------------------------------------
+
+  private start(node: SimNode): void {
+    node.incarnation++;
+    node.raft = createRaft(node.config, node.disk.restored(node.state), this.random);
+    node.commit = node.state;
+    this.ensure(node.disk.hardState.term >= node.durableTerm, `${node.id}: its term went back`);
+  }
+
+  private crash(node: SimNode): void {
+    this.counts.crashes++;
+    node.raft = null;
+    node.incarnation++;
+    // What was being saved may have reached the disk or not, in order.
+    for (const { save } of node.saves) {
+      if (this.chance(0.5)) break;
+      node.disk.append(save);
+    }
+    node.saves = [];
+    node.toApply = [];
+    node.reads.clear();
+    if (this.chance(0.3)) node.state = randomBetween(this.random, node.synced, node.state + 1);
+  }
+
+  /** The disk is lost. Only while all others are there and know what they promised. */
+  private wipe(node: SimNode): void {
+    const others = this.nodes.filter((other) => other !== node);
+    if (others.length < 2 || others.some((other) => other.disk.hardState.recovering)) return;
+    if (this.committed.length < 3) return;
+    this.crash(node);
+    this.counts.wipes++;
+    node.disk = new Disk(true);
+    node.state = 0;
+    node.synced = 0;
+    node.durableTerm = 0;
+    // Its connections end with it, and nobody waits for ever in a candidacy of the past.
+    this.tasks = this.tasks.filter((task) => !(task instanceof Delivery && task.from === node.id));
+  }
+
+  private partition(): void {
+    this.blocked.clear();
+    const oneWay = this.chance(0.3);
+    const left = this.nodes.filter(() => this.chance(0.5)).map(({ id }) => id);
+    for (const a of left) {
+      for (const { id: b } of this.nodes) {
+        if (left.includes(b)) continue;
+        this.blocked.add(`${a}>${b}`);
+        if (!oneWay) this.blocked.add(`${b}>${a}`);
+      }
+    }
+  }
+
+  private propose(): void {
+    const node = this.pick(this.nodes);
+    const data = Array.from({ length: 1 + this.below(4) }, () => this.value());
+    const before = node.raft?.status();
+    const result = node.raft?.propose(data);
+    if (result?.ok && before !== undefined) {
+      this.ensure(result.first === before.lastIndex + 1, 'propose says where the entries are');
+    }
+  }
+
+  private value(): Uint8Array {
+    return new TextEncoder().encode(`${this.nextValue++}`.padEnd(1 + this.below(40), '.'));
+  }
+
+  private read(node: SimNode): void {
+    const context = this.nextContext++;
+    node.reads.set(context, this.committed.length - 1);
+    node.raft?.readIndex(context);
+  }
+
+  private compact(node: SimNode): void {
+    const { raft, disk } = node;
+    const index = node.state - this.below(6);
+    if (raft === null || index <= disk.snapshot.index) return;
+    const term = disk.termAt(index);
+    if (term === undefined || index > raft.status().appliedIndex) return;
+    node.synced = node.state;
+    disk.compact({ index, term });
+    raft.compacted({ index, term });
+  }
+
+  // --- The runtime -------------------------------------------------------------------------------
+
+  private pump(node: SimNode): void {
+    for (let i = 0; node.raft?.hasReady(); i++) {
+      this.ensure(i < 100, `${node.id}: ready without end`);
+      this.carryOut(node, node.raft, node.raft.ready());
+      if (this.chance(0.2)) return;
+    }
+  }
+
+  private carryOut(node: SimNode, raft: Raft, ready: Ready): void {
+    const { save, messagesAfterSave: messages } = ready;
+    this.ensure(save !== null || messages.length === 0, 'messages after a save have a save');
+    for (const message of ready.messages) this.send(node, message);
+    if (save !== null) {
+      node.saves.push({ save, messages, at: this.now + this.below(this.fault.saveDelayMax) });
+    }
+    if (ready.committedFromLog !== null) node.toApply.push(ready.committedFromLog);
+    const first = ready.committed[0];
+    if (first !== undefined) {
+      node.toApply.push({ first: first.index, last: first.index + ready.committed.length - 1 });
+      for (const entry of ready.committed) {
+        const stored = node.disk.at(entry.index);
+        this.ensure(stored?.term === entry.term, `${node.id}: handed out before it is durable`);
+      }
+    }
+    for (const { context, index } of ready.reads) {
+      const atLeast = node.reads.get(context);
+      this.ensure(atLeast !== undefined, `${node.id}: read ${context} is answered once`);
+      node.reads.delete(context);
+      if (index === 0) continue;
+      this.counts.reads++;
+      this.ensure(index >= (atLeast ?? 0), `${node.id}: read at ${index}, committed ${atLeast}`);
+    }
+    const { incarnation } = node;
+    for (const load of ready.loads) {
+      this.counts.loads++;
+      this.later(() => {
+        if (node.incarnation !== incarnation) return;
+        raft.loaded(load.to, node.disk.read(load.first, load.last, load.bytesMax));
+      });
+    }
+    for (const to of ready.snapshotsTo) this.streamSnapshot(node, raft, to);
+  }
+
+  private finishSaves(node: SimNode, all = false): void {
+    let last: number | null = null;
+    // Several saves are one disk sync: they are reported together.
+    while (node.saves[0] !== undefined && (all || node.saves[0].at <= this.now)) {
+      const done = node.saves.shift();
+      if (done === undefined) break;
+      this.checkEntries(node, done.save);
+      node.disk.append(done.save);
+      node.durableTerm = node.disk.hardState.term;
+      for (const message of done.messages) this.send(node, message);
+      last = done.save.number;
+    }
+    if (last === null) return;
+    node.raft?.saved(last);
+    this.check(node);
+  }
+
+  private apply(node: SimNode, countMax: number): void {
+    for (let n = 0; n < countMax; n++) {
+      const range = node.toApply[0];
+      if (range === undefined) break;
+      const index = node.state + 1;
+      this.ensure(index >= range.first && index <= range.last, `${node.id}: applied in order`);
+      const entry = node.disk.at(index);
+      this.ensure(entry !== undefined, `${node.id}: ${index} is on disk when it is applied`);
+      if (entry !== undefined) this.checkCommitted(node, entry);
+      node.state = index;
+      if (index === range.last) node.toApply.shift();
+    }
+    node.raft?.applied(node.state);
+  }
+
+  private send(node: SimNode, message: RaftMessage): void {
+    if (message.type !== 'pre-vote' && message.type !== 'pre-vote-reply') {
+      this.ensure(
+        node.disk.hardState.term >= message.term,
+        `${node.id}: ${message.type} of term ${message.term} before it is durable`,
+      );
+    }
+    if (message.type === 'vote-reply' && message.granted) {
+      const { term, vote } = node.disk.hardState;
+      this.ensure(term > message.term || vote === message.to, `${node.id}: durable vote`);
+    }
+    if (this.blocked.has(`${message.from}>${message.to}`)) return;
+    const copies = 1 + (this.chance(this.fault.duplicateRate) ? 1 : 0);
+    for (let i = 0; i < copies; i++) {
+      if (this.chance(this.fault.lossRate)) continue;
+      const at = this.now + this.below(this.fault.delayMax);
+      this.tasks.push(new Delivery(at, message.from, () => this.receive(message)));
+    }
+  }
+
+  private receive(message: RaftMessage): void {
+    const target = this.byId.get(message.to);
+    if (target === undefined) return;
+    target.raft?.step(message);
+    this.check(target);
+  }
+
+  private streamSnapshot(leader: SimNode, raft: Raft, to: NodeId): void {
+    const { incarnation } = leader;
+    const term = raft.status().term;
+    const mark = { index: leader.state, term: leader.disk.termAt(leader.state) ?? 0 };
+    this.later(() => {
+      const target = this.byId.get(to);
+      const lost = this.blocked.has(`${leader.id}>${to}`) || this.chance(this.fault.lossRate);
+      const ok = target !== undefined && !lost && this.install(target, leader.id, term, mark);
+      this.later(() => {
+        if (leader.incarnation === incarnation) raft.snapshotSent(to, { ok, index: mark.index });
+      });
+    });
+  }
+
+  private install(node: SimNode, from: NodeId, term: number, mark: SnapshotMark): boolean {
+    if (node.raft === null) return false;
+    if (!node.raft.wantsSnapshot(mark)) return true;
+    this.finishSaves(node, true);
+    this.apply(node, Number.POSITIVE_INFINITY);
+    if (!node.raft.wantsSnapshot(mark)) return true;
+    this.counts.snapshots++;
+    node.disk.reset(mark);
+    node.state = mark.index;
+    node.synced = mark.index;
+    node.toApply = [];
+    node.raft.snapshotInstalled(from, term, mark);
+    return true;
+  }
+
+  // --- What must hold ----------------------------------------------------------------------------
+
+  private check(node: SimNode): void {
+    if (node.raft === null) return;
+    const { role, term, commitIndex, id } = node.raft.status();
+    this.ensure(commitIndex >= node.commit, `${id}: its commit index went back`);
+    node.commit = commitIndex;
+    if (role !== 'leader') return;
+    const other = this.leaders.get(term);
+    this.ensure(
+      other === undefined || other === id,
+      `two leaders in term ${term}: ${other}, ${id}`,
+    );
+    if (other === undefined) {
+      this.leaders.set(term, id);
+      this.counts.terms++;
+      this.checkCompleteness(node);
+    }
+    this.recordCommitted(node, commitIndex);
+  }
+
+  /** Leader completeness: what was ever committed is in the log of every later leader. */
+  private checkCompleteness(node: SimNode): void {
+    for (let i = node.disk.snapshot.index + 1; i < this.committed.length; i++) {
+      const entry = node.disk.at(i);
+      const pending = node.saves.some(({ save }) => save.entries.some(({ index }) => index === i));
+      if (pending) continue;
+      this.ensure(
+        entry !== undefined && describeEntry(entry) === this.committed[i],
+        `${node.id} leads without the committed entry ${i}`,
+      );
+    }
+  }
+
+  /** A commit stands on a majority of disks, those of crashed nodes among them. */
+  private recordCommitted(leader: SimNode, commitIndex: number): void {
+    while (this.committed.length <= commitIndex) {
+      const index = this.committed.length;
+      const holder = this.nodes.find(
+        ({ disk }) => disk.termAt(commitIndex) === leader.raft?.status().term && disk.at(index),
+      );
+      const entry = holder?.disk.at(index);
+      this.ensure(entry !== undefined, `committed ${index} is on some disk`);
+      if (entry === undefined) return;
+      // A copy that was lost with its disk after it was counted does no harm while that node does
+      // not vote.
+      const copies = this.nodes.filter(
+        ({ disk }) =>
+          index <= disk.snapshot.index ||
+          disk.termAt(index) === entry.term ||
+          disk.hardState.recovering,
+      ).length;
+      this.ensure(copies * 2 > this.nodes.length, `committed ${index} is on ${copies} disks`);
+      this.committed.push(describeEntry(entry));
+      this.counts.commits++;
+    }
+  }
+
+  /** Log matching: (index, term) names one entry, with one history before it. */
+  private checkEntries(node: SimNode, save: Save): void {
+    let previous = save.entries[0] && node.disk.termAt(save.entries[0].index - 1);
+    for (const entry of save.entries) {
+      const key = `${entry.index}:${entry.term}`;
+      const value = `${describeEntry(entry)} after ${previous}`;
+      const known = this.seen.get(key);
+      this.ensure(
+        known === undefined || known === value,
+        `${node.id}: ${key} is ${value}, ${known}`,
+      );
+      this.seen.set(key, value);
+      previous = entry.term;
+    }
+  }
+
+  private checkCommitted(node: SimNode, entry: Entry): void {
+    const known = this.committed[entry.index];
+    this.ensure(
+      known === describeEntry(entry),
+      `${node.id} applied ${describeEntry(entry)} at ${entry.index}, where ${known} is committed`,
+    );
+  }
+
+  /** After the faults end everybody agrees on everything, and every read is answered. */
+  private heal(): void {
+    this.fault = CALM;
+    this.blocked.clear();
+    for (const node of this.nodes) if (node.raft === null) this.start(node);
+    const target = this.committed.length + 3;
+    for (let i = 0; i < 1500; i++) {
+      this.step();
+      if (this.committed.length < target) this.propose();
+      else if (this.settled()) return;
+    }
+    const states = this.nodes.map(({ raft }) => JSON.stringify(raft?.status())).join('\n');
+    throw new Error(`no progress after healing:\n${states}`);
+  }
+
+  private settled(): boolean {
+    const last = this.committed.length - 1;
+    return this.nodes.every(({ raft, state, reads, saves, disk }) => {
+      const status = raft?.status();
+      return (
+        state === last &&
+        status?.lastIndex === last &&
+        reads.size === 0 &&
+        saves.length === 0 &&
+        !status.recovering &&
+        disk.lastIndex === last
+      );
+    });
+  }
+
+  // --- Chance ------------------------------------------------------------------------------------
+
+  private later(run: () => void): void {
+    this.tasks.push({ at: this.now + this.below(this.fault.delayMax), run });
+  }
+
+  private ensure(condition: boolean, claim: string): void {
+    if (!condition) throw new Error(`step ${this.now}: ${claim}`);
+  }
+
+  private below(n: number): number {
+    return randomBetween(this.random, 0, n);
+  }
+
+  private chance(rate: number): boolean {
+    return this.random.next() < rate;
+  }
+
+  private pick<T>(items: readonly T[]): T {
+    const item = items[this.below(items.length)];
+    if (item === undefined) throw new Error('nothing to pick from');
+    return item;
+  }
+}
+
+/** A message on its way. */
+class Delivery implements Task {
+  constructor(
+    readonly at: number,
+    readonly from: NodeId,
+    readonly run: () => void,
+  ) {}
+}
+
+function describeEntry(entry: Entry): string {
+  return `${entry.term}/${entry.kind}/${new TextDecoder().decode(entry.data)}`;
+}

@@ -1,0 +1,308 @@
+import { crc32 } from 'node:zlib';
+import { type Clock, systemClock } from '../../src/base/clock.js';
+import { seededRandom } from '../../src/base/random.js';
+import type {
+  ClientRequest,
+  ClientResponse,
+  QueryResponse,
+  ReadLevel,
+  Refusal,
+  SubmitResponse,
+  WatchEvent,
+} from '../../src/codec/client-messages.js';
+import type { Command, CommandValue } from '../../src/filesystem/commands.js';
+import type { Query } from '../../src/filesystem/queries.js';
+import type { Node, NodeConfig } from '../../src/node/node.js';
+import { createNode } from '../../src/node/runtime.js';
+import type { NodeId } from '../../src/raft/types.js';
+import type { ClientConnection, ClientHandlers } from '../../src/transport/transport.js';
+import { Network } from '../scratch/network.js';
+import {
+  createMemoryLogStore,
+  createMemoryStateStore,
+  LogDisk,
+  StateDisk,
+} from '../scratch/stores.js';
+
+/** Tests wait for conditions; this only ends a test that would wait for ever. */
+export const PATIENCE_MS = 30_000;
+
+/** Resolves with the first value of `probe` that is neither false, null nor undefined. */
+export async function until<T>(
+  what: string,
+  probe: () => T | Promise<T>,
+): Promise<Exclude<T, false | null | undefined>> {
+  for (const endMs = Date.now() + PATIENCE_MS; Date.now() < endMs; ) {
+    const value = await probe();
+    if (value !== false && value !== null && value !== undefined) {
+      return value as Exclude<T, false | null | undefined>;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  throw new Error(`waited in vain: ${what}`);
+}
+
+export interface MemoryClusterOptions {
+  readonly nodes: number;
+  readonly config?: Partial<NodeConfig>;
+}
+
+const CONFIG: Omit<NodeConfig, 'id' | 'address' | 'peers'> = {
+  cluster: 'test',
+  electionTimeoutMinMs: 150,
+  electionTimeoutMaxMs: 300,
+  heartbeatMs: 50,
+  snapshotLogBytes: 67_108_864,
+  snapshotLogEntries: 100_000,
+  snapshotTailEntries: 1_000,
+  sessionTimeoutMs: 60_000,
+};
+
+/** Nodes n1, n2, … over memory stores and a memory network, in this process. */
+export async function startMemoryCluster(options: MemoryClusterOptions): Promise<MemoryCluster> {
+  const cluster = new MemoryCluster(options);
+  await Promise.all(cluster.members.map((member) => member.start()));
+  return cluster;
+}
+
+export class MemoryCluster {
+  readonly network = new Network();
+  readonly members: readonly Member[];
+  private readonly clients: Client[] = [];
+
+  constructor(options: MemoryClusterOptions) {
+    const ids = Array.from({ length: options.nodes }, (_, i) => `n${i + 1}`);
+    const peers = ids.map((id) => ({ id, address: `${id}:1` }));
+    this.members = peers.map(
+      ({ id, address }) =>
+        new Member(this.network, { ...CONFIG, ...options.config, id, address, peers }),
+    );
+  }
+
+  member(id: NodeId): Member {
+    const found = this.members.find((member) => member.id === id);
+    if (found === undefined) throw new Error(`there is no node ${id}`);
+    return found;
+  }
+
+  /** The running node that leads and whose first entry is applied. */
+  leader(): Promise<Member> {
+    return until('a leader', () => {
+      const leaders = this.running.filter((member) => member.node.status().role === 'leader');
+      leaders.sort((a, b) => b.node.status().term - a.node.status().term);
+      const status = leaders[0]?.node.status();
+      return status !== undefined && status.appliedIndex > 0 ? leaders[0] : null;
+    });
+  }
+
+  async followers(): Promise<Member[]> {
+    const leader = await this.leader();
+    return this.running.filter((member) => member !== leader);
+  }
+
+  get running(): Member[] {
+    return this.members.filter((member) => member.running);
+  }
+
+  /** A client with a session of its own. */
+  async client(name = 'test', holdsOpen = false): Promise<Client> {
+    const client = new Client(this);
+    this.clients.push(client);
+    const value = await client.execute({ type: 'open-session', name, holdsOpen });
+    if (value === null || !('session' in value)) throw new Error('no session was opened');
+    client.session = value.session;
+    return client;
+  }
+
+  /** All running nodes have applied the same, and are equal in it. */
+  async converged(): Promise<void> {
+    await until('equal state on all nodes', () => {
+      const all = this.running.map((member) => member.node.status());
+      const leader = all.find((status) => status.role === 'leader');
+      return (
+        leader !== undefined &&
+        leader.appliedIndex === leader.lastIndex &&
+        all.every(
+          (status) =>
+            status.appliedIndex === leader.appliedIndex && status.stateHash === leader.stateHash,
+        )
+      );
+    });
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.members.map((member) => member.stop()));
+  }
+}
+
+/** One node, its disks, and how to hurt it. */
+export class Member {
+  logDisk = new LogDisk();
+  stateDisk = new StateDisk();
+  readonly reports: string[] = [];
+  private life: { readonly node: Node; alive: boolean } | null = null;
+  private seed = 0;
+
+  constructor(
+    private readonly network: Network,
+    readonly config: NodeConfig,
+  ) {}
+
+  get id(): NodeId {
+    return this.config.id;
+  }
+  get running(): boolean {
+    return this.life !== null;
+  }
+  get node(): Node {
+    if (this.life === null) throw new Error(`${this.id} does not run`);
+    return this.life.node;
+  }
+
+  async start(): Promise<void> {
+    const life = { alive: true };
+    const isAlive = () => life.alive;
+    const node = createNode({
+      config: this.config,
+      log: mortal(createMemoryLogStore(this.logDisk), isAlive),
+      state: mortal(createMemoryStateStore(this.stateDisk), isAlive),
+      transport: this.network.transport(this.id),
+      clock: mortalClock(isAlive),
+      random: seededRandom(Number(this.id.slice(1)) * 1_000 + this.seed++),
+      digest: crc32,
+      diskSpace: async () => ({ totalBytes: 1_000_000, freeBytes: 500_000 }),
+      version: '0.0.0',
+      memoryBytes: () => 0,
+      report: (line) => this.reports.push(line),
+    });
+    await node.start();
+    this.life = Object.assign(life, { node });
+  }
+
+  async stop(): Promise<void> {
+    const { life } = this;
+    this.life = null;
+    await life?.node.stop();
+  }
+
+  /** As kill -9: what the stores have taken in stays, all else is gone. */
+  async kill(): Promise<void> {
+    const { life } = this;
+    this.life = null;
+    if (life === null) return;
+    life.alive = false;
+    await this.network.transport(this.id).close();
+  }
+
+  /** The data directory is lost; the node must not run. */
+  wipe(): void {
+    this.logDisk = new LogDisk();
+    this.stateDisk = new StateDisk();
+  }
+
+  /** One request, answered by this node. */
+  request(request: ClientRequest): Promise<ClientResponse> {
+    return new Promise((resolve) => this.connect(resolve).onRequest(request));
+  }
+
+  connect(onResponse: (response: ClientResponse) => void): ClientHandlers {
+    const connection: ClientConnection = { send: onResponse, queuedBytes: 0, close: () => {} };
+    return this.node.connect(connection);
+  }
+
+  watch(fromIndex: number): WatchEvent[] {
+    const events: WatchEvent[] = [];
+    const handlers = this.connect((response) => {
+      if (response.type === 'watch-event') events.push(response);
+    });
+    handlers.onRequest({ type: 'watch', id: 1, fromIndex });
+    return events;
+  }
+
+  async query(query: Query, level: ReadLevel, minIndex = 0): Promise<QueryResponse | Refusal> {
+    const response = await this.request({ type: 'query', id: 1, level, minIndex, query });
+    if (response.type === 'query-reply' || response.type === 'refusal') return response;
+    throw new Error(`a query was answered by ${response.type}`);
+  }
+}
+
+/** A session that sends each command until it is decided, to whoever leads. */
+export class Client {
+  session = 0;
+  sequence = 0;
+  /** The index of the last answer. */
+  index = 0;
+
+  constructor(private readonly cluster: MemoryCluster) {}
+
+  /** The value of a command that succeeds; otherwise throws its code. */
+  async execute(command: Command): Promise<CommandValue> {
+    if (this.session !== 0) this.sequence++;
+    const response = await this.send(command, this.sequence);
+    const { outcome } = response;
+    if (outcome.type !== 'reply') throw new Error(outcome.type);
+    if (!outcome.reply.ok) throw new Error(outcome.reply.code);
+    return outcome.reply.value;
+  }
+
+  /** Under a sequence number of the caller's, again and again until the cluster decided. */
+  async send(command: Command, sequence: number): Promise<SubmitResponse> {
+    const response = await until(`${command.type} is decided`, async () => {
+      const leader = await this.cluster.leader();
+      const answer = await Promise.race([
+        this.submitTo(leader, command, sequence),
+        new Promise<null>((resolve) => setTimeout(resolve, 1_000, null)),
+      ]);
+      if (answer?.type === 'refusal' && answer.code === 'BAD_ARGUMENT')
+        throw new Error(answer.message);
+      return answer?.type === 'submit-reply' ? answer : null;
+    });
+    this.index = response.index;
+    return response;
+  }
+
+  /** Sent once, to this node. */
+  async submitTo(
+    member: Member,
+    command: Command,
+    sequence: number,
+    acknowledged = 0,
+  ): Promise<SubmitResponse | Refusal> {
+    const { session } = this;
+    const request = { type: 'submit', id: 1, session, sequence, acknowledged, command } as const;
+    const response = await member.request(request);
+    if (response.type === 'submit-reply' || response.type === 'refusal') return response;
+    throw new Error(`a command was answered by ${response.type}`);
+  }
+}
+
+export function bytes(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+export function makeFile(name: string): Command {
+  const mode = 0o100644;
+  return { type: 'make-node', parent: 1, name: bytes(name), mode, rdev: 0, uid: 0, gid: 0 };
+}
+
+/** A store whose process may be killed: from then on nothing is done and nothing is answered. */
+function mortal<T extends object>(store: T, isAlive: () => boolean): T {
+  return new Proxy(store, {
+    get(target, name) {
+      const method: unknown = Reflect.get(target, name);
+      if (typeof method !== 'function') return method;
+      return async (...parameters: unknown[]) => {
+        if (!isAlive()) return new Promise(() => {});
+        const result: unknown = await Reflect.apply(method, target, parameters);
+        return isAlive() ? result : new Promise(() => {});
+      };
+    },
+  });
+}
+
+function mortalClock(isAlive: () => boolean): Clock {
+  return {
+    ...systemClock,
+    setTimer: (delayMs, action) => systemClock.setTimer(delayMs, () => isAlive() && action()),
+  };
+}

@@ -1,0 +1,79 @@
+import { get } from 'node:http';
+import t from 'tap';
+import { createWebSocketDialer, createWebSocketTransport } from '../../src/transport/ws.js';
+import { transportConformance } from '../conformance/transport.js';
+import { freeAddresses } from '../support/ports.js';
+
+transportConformance(t, 'ws', {
+  addresses: freeAddresses,
+  transport: createWebSocketTransport,
+  dialer: createWebSocketDialer,
+});
+
+const HANDLERS = {
+  onPeerMessage: () => undefined,
+  onPeerDown: () => undefined,
+  onClient: () => ({ onRequest: () => undefined, onClose: () => undefined }),
+};
+
+function transport(address: string) {
+  const peers = [{ id: 'n1', address }];
+  return createWebSocketTransport({
+    cluster: 'moot',
+    id: 'n1',
+    address,
+    peers,
+    report: () => undefined,
+  });
+}
+
+t.test('a browser gets one line', async (t) => {
+  const [address] = (await freeAddresses(1)) as [string];
+  const node = transport(address);
+  t.teardown(() => node.close());
+  await node.start(HANDLERS);
+  const text = await new Promise<string>((resolve, reject) => {
+    get(`http://${address}/anything`, (response) => {
+      let body = '';
+      response.setEncoding('utf8');
+      response.on('data', (part) => {
+        body += part;
+      });
+      response.on('end', () => resolve(body));
+    }).on('error', reject);
+  });
+  t.match(text, /^This is node n1 of the mootfs cluster moot; .*\n$/);
+});
+
+t.test('an address that cannot be listened on is one sentence', async (t) => {
+  const [address] = (await freeAddresses(1)) as [string];
+  const node = transport(address);
+  t.teardown(() => node.close());
+  await node.start(HANDLERS);
+  const port = address.split(':')[1];
+  await t.rejects(transport(address).start(HANDLERS), {
+    code: 'BAD_ARGUMENT',
+    message: `port ${port} on 127.0.0.1 is taken: stop what listens there, or choose another address`,
+  });
+  await t.rejects(transport(`192.0.2.1:${port}`).start(HANDLERS), {
+    code: 'BAD_ARGUMENT',
+    message: /192\.0\.2\.1 is not an address of this machine/,
+  });
+});
+
+t.test('IPv6 works where there is any', async (t) => {
+  const [free] = (await freeAddresses(1)) as [string];
+  const address = `[::1]:${free.split(':')[1]}`;
+  const node = transport(address);
+  t.teardown(() => node.close());
+  try {
+    await node.start(HANDLERS);
+  } catch (error) {
+    t.match(error, { code: 'BAD_ARGUMENT' });
+    return;
+  }
+  const dialer = createWebSocketDialer({ cluster: 'moot', name: 'six' });
+  const handlers = { onResponse: () => undefined, onClose: () => undefined };
+  const channel = await dialer.dial(address, handlers, new AbortController().signal);
+  channel.close();
+});
