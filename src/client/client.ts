@@ -37,6 +37,8 @@ export interface ClientOptions {
   readonly random?: Random;
 }
 
+/** Nodes take no longer names of sessions (see open-session in filesystem/check.ts). */
+const NAME_CHARS_MAX = 1_024;
 /** A quarter of the default session timeout of 60 s. */
 const KEEP_ALIVE_MS_DEFAULT = 15_000;
 /** How often waiting calls are looked after; with PROBE_EAGER_MS it decides how soon a new leader is found. */
@@ -109,7 +111,7 @@ class ClusterClient implements FilesystemClient {
     this.submitter = new Submitter(
       this.cluster,
       {
-        name: options.name,
+        name: options.name.slice(0, NAME_CHARS_MAX),
         holdsOpen: options.holdsOpen ?? false,
         deadlineMs,
         keepAliveMs: options.keepAliveMs ?? KEEP_ALIVE_MS_DEFAULT,
@@ -202,12 +204,13 @@ class ClusterClient implements FilesystemClient {
     if (this.freed) return;
     this.cluster.onOpened(link);
     this.reads.onOpen();
-    this.watcher.onOpen();
+    this.watcher.onLinks();
     this.wake();
   }
 
   private onClosed(): void {
     if (this.freed) return;
+    this.watcher.onLinks();
     const hopeless = this.cluster.hopeless;
     if (hopeless === null) return;
     this.reads.fail(hopeless);

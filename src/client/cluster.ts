@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.js';
-import { isFilesystemErrorCode, MootError } from '../base/errors.js';
+import { type ErrorCode, isFilesystemErrorCode, MootError } from '../base/errors.js';
 import type { Random } from '../base/random.js';
 import type {
   ClientRequest,
@@ -18,6 +18,9 @@ const PROBE_EAGER_FOR_MS = 2_000;
 const PROBE_PATIENT_MS = 250;
 /** Nodes beyond the given addresses, learned from the nodes themselves. */
 const LEARNED_LINKS_MAX = 16;
+
+/** What is wrong with an address, not with the moment. */
+const USELESS: ReadonlySet<ErrorCode> = new Set(['WRONG_CLUSTER', 'WRONG_NODE', 'BAD_ARGUMENT']);
 
 export interface ClusterEvents {
   /** A leader was found, another one than before. */
@@ -152,10 +155,14 @@ export class Cluster {
     return this.links.map((link) => link.describe(nowMs)).join(', ');
   }
 
-  /** When every node says that this is the wrong cluster, waiting does not help. */
+  /** No address can ever serve: waiting does not help. Says what is wrong with each. */
   get hopeless(): MootError | null {
-    const wrong = this.links.every((link) => !link.open && link.trouble?.code === 'WRONG_CLUSTER');
-    return wrong ? (this.links[0]?.trouble ?? null) : null;
+    const code = this.links[0]?.trouble?.code;
+    if (code === undefined) return null;
+    const all = this.links.every(
+      ({ open, trouble }) => !open && trouble !== null && USELESS.has(trouble.code),
+    );
+    return all ? new MootError(code, `no node of the cluster: ${this.describe()}`) : null;
   }
 
   /** The link to a node that is not among the given addresses. */

@@ -1,3 +1,4 @@
+import { assert } from '../base/assert.js';
 import type { Clock, Timer } from '../base/clock.js';
 import { describe, isMootError, MootError } from '../base/errors.js';
 import { type Random, randomBetween } from '../base/random.js';
@@ -13,7 +14,7 @@ const REDIAL_MAX_MS = 1_000;
 /** A node that does not answer for this long may be stopped or cut off: others are asked as well. */
 export const SILENT_MS = 300;
 /** After this long the connection itself is given up: its machine may be gone. */
-const DEAD_MS = 5_000;
+const DEAD_MS = 10_000;
 
 /** What becomes of a request. `onLost`: the connection ended first; nobody knows. */
 export interface Exchange {
@@ -54,6 +55,10 @@ export class Link {
   private redial: Timer | null = null;
   private failures = 0;
   private receivedAtMs = 0;
+  private openedAtMs = 0;
+  /** The network took something of what waits to be sent: slow, but alive. */
+  private drainedAtMs = 0;
+  private queuedBytes = 0;
 
   constructor(
     readonly address: string,
@@ -93,13 +98,14 @@ export class Link {
 
   /** Sends; the exchange hears of it unless `forget` is called. The link must be open. */
   request(request: ClientRequest, exchange: Exchange, lasting = false): void {
+    assert(this.channel !== null, 'requests go over an open connection');
     this.exchanges.set(request.id, {
       onResponse: (response) => exchange.onResponse(response),
       onLost: () => exchange.onLost(),
       sentAtMs: this.clock.monotonicMs(),
       lasting,
     });
-    this.channel?.send(request);
+    this.channel.send(request);
   }
 
   forget(id: number): void {
@@ -114,6 +120,16 @@ export class Link {
     return 0;
   }
 
+  /** The first attempt to connect is under way. */
+  get fresh(): boolean {
+    return !this.open && this.trouble === null;
+  }
+
+  /** For how long the connection has stood. */
+  openMs(nowMs: number): number {
+    return this.open ? nowMs - this.openedAtMs : 0;
+  }
+
   /** Milliseconds since the node last said anything. */
   quietMs(nowMs: number): number {
     return nowMs - this.receivedAtMs;
@@ -124,7 +140,11 @@ export class Link {
     if (!this.open) return;
     const silentMs = this.silentMs(nowMs);
     if (silentMs >= SILENT_MS) this.suspect = true;
-    if (silentMs >= DEAD_MS) this.reset(`no answer for ${DEAD_MS} ms`);
+    const queuedBytes = this.channel?.queuedBytes ?? 0;
+    if (queuedBytes < this.queuedBytes) this.drainedAtMs = nowMs;
+    this.queuedBytes = queuedBytes;
+    if (Math.min(silentMs, nowMs - this.drainedAtMs) >= DEAD_MS)
+      this.reset(`no answer for ${DEAD_MS} ms`);
   }
 
   /** Ends the connection and dials anew. */
@@ -152,7 +172,10 @@ export class Link {
       return;
     }
     this.channel = channel;
-    this.receivedAtMs = this.clock.monotonicMs();
+    this.openedAtMs = this.clock.monotonicMs();
+    this.receivedAtMs = this.openedAtMs;
+    this.drainedAtMs = this.openedAtMs;
+    this.queuedBytes = 0;
     this.trouble = null;
     this.events.onOpen(this);
   }

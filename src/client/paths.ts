@@ -448,6 +448,7 @@ async function* promptPieces(
   size: number,
 ): AsyncGenerator<Uint8Array> {
   for await (const data of source) {
-    for (let at = 0; at < data.length; at += size) yield data.slice(at, at + size);
+    for (let at = 0; at < data.length; at += size)
+      yield new Uint8Array(data.subarray(at, at + size));
   }
 }

@@ -1,6 +1,7 @@
 import { MootError } from '../base/errors.js';
 import type { ClientResponse, ReadLevel } from '../codec/client-messages.js';
 import type { Query, QueryResult } from '../filesystem/queries.js';
+import { problemOfQuery } from './acceptable.js';
 import { CallLimits, callRefusal, seconds } from './call.js';
 import { type Cluster, isFinal, rejection } from './cluster.js';
 import type { CallOptions } from './filesystem-client.js';
@@ -54,7 +55,8 @@ export class Reads {
   }
 
   async query(query: Query, level: ReadLevel, options: CallOptions): Promise<QueryResult> {
-    const refusal = callRefusal(this.closed, options) ?? this.cluster.hopeless;
+    const refusal =
+      callRefusal(this.closed, options) ?? problemOfQuery(query) ?? this.cluster.hopeless;
     if (refusal !== null) throw refusal;
     return new Promise((resolve, reject) => {
       const { clock } = this.cluster;

@@ -57,6 +57,12 @@ export class SessionQueue {
   /** The sequence that this round sends next. */
   private cursor = 1;
   private round = 1;
+  /**
+   * Copies of this round that may wait for their replies. Halved by a round that brought no reply at
+   * all: where connections break under what we send, the first command alone still gets through.
+   */
+  private roundCopiesMax = COMMANDS_IN_FLIGHT_MAX;
+  private roundProgressed = true;
 
   /** No caller and no session waits for anything here. */
   get empty(): boolean {
@@ -78,6 +84,7 @@ export class SessionQueue {
 
   /** The next copy to send; null when all is sent or the window is full. */
   next(): Submission | null {
+    if (this.cursor - 1 - this.acknowledged >= this.roundCopiesMax) return null;
     const queued = this.nextToRepeat() ?? this.nextFresh();
     if (queued === undefined) return null;
     queued.uncertain++;
@@ -92,6 +99,8 @@ export class SessionQueue {
 
   /** Everything without a reply is to be sent again. */
   restart(): void {
+    if (!this.roundProgressed) this.roundCopiesMax = Math.max(1, this.roundCopiesMax >>> 1);
+    this.roundProgressed = false;
     this.round++;
     this.cursor = this.acknowledged + 1;
   }
@@ -106,6 +115,9 @@ export class SessionQueue {
       this.bytesInFlight -= head.bytes;
       this.acknowledged = head.sequence;
     }
+    this.cursor = Math.max(this.cursor, this.acknowledged + 1);
+    this.roundCopiesMax = Math.min(COMMANDS_IN_FLIGHT_MAX, this.roundCopiesMax * 2);
+    this.roundProgressed = true;
   }
 
   /**

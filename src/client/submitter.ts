@@ -2,7 +2,8 @@ import { MootError } from '../base/errors.js';
 import type { ClientResponse, SubmitResponse } from '../codec/client-messages.js';
 import type { Command } from '../filesystem/commands.js';
 import { SWEEP_ORPHANS_MAX } from '../filesystem/orphans.js';
-import type { Ino, Reply } from '../filesystem/records.js';
+import { type Ino, type Reply, SESSION_HOLDS_MAX } from '../filesystem/records.js';
+import { problemOfCommand } from './acceptable.js';
 import { CallLimits, callRefusal, seconds } from './call.js';
 import { type Cluster, isFinal, rejection } from './cluster.js';
 import type { CallOptions } from './filesystem-client.js';
@@ -68,7 +69,10 @@ export class Submitter {
   }
 
   async execute(command: Command, options: CallOptions): Promise<Reply> {
-    const refusal = callRefusal(this.closing !== null, options) ?? this.cluster.hopeless;
+    const refusal =
+      callRefusal(this.closing !== null, options) ??
+      problemOfCommand(command) ??
+      this.cluster.hopeless;
     if (refusal !== null) throw refusal;
     return new Promise((resolve, reject) => {
       const { clock } = this.cluster;
@@ -192,7 +196,7 @@ export class Submitter {
   }
 
   private sendKeepAlive(): void {
-    const holds = [...this.holds()];
+    const holds = this.holds().slice(0, SESSION_HOLDS_MAX);
     const { seenIndex, changes } = this.seen;
     this.keptAlive = { changes, holds };
     this.keepingAlive = true;

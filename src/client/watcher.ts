@@ -7,6 +7,9 @@ import type { SeenChanges } from './submitter.js';
 /** A quiet node is asked for a sign of life, so that a stream that ended unnoticed is noticed. */
 const QUIET_MS = 1_000;
 
+/** The stream goes back to the preferred node when that has been there again for so long. */
+const RETURN_MS = 5_000;
+
 /**
  * The stream of changes, from one node at a time: the preferred one that answers. After a loss it
  * goes on at another node from where it stopped; a node that cannot do that says `reset`.
@@ -47,8 +50,8 @@ export class Watcher implements SeenChanges {
     return () => this.listeners.delete(own);
   }
 
-  /** A node can be asked that could not before. */
-  onOpen(): void {
+  /** A connection was made or could not be made. */
+  onLinks(): void {
     this.subscribe();
   }
 
@@ -57,6 +60,7 @@ export class Watcher implements SeenChanges {
     if (!this.wanted) return;
     // The connection goes too: otherwise the node, once awake, would feed two streams.
     if (this.link?.suspect && this.hasAlternative()) this.link.reset('silent');
+    else if (this.preferredIsBack(nowMs)) this.link?.reset('the preferred node is back');
     this.subscribe();
     for (const link of this.cluster.links) {
       if (link.suspect || (link === this.link && link.quietMs(nowMs) >= QUIET_MS)) {
@@ -70,12 +74,26 @@ export class Watcher implements SeenChanges {
     this.listeners.clear();
   }
 
+  /**
+   * Local reads are answered by the preferred node. When it is behind the node that the changes come
+   * from, a reader may hear of a change and then still read, and keep, what was there before.
+   */
+  private preferredIsBack(nowMs: number): boolean {
+    const [preferred] = this.cluster.links;
+    return (
+      preferred !== undefined &&
+      this.link !== preferred &&
+      !preferred.suspect &&
+      preferred.openMs(nowMs) >= RETURN_MS
+    );
+  }
+
   private hasAlternative(): boolean {
     return this.cluster.links.some((link) => link.open && !link.suspect);
   }
 
   private subscribe(): void {
-    if (!this.wanted || this.link !== null) return;
+    if (!this.wanted || this.link !== null || this.cluster.links[0]?.fresh) return;
     const candidates = this.cluster.candidates('local');
     const link = candidates.find((candidate) => candidate !== this.refusedBy) ?? candidates[0];
     if (link === undefined) return;

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import { systemClock } from '../../src/base/clock.js';
 import { MootError } from '../../src/base/errors.js';
 import { seededRandom } from '../../src/base/random.js';
 import { type ClientOptions, createFilesystemClient } from '../../src/client/client.js';
@@ -342,6 +343,33 @@ t.test('the stream of changes goes on at another node', async (t) => {
   cluster.elect(cluster.node(2));
   await eventually(() => resets === 1);
   t.ok(client.seenIndex >= cluster.forgottenIndex);
+});
+
+t.test('the stream of changes returns to the preferred node', async (t) => {
+  const cluster = new FakeCluster();
+  cluster.elect(cluster.node(1));
+  // Twenty times as fast as the world, so that nobody waits for the return.
+  const clock = {
+    ...systemClock,
+    monotonicMs: () => performance.now() * 20,
+    setTimer: (delayMs: number, action: () => void) => systemClock.setTimer(delayMs / 20, action),
+  };
+  const client = clientOf(t, cluster, { holdsOpen: true, clock });
+  const indexes: number[] = [];
+  client.watch({ onChange: ({ index, effects }) => effects.length > 0 && indexes.push(index) });
+  const watchedAt = () =>
+    cluster.requests.flatMap(({ node, request }) => (request.type === 'watch' ? [node] : []));
+  await makeFile(client, 'f');
+  await eventually(() => indexes.length === 1);
+  cluster.kill(cluster.node(0));
+  await makeFile(client, 'g');
+  await eventually(() => indexes.length === 2);
+  cluster.node(0).down = false;
+  await eventually(() => watchedAt().length === 3);
+  await makeFile(client, 'h');
+  await eventually(() => indexes.length === 3);
+  t.strictSame(watchedAt(), ['n1', 'n2', 'n1']);
+  t.equal(new Set(indexes).size, 3);
 });
 
 t.test('keep-alives follow up what was unlinked until all of it is reclaimed', async (t) => {

@@ -98,6 +98,20 @@ t.test('a put that fails leaves the old file and nothing else', async (t) => {
   t.strictSame(await namesIn(paths, '/'), ['f']);
 });
 
+t.test('a source may use its buffer again', async (t) => {
+  const { paths } = world(t);
+  async function* reusing() {
+    const buffer = Buffer.alloc(4);
+    for (const word of ['one ', 'two ', 'end ']) {
+      buffer.write(word);
+      yield buffer;
+    }
+  }
+  await paths.put('f', reusing(), NEW);
+  await paths.append('f', reusing(), NEW);
+  t.equal((await all(paths.read('f'))).toString(), 'one two end one two end ');
+});
+
 t.test('symbolic links are followed, not for ever', async (t) => {
   const { paths, makeDirectory, makeLink } = world(t);
   const d = await makeDirectory(ROOT_INO, 'd');

@@ -3,7 +3,7 @@ import { isMootError } from '../../src/base/errors.js';
 import type { FilesystemClient } from '../../src/client/filesystem-client.js';
 import type { Effect } from '../../src/filesystem/filesystem.js';
 import { S_IFDIR, S_IFREG } from '../../src/filesystem/mode.js';
-import { ROOT_INO } from '../../src/filesystem/records.js';
+import { ROOT_INO, WRITE_BYTES_MAX } from '../../src/filesystem/records.js';
 
 /** A running cluster and a way to make clients of the implementation under test. */
 export interface ClientWorld {
@@ -64,6 +64,43 @@ const SUITES: Record<string, Suite> = {
     await t.rejects(client.query({ type: 'lookup', parent: ROOT_INO, name: bytes('b') }), {
       code: 'ENOENT',
     });
+  },
+
+  'what no node would take is refused at once, and the rest goes on': async (t, world) => {
+    const client = world.client();
+    const { inode } = await makeFile(client, 'f');
+    const { ino } = inode;
+    const data = new Uint8Array(WRITE_BYTES_MAX + 1);
+    await t.rejects(client.execute({ type: 'write', ino, offset: 0, data }), {
+      code: 'BAD_ARGUMENT',
+    });
+    for (const length of [256, 5_000, 100_000]) {
+      const name = 'n'.repeat(length);
+      await t.rejects(makeFile(client, name), { code: 'ENAMETOOLONG' }, `${length} bytes`);
+      await t.rejects(
+        client.query({ type: 'lookup', parent: ROOT_INO, name: bytes(name) }),
+        { code: 'ENAMETOOLONG' },
+        `${length} bytes`,
+      );
+    }
+    await t.rejects(
+      client.execute({
+        type: 'set-xattr',
+        ino,
+        name: bytes('user.a'),
+        value: new Uint8Array(200_000),
+        mode: 'set',
+      }),
+      { code: 'E2BIG' },
+    );
+    await t.rejects(client.query({ type: 'read', ino, offset: 0, size: 2 ** 30 }), {
+      code: 'BAD_ARGUMENT',
+    });
+    const largest = data.subarray(1);
+    t.equal(
+      (await client.execute({ type: 'write', ino, offset: 0, data: largest })).inode.size,
+      WRITE_BYTES_MAX,
+    );
   },
 
   'commands that are not waited for take effect in order': async (t, world) => {
