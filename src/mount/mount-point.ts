@@ -27,8 +27,9 @@ export async function prepareDirectory(directory: string): Promise<string> {
     const path = await canonicalPath(directory);
     const type = mountTypeAt(await readFile('/proc/self/mountinfo', 'latin1'), path);
     if (type?.startsWith('fuse') !== true) return checkDirectory(path, directory);
-    // Not by stat(2) in this process: a server that is stopped would hold a thread for ever.
-    const probe = await run('stat', ['-c', '%F', '--', path]);
+    // By statfs(2), as the kernel may still have the attributes. Not in this process: a server that
+    // is stopped would hold a thread for ever.
+    const probe = await run('stat', ['-f', '-c', '%T', '--', path]);
     if (probe.status === 0 || !probe.errorText.includes('not connected')) {
       throw unavailable(`${path} is a mounted ${type} already: unmount it first`);
     }

@@ -1,0 +1,4 @@
+import { MemoryOperations } from './memory-operations.js';
+import { serveMount } from './mount-server.js';
+
+await serveMount(new MemoryOperations());
