@@ -72,6 +72,7 @@ const ERRNO_OF_CODE: Record<ErrorCode, ErrnoName> = {
   DATA_CORRUPT: 'EIO',
   DISK_FAILED: 'EIO',
   DIVERGED: 'EIO',
+  PORT_TAKEN: 'EIO',
   MOUNT_UNAVAILABLE: 'ENODEV',
 };
 

@@ -25,7 +25,8 @@ export type ErrorCode =
   | 'DATA_CORRUPT' // a checksum or an invariant of stored data does not hold
   | 'DISK_FAILED' // the operating system refused a read, a write or a sync
   | 'DIVERGED' // this node's state differs from the others' at the same index
-  // Mounting.
+  // This machine.
+  | 'PORT_TAKEN'
   | 'MOUNT_UNAVAILABLE'; // a prerequisite is missing; the message says what to do
 
 /** The errno names that commands and queries of the filesystem end with. */

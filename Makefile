@@ -1,0 +1,32 @@
+.DEFAULT_GOAL := help
+.PHONY: help up build test bench soak format clean pack
+SHELL := /bin/sh
+
+help: ## show this
+	@echo "mootfs: a directory that several machines share and decide on together"; echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: build ## three nodes on this machine, mounted at ./mnt/n1 … n3, until Ctrl-C (install and build first)
+	@node dist/src/cli/bin.cjs up
+
+test: node_modules/.package-lock.json ## install, build and pass everything
+	@sh scripts/test.sh
+
+build: node_modules/.package-lock.json ## install and build
+	@npm run --silent build
+
+bench: build ## measure commits, the mount, failover and memory, beside the local disk; prints tables
+	@node dist/scripts/bench/main.js
+
+format: node_modules/.package-lock.json ## format and lint the sources
+	@npm run --silent format
+
+pack: build ## make the tarball for npm install -g
+	@npm pack
+
+clean: ## remove what was built (not ./data)
+	@rm -rf dist .tap *.tgz
+
+node_modules/.package-lock.json: package.json package-lock.json
+	@npm ci --no-audit --no-fund --loglevel=error
+	@touch $@

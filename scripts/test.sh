@@ -1,0 +1,58 @@
+#!/bin/sh
+# Everything that can fail: formatter and linter, types, unit and simulation tests, real processes
+# and mounts. The last line counts what really ran.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+export TAP_REPORTER=tap
+out=$(mktemp -d "${TMPDIR:-/tmp}/mootfs-results.XXXXXX")
+trap 'rm -rf "$out"' EXIT
+failures=0
+
+sh scripts/test-packages.sh
+
+step() {
+  name=$1
+  shift
+  echo "== $name"
+  if "$@"; then checks_passed=$((checks_passed + 1)); else failures=$((failures + 1)); echo "FAILED: $name"; fi
+}
+checks_passed=0
+
+step "format and lint" npx biome check --error-on-warnings .
+step "build" npm run --silent build
+
+echo "== unit tests"
+npx tap 'dist/test/**/*.test.js' >"$out/tap.txt" 2>&1 || true
+grep -E '^not ok|^# |^ok .* # SKIP' "$out/tap.txt" || true
+totals=$(grep -E '^# \{ total: ' "$out/tap.txt" | tail -n 1)
+number() { echo "$totals" | sed -n "s/.*$1: \([0-9]*\).*/\1/p"; }
+passed=$(number pass)
+failed=$(number fail)
+skipped=$(number skip)
+if [ -z "$passed" ] || { [ "${failed:-0}" != 0 ]; }; then
+  cat "$out/tap.txt"
+  [ -n "$passed" ] || failures=$((failures + 1))
+fi
+
+echo "== integration tests"
+for file in scripts/integration/*.bats; do
+  npx bats --formatter tap "$file" >"$out/bats.txt" 2>&1
+  grep -v '^1\.\.' "$out/bats.txt"
+  cat "$out/bats.txt" >>"$out/all-bats.txt"
+  # A file that died before its first test has no line of its own.
+  grep -q '^\(not \)\?ok ' "$out/bats.txt" || failures=$((failures + 1))
+done
+count() { grep -c "$1" "$out/all-bats.txt"; }
+bats_failed=$(count '^not ok ')
+bats_skipped=$(grep '^ok ' "$out/all-bats.txt" | grep -c ' # skip')
+bats_passed=$(($(count '^ok ') - bats_skipped))
+
+total_passed=$((checks_passed + ${passed:-0} + bats_passed))
+total_failed=$((failures + ${failed:-0} + bats_failed))
+total_skipped=$((${skipped:-0} + bats_skipped))
+if [ "$total_skipped" -gt 0 ]; then
+  echo "$total_passed passed, $total_failed failed, $total_skipped skipped"
+else
+  echo "$total_passed passed, $total_failed failed"
+fi
+[ "$total_failed" -eq 0 ]
