@@ -76,10 +76,13 @@ const VALUE_NULL = 0;
 const VALUE_SESSION = 1;
 const VALUE_INODE = 2;
 const VALUE_REMOVED = 3;
+const VALUE_CHANGED = 4;
 
 function packValue(value: CommandValue): Packed {
   if (value === null) return [VALUE_NULL];
   if ('session' in value) return [VALUE_SESSION, value.session];
+  if ('dataVersionBefore' in value)
+    return [VALUE_CHANGED, packInode(value.inode), value.dataVersionBefore];
   if ('inode' in value) return [VALUE_INODE, packInode(value.inode)];
   return [VALUE_REMOVED, value.removed === null ? null : packInode(value.removed)];
 }
@@ -98,6 +101,11 @@ function unpackValue(packed: unknown): CommandValue {
       const removed = r.any('removed');
       return { removed: removed === null ? null : unpackInode(removed) };
     }
+    case VALUE_CHANGED:
+      return {
+        inode: unpackInode(r.any('inode')),
+        dataVersionBefore: r.uint('dataVersionBefore'),
+      };
     default:
       throw new MootError('BAD_MESSAGE', `value.kind: ${kind} is unknown`);
   }

@@ -144,10 +144,21 @@ export type CommandValue =
   | null
   /** open-session */
   | { readonly session: number }
-  /** make-node, make-symlink, link, set-attributes, write */
+  /** make-node, make-symlink, link */
   | { readonly inode: Inode }
+  /** set-attributes, write */
+  | ChangedInode
   /** unlink, remove-directory: the inode that lost the name; rename: what was replaced or exchanged. */
   | { readonly removed: Inode | null };
+
+/**
+ * The inode after the command, and its dataVersion before: who knows the content of that version
+ * knows that nobody else changed it in between.
+ */
+export interface ChangedInode {
+  readonly inode: Inode;
+  readonly dataVersionBefore: number;
+}
 
 /** Which value belongs to which command. */
 export interface CommandValues {
@@ -162,8 +173,8 @@ export interface CommandValues {
   unlink: { readonly removed: Inode | null };
   'remove-directory': { readonly removed: Inode | null };
   rename: { readonly removed: Inode | null };
-  'set-attributes': { readonly inode: Inode };
-  write: { readonly inode: Inode };
+  'set-attributes': ChangedInode;
+  write: ChangedInode;
   'set-xattr': null;
   'remove-xattr': null;
 }

@@ -31,7 +31,7 @@ export interface Applied {
   readonly effects: readonly Effect[];
 }
 
-/** The state machine. Implemented by `createFilesystem` in apply.ts and query.ts; pure and deterministic. */
+/** The state machine. Implemented by `createFilesystem` in state-machine.ts; pure and deterministic. */
 export interface Filesystem {
   /** The changes that make an empty store a filesystem with a root directory. */
   format(): readonly Change[];

@@ -8,7 +8,10 @@ export type Query =
   /** ESTALE when the inode is gone. */
   | { readonly type: 'get-inode'; readonly ino: Ino }
   | ReadDirectory
-  /** At most `size` bytes from `offset`; shorter only at the end of the file. */
+  /**
+   * At most `size` bytes from `offset`; shorter only at the end of the file. EINVAL above
+   * READ_BYTES_MAX. The answer may be a part of a stored record: it must not be changed.
+   */
   | { readonly type: 'read'; readonly ino: Ino; readonly offset: number; readonly size: number }
   | { readonly type: 'get-xattr'; readonly ino: Ino; readonly name: Uint8Array }
   | { readonly type: 'list-xattrs'; readonly ino: Ino }
@@ -21,7 +24,7 @@ export interface ReadDirectory {
   readonly type: 'read-directory';
   readonly ino: Ino;
   readonly cookie: number;
-  /** How many entries at most; fewer only at the end of the directory. */
+  /** How many entries at most; fewer only at the end of the directory. 1 to LISTED_ENTRIES_MAX, else EINVAL. */
   readonly limit: number;
   /** Also the inode of each entry (readdirplus). */
   readonly plus: boolean;

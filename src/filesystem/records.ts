@@ -20,11 +20,22 @@ export const XATTR_TOTAL_BYTES_MAX = 262_144;
 export const FILE_BYTES_MAX = 2 ** 44;
 /** The largest write command: what one FUSE_WRITE carries at most. */
 export const WRITE_BYTES_MAX = 1_048_576;
+/** The largest read query: several FUSE_READs, and yet little memory for a node. */
+export const READ_BYTES_MAX = 4_194_304;
+/** The largest limit of a read-directory query: bounds the answer, inodes included, to some MiB. */
+export const LISTED_ENTRIES_MAX = 16_384;
 /**
  * Content is stored in chunks of this many bytes. A small write rewrites one chunk, so a smaller
  * chunk costs a database less, and a larger one makes fewer records of a big file.
  */
 export const CHUNK_BYTES = 32_768;
+
+/** Each session costs memory on every node and is read when the slowest one is looked for. */
+export const SESSIONS_MAX = 4096;
+/** Replies kept for a client that does not acknowledge: beyond it commands are answered `gap`. */
+export const SESSION_REPLIES_MAX = 1024;
+/** Unlinked inodes that one session may hold open: as many as a process may have open files. */
+export const SESSION_HOLDS_MAX = 65_536;
 
 export interface Inode {
   readonly ino: Ino;
@@ -41,7 +52,7 @@ export interface Inode {
   readonly mtime: Timespec;
   readonly ctime: Timespec;
   readonly btime: Timespec;
-  /** Log index of the last command that changed the content. Caches compare it. */
+  /** Log index of the last command that changed the content (of a directory: its entries). Caches compare it. */
   readonly dataVersion: number;
   /** Regular file: which content is this inode's; replaced when the file is truncated to nothing. */
   readonly content: number;
@@ -52,7 +63,10 @@ export interface Inode {
   readonly nextCookie: number;
   /** Symbolic link: where it points; otherwise empty. */
   readonly target: Uint8Array;
-  /** Number of sessions that hold this unlinked inode open. */
+  /**
+   * What keeps this unlinked inode alive: one for each session that holds it open, and one for the
+   * orphan queue while it is there. It is reclaimed when this comes down to 0. 0 for a linked inode.
+   */
   readonly holds: number;
 }
 
@@ -106,6 +120,9 @@ export interface Orphan {
   readonly index: number;
 }
 
+/** `holdersSeenIndex` when no session may hold an inode open: an orphan is reclaimed at once. */
+export const HOLDERS_NONE = Number.MAX_SAFE_INTEGER;
+
 /** One record for all counters. */
 export interface Counters {
   readonly nextIno: Ino;
@@ -120,6 +137,11 @@ export interface Counters {
   /** The orphan queue: sequences in [orphanHead, orphanTail). */
   readonly orphanHead: number;
   readonly orphanTail: number;
+  /**
+   * The least `seenIndex` of all sessions that may hold inodes open: orphans of indexes up to it can
+   * leave the queue. HOLDERS_NONE without such a session.
+   */
+  readonly holdersSeenIndex: number;
   /** Digest over all changes of all commands so far: equal on all nodes at the same index. */
   readonly hash: number;
 }

@@ -1,0 +1,170 @@
+import type { Link, MakeNode, MakeSymlink, RemoveDirectory, Unlink } from './commands.js';
+import { addEntry, inodeOfEntry, liveDirectory, removeEntry } from './directories.js';
+import type { Draft } from './draft.js';
+import { entryKey } from './keys.js';
+import {
+  fileType,
+  isDirectory,
+  PERMISSION_BITS,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFREG,
+  S_IFSOCK,
+  S_ISGID,
+} from './mode.js';
+import { entryName } from './name.js';
+import { addOrphan } from './orphans.js';
+import {
+  type DirectoryEntry,
+  type Ino,
+  type Inode,
+  LINKS_MAX,
+  SYMLINK_BYTES_MAX,
+} from './records.js';
+import { refuse } from './refusal.js';
+
+const NO_BYTES = new Uint8Array(0);
+
+/** What make-node makes; symbolic links have a command of their own. */
+export const NODE_TYPES: ReadonlySet<number> = new Set([
+  S_IFREG,
+  S_IFDIR,
+  S_IFCHR,
+  S_IFBLK,
+  S_IFIFO,
+  S_IFSOCK,
+]);
+
+/** mkdir(2), mknod(2), and open(2) with O_CREAT. */
+export function makeNode(draft: Draft, command: MakeNode): { readonly inode: Inode } {
+  const name = entryName(command.name);
+  const parent = liveDirectory(draft, command.parent);
+  const type = fileType(command.mode);
+  if (!NODE_TYPES.has(type)) return refuse('EINVAL');
+  refuseExisting(draft, parent.ino, name);
+  const directory = type === S_IFDIR;
+  if (directory && parent.nlink >= LINKS_MAX) return refuse('EMLINK');
+  const inherited = directory ? parent.mode & S_ISGID : 0;
+  const device = type === S_IFCHR || type === S_IFBLK;
+  const inode: Inode = {
+    ...newInode(draft, parent, command.uid, command.gid),
+    mode: type | (command.mode & PERMISSION_BITS) | inherited,
+    nlink: directory ? 2 : 1,
+    rdev: device ? command.rdev : 0,
+    content: type === S_IFREG ? draft.takeNumber() : 0,
+    parent: directory ? parent.ino : 0,
+    nextCookie: directory ? 1 : 0,
+  };
+  return { inode: addNew(draft, parent.ino, name, inode) };
+}
+
+/** symlink(2). */
+export function makeSymlink(draft: Draft, command: MakeSymlink): { readonly inode: Inode } {
+  const name = entryName(command.name);
+  if (command.target.length === 0) return refuse('ENOENT');
+  if (command.target.length > SYMLINK_BYTES_MAX) return refuse('ENAMETOOLONG');
+  const parent = liveDirectory(draft, command.parent);
+  refuseExisting(draft, parent.ino, name);
+  const inode: Inode = {
+    ...newInode(draft, parent, command.uid, command.gid),
+    mode: S_IFLNK | 0o777,
+    nlink: 1,
+    size: command.target.length,
+    target: new Uint8Array(command.target),
+  };
+  return { inode: addNew(draft, parent.ino, name, inode) };
+}
+
+/** link(2). */
+export function link(draft: Draft, command: Link): { readonly inode: Inode } {
+  const name = entryName(command.name);
+  const parent = liveDirectory(draft, command.parent);
+  const inode = draft.inode(command.ino);
+  if (inode === undefined) return refuse('ESTALE');
+  if (isDirectory(inode)) return refuse('EPERM');
+  refuseExisting(draft, parent.ino, name);
+  if (inode.nlink === 0) return refuse('ENOENT');
+  if (inode.nlink >= LINKS_MAX) return refuse('EMLINK');
+  const linked = { ...inode, nlink: inode.nlink + 1, ctime: draft.time };
+  draft.putInode(linked, false);
+  addEntry(draft, parent.ino, name, linked);
+  return { inode: linked };
+}
+
+/** unlink(2). Linux's EISDIR for a directory, where POSIX says EPERM. */
+export function unlink(draft: Draft, command: Unlink): { readonly removed: Inode } {
+  const name = entryName(command.name);
+  const parent = liveDirectory(draft, command.parent);
+  const entry = existing(draft, parent.ino, name);
+  const inode = inodeOfEntry(draft, entry);
+  if (isDirectory(inode)) return refuse('EISDIR');
+  removeEntry(draft, parent.ino, name, entry);
+  return { removed: loseName(draft, inode) };
+}
+
+/** rmdir(2). */
+export function removeDirectory(
+  draft: Draft,
+  command: RemoveDirectory,
+): { readonly removed: Inode } {
+  const name = entryName(command.name);
+  const parent = liveDirectory(draft, command.parent);
+  const entry = existing(draft, parent.ino, name);
+  const inode = inodeOfEntry(draft, entry);
+  if (!isDirectory(inode)) return refuse('ENOTDIR');
+  if (inode.entries > 0) return refuse('ENOTEMPTY');
+  removeEntry(draft, parent.ino, name, entry);
+  return { removed: loseName(draft, inode) };
+}
+
+export function existing(draft: Draft, parent: Ino, name: string): DirectoryEntry {
+  return draft.get(entryKey(parent, name)) ?? refuse('ENOENT');
+}
+
+/** One name of the inode is gone: with the last it becomes an orphan. Returns it as it is now. */
+export function loseName(draft: Draft, inode: Inode): Inode {
+  const nlink = isDirectory(inode) ? 0 : inode.nlink - 1;
+  const after = { ...inode, nlink, ctime: draft.time };
+  if (nlink === 0) return addOrphan(draft, after);
+  draft.putInode(after, false);
+  return after;
+}
+
+function refuseExisting(draft: Draft, parent: Ino, name: string): void {
+  if (draft.get(entryKey(parent, name)) !== undefined) refuse('EEXIST');
+}
+
+/** In a set-group-ID directory a new inode belongs to the directory's group: inode(7). */
+function newInode(draft: Draft, parent: Inode, uid: number, gid: number): Inode {
+  return {
+    ino: draft.takeNumber(),
+    mode: 0,
+    uid,
+    gid: (parent.mode & S_ISGID) !== 0 ? parent.gid : gid,
+    nlink: 0,
+    size: 0,
+    bytes: 0,
+    rdev: 0,
+    atime: draft.time,
+    mtime: draft.time,
+    ctime: draft.time,
+    btime: draft.time,
+    dataVersion: draft.index,
+    content: 0,
+    parent: 0,
+    entries: 0,
+    nextCookie: 0,
+    target: NO_BYTES,
+    holds: 0,
+  };
+}
+
+function addNew(draft: Draft, parent: Ino, name: string, inode: Inode): Inode {
+  draft.putInode(inode, false);
+  draft.count({ inodes: 1 });
+  addEntry(draft, parent, name, inode);
+  return inode;
+}

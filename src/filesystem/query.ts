@@ -1,0 +1,98 @@
+import { assert } from '../base/assert.js';
+import { readContent } from './content.js';
+import { getAll } from './draft.js';
+import { COUNTERS, cookieOf, cookieRange, entryKey, inodeKey, xattrsKey } from './keys.js';
+import { isDirectory, isRegular } from './mode.js';
+import { bytesOfLatin1, entryName, isDot, isDotDot } from './name.js';
+import type { Query, QueryResult, QueryType, QueryValues } from './queries.js';
+import { type Ino, type Inode, LISTED_ENTRIES_MAX, READ_BYTES_MAX } from './records.js';
+import { Refusal, refuse } from './refusal.js';
+import type { View } from './view.js';
+import { xattrName } from './xattrs.js';
+
+type QueryOf<T extends QueryType> = Extract<Query, { type: T }>;
+
+/** Answers from the tree that `view` shows. Bytes in the answer may be stored ones: not to be changed. */
+export function answer<T extends QueryType>(view: View, query: QueryOf<T>): QueryResult<T> {
+  const handler: (view: View, query: QueryOf<T>) => QueryValues[T] = HANDLERS[query.type as T];
+  try {
+    return { ok: true, value: handler(view, query) };
+  } catch (thrown) {
+    if (thrown instanceof Refusal) return { ok: false, code: thrown.code };
+    throw thrown;
+  }
+}
+
+const HANDLERS: { readonly [T in QueryType]: (view: View, query: QueryOf<T>) => QueryValues[T] } = {
+  lookup(view, { parent, name }) {
+    const directory = anyDirectory(view, parent);
+    if (isDot(name)) return { inode: directory };
+    if (isDotDot(name)) return { inode: inodeAt(view, directory.parent) };
+    const entry = view.get(entryKey(parent, entryName(name)));
+    return { inode: inodeAt(view, entry?.ino ?? refuse('ENOENT')) };
+  },
+
+  'get-inode': (view, { ino }) => ({ inode: inodeAt(view, ino) }),
+
+  'read-directory'(view, { ino, cookie, limit, plus }) {
+    const directory = anyDirectory(view, ino);
+    if (!(limit > 0 && limit <= LISTED_ENTRIES_MAX)) return refuse('EINVAL');
+    const found = view.scan(cookieRange(ino, cookie), limit);
+    const inodes = plus
+      ? getAll(
+          view,
+          found.map(([, entry]) => inodeKey(entry.ino)),
+        )
+      : [];
+    const entries = found.map(([key, entry], i) => ({
+      name: entry.name,
+      ino: entry.ino,
+      type: entry.type,
+      cookie: cookieOf(key),
+      inode: inodes[i] ?? null,
+    }));
+    return { entries, parent: directory.parent, end: found.length < limit };
+  },
+
+  read(view, { ino, offset, size }) {
+    const inode = inodeAt(view, ino);
+    if (isDirectory(inode)) return refuse('EISDIR');
+    if (!isRegular(inode)) return refuse('EINVAL');
+    if (!(size >= 0 && size <= READ_BYTES_MAX && offset >= 0)) return refuse('EINVAL');
+    return { data: readContent(view, inode, offset, size), size: inode.size };
+  },
+
+  'get-xattr'(view, { ino, name }) {
+    const text = xattrName(name);
+    inodeAt(view, ino);
+    const value = view.get(xattrsKey(ino))?.get(text);
+    return { value: value ?? refuse('ENODATA') };
+  },
+
+  'list-xattrs'(view, { ino }) {
+    inodeAt(view, ino);
+    const xattrs = view.get(xattrsKey(ino));
+    return { names: xattrs === undefined ? [] : [...xattrs.keys()].map(bytesOfLatin1) };
+  },
+
+  statfs(view) {
+    const counters = view.get(COUNTERS);
+    assert(counters !== undefined, 'the store was formatted');
+    return {
+      inodes: counters.inodes,
+      bytes: counters.bytes,
+      diskBytesTotal: 0,
+      diskBytesFree: 0,
+    };
+  },
+};
+
+/** An inode that is there, with or without a name. */
+function inodeAt(view: View, ino: Ino): Inode {
+  return view.get(inodeKey(ino)) ?? refuse('ESTALE');
+}
+
+function anyDirectory(view: View, ino: Ino): Inode {
+  const inode = inodeAt(view, ino);
+  return isDirectory(inode) ? inode : refuse('ENOTDIR');
+}

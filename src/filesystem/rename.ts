@@ -1,0 +1,116 @@
+import { assert } from '../base/assert.js';
+import type { Rename } from './commands.js';
+import { addEntry, inodeOfEntry, liveDirectory, removeEntry } from './directories.js';
+import type { Draft } from './draft.js';
+import { entryKey } from './keys.js';
+import { isDirectory } from './mode.js';
+import { entryName } from './name.js';
+import { existing, loseName } from './names.js';
+import { type DirectoryEntry, type Ino, type Inode, LINKS_MAX, ROOT_INO } from './records.js';
+import { refuse } from './refusal.js';
+
+/** A name that is there, with what it means. */
+interface Place {
+  readonly parent: Ino;
+  readonly name: string;
+  readonly entry: DirectoryEntry;
+  readonly inode: Inode;
+}
+
+/** renameat2(2). Errors come in the order in which Linux finds them. */
+export function rename(draft: Draft, command: Rename): { readonly removed: Inode | null } {
+  const name = entryName(command.name);
+  const newName = entryName(command.newName);
+  const parent = liveDirectory(draft, command.parent);
+  const newParent = liveDirectory(draft, command.newParent);
+  const source = place(draft, parent.ino, name, existing(draft, parent.ino, name));
+  const newEntry = draft.get(entryKey(newParent.ino, newName));
+  if (newEntry === undefined) {
+    if (command.mode === 'exchange') return refuse('ENOENT');
+    refuseCycle(draft, source, newParent.ino);
+    refuseFull(newParent, source, null);
+    move(draft, source, newParent.ino, newName);
+    return { removed: null };
+  }
+  if (command.mode === 'no-replace') return refuse('EEXIST');
+  const target = place(draft, newParent.ino, newName, newEntry);
+  refuseCycle(draft, source, newParent.ino);
+  return command.mode === 'exchange'
+    ? exchange(draft, source, target, parent, newParent)
+    : replace(draft, source, target, newParent);
+}
+
+function replace(
+  draft: Draft,
+  source: Place,
+  target: Place,
+  newParent: Inode,
+): { readonly removed: Inode | null } {
+  if (source.inode.ino === target.inode.ino) return { removed: null };
+  if (isDirectory(source.inode) && !isDirectory(target.inode)) return refuse('ENOTDIR');
+  if (!isDirectory(source.inode) && isDirectory(target.inode)) return refuse('EISDIR');
+  if (target.inode.entries > 0) return refuse('ENOTEMPTY');
+  refuseFull(newParent, source, target);
+  removeEntry(draft, target.parent, target.name, target.entry);
+  const removed = loseName(draft, target.inode);
+  move(draft, source, target.parent, target.name);
+  return { removed };
+}
+
+function exchange(
+  draft: Draft,
+  source: Place,
+  target: Place,
+  parent: Inode,
+  newParent: Inode,
+): { readonly removed: Inode | null } {
+  refuseCycle(draft, target, source.parent);
+  if (source.inode.ino === target.inode.ino) return { removed: null };
+  if (parent.ino !== newParent.ino) {
+    refuseFull(newParent, source, target);
+    refuseFull(parent, target, source);
+  }
+  removeEntry(draft, source.parent, source.name, source.entry);
+  removeEntry(draft, target.parent, target.name, target.entry);
+  settle(draft, source.inode, target.parent, target.name);
+  return { removed: settle(draft, target.inode, source.parent, source.name) };
+}
+
+function place(draft: Draft, parent: Ino, name: string, entry: DirectoryEntry): Place {
+  return { parent, name, entry, inode: inodeOfEntry(draft, entry) };
+}
+
+function move(draft: Draft, source: Place, newParent: Ino, newName: string): void {
+  removeEntry(draft, source.parent, source.name, source.entry);
+  settle(draft, source.inode, newParent, newName);
+}
+
+/** Gives `inode`, whose old entry is gone, its new place. */
+function settle(draft: Draft, inode: Inode, parent: Ino, name: string): Inode {
+  const settled = {
+    ...inode,
+    parent: isDirectory(inode) ? parent : 0,
+    ctime: draft.time,
+  };
+  draft.putInode(settled, false);
+  addEntry(draft, parent, name, settled);
+  return settled;
+}
+
+/** EINVAL when `directory` would come to lie in `moved` or below it: it would lose its way to the root. */
+function refuseCycle(draft: Draft, moved: Place, directory: Ino): void {
+  if (!isDirectory(moved.inode) || moved.parent === directory) return;
+  for (let ino = directory; ino !== ROOT_INO; ) {
+    if (ino === moved.inode.ino) refuse('EINVAL');
+    const inode = draft.inode(ino);
+    assert(inode !== undefined, 'every directory with a name has a way to the root');
+    ino = inode.parent;
+  }
+}
+
+/** EMLINK when the directory has as many subdirectories as it may once `coming` is there for `going`. */
+function refuseFull(directory: Inode, coming: Place, going: Place | null): void {
+  if (!isDirectory(coming.inode) || coming.parent === directory.ino) return;
+  if (going !== null && isDirectory(going.inode)) return;
+  if (directory.nlink >= LINKS_MAX) refuse('EMLINK');
+}

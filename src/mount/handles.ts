@@ -1,0 +1,142 @@
+import { MootError } from '../base/errors.js';
+import type { Ino } from '../filesystem/records.js';
+import type { Listing } from './listing.js';
+import type { Handle, OpenFlags } from './mount.js';
+
+/** An open file description: what open(2) made, and what its duplicates share. */
+export interface OpenFile {
+  readonly ino: Ino;
+  readonly read: boolean;
+  readonly write: boolean;
+  readonly append: boolean;
+  /** How many of the inode's write errors this open file was told of; write-behind.ts keeps it. */
+  errorsSeen: number;
+}
+
+export interface OpenDirectory {
+  readonly ino: Ino;
+  readonly listing: Listing;
+}
+
+/**
+ * The open files and directories of a mount, and which of their inodes have no name any more. A
+ * handle that the kernel does not have is ESTALE: nothing that comes over the device may end the
+ * process.
+ */
+export class Handles {
+  private next: Handle = 1;
+  private readonly files = new Map<Handle, OpenFile>();
+  private readonly directories = new Map<Handle, OpenDirectory>();
+  private readonly counts = new Map<Ino, number>();
+  private readonly unlinked = new Set<Ino>();
+  /** Counts creations, changes and resets, so that they can be compared. */
+  private moment = 0;
+  /** When the creations under way began, oldest first: their inodes are not known here yet. */
+  private readonly creations = new Set<number>();
+  /** Inodes that lost their names since the oldest of them, with when: one may be the new one. */
+  private readonly unlinkedMeanwhile = new Map<Ino, number>();
+  private lastReset = 0;
+
+  addFile(ino: Ino, flags: OpenFlags, errorsSeen: number): Handle {
+    const { read, write, append } = flags;
+    this.files.set(this.next, { ino, read, write, append, errorsSeen });
+    return this.next++;
+  }
+
+  addDirectory(ino: Ino, listing: Listing): Handle {
+    this.directories.set(this.next, { ino, listing });
+    return this.next++;
+  }
+
+  file(handle: Handle): OpenFile {
+    return found(this.files.get(handle));
+  }
+
+  directory(handle: Handle): OpenDirectory {
+    return found(this.directories.get(handle));
+  }
+
+  removeFile(handle: Handle): OpenFile {
+    const file = this.file(handle);
+    this.files.delete(handle);
+    return file;
+  }
+
+  removeDirectory(handle: Handle): OpenDirectory {
+    const directory = this.directory(handle);
+    this.directories.delete(handle);
+    return directory;
+  }
+
+  /**
+   * Counts an open of the inode. Before the cluster is asked about it: should its last name go in
+   * between, `markUnlinked` must find that this mount wants it.
+   */
+  hold(ino: Ino): void {
+    this.counts.set(ino, (this.counts.get(ino) ?? 0) + 1);
+  }
+
+  /**
+   * Makes an inode that will be open, and holds it. Others may unlink it before the reply is here:
+   * until then whatever loses its name counts as held.
+   */
+  async holdNew<T>(make: () => Promise<T>, inoOf: (made: T) => Ino): Promise<T> {
+    const begun = ++this.moment;
+    this.creations.add(begun);
+    try {
+      const made = await make();
+      const ino = inoOf(made);
+      this.hold(ino);
+      if (this.lastReset > begun || this.unlinkedMeanwhile.has(ino)) this.unlinked.add(ino);
+      return made;
+    } finally {
+      this.creations.delete(begun);
+      this.dropUnlinkedMeanwhile();
+    }
+  }
+
+  private dropUnlinkedMeanwhile(): void {
+    const [oldest = Infinity] = this.creations;
+    for (const [ino, moment] of this.unlinkedMeanwhile) {
+      if (moment > oldest) return;
+      this.unlinkedMeanwhile.delete(ino);
+    }
+  }
+
+  /** Undoes one `hold`. */
+  letGo(ino: Ino): void {
+    const count = this.counts.get(ino) ?? 0;
+    if (count > 1) {
+      this.counts.set(ino, count - 1);
+      return;
+    }
+    this.counts.delete(ino);
+    this.unlinked.delete(ino);
+  }
+
+  openCount(ino: Ino): number {
+    return this.counts.get(ino) ?? 0;
+  }
+
+  /** The inode has lost its last name. */
+  markUnlinked(ino: Ino): void {
+    if (this.counts.has(ino)) this.unlinked.add(ino);
+    else if (this.creations.size > 0) this.unlinkedMeanwhile.set(ino, ++this.moment);
+  }
+
+  /** Nobody knows which names went: everything that is open may be held. */
+  markAllUnlinked(): void {
+    for (const ino of this.counts.keys()) this.unlinked.add(ino);
+    this.lastReset = ++this.moment;
+  }
+
+  /** For keep-alives: the inodes without a name that are open here. */
+  holds(): readonly Ino[] {
+    return [...this.unlinked, ...this.unlinkedMeanwhile.keys()];
+  }
+}
+
+function found<T>(value: T | undefined): T {
+  if (value === undefined) throw new MootError('ESTALE', 'this file is not open');
+  return value;
+}

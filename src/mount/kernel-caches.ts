@@ -1,0 +1,222 @@
+import { isMootError } from '../base/errors.js';
+import type { CallOptions, FilesystemClient, WatchListener } from '../client/filesystem-client.js';
+import type { ReadLevel } from '../codec/client-messages.js';
+import type { ChangedInode } from '../filesystem/commands.js';
+import type { Effect } from '../filesystem/filesystem.js';
+import { type Ino, type Inode, ROOT_INO } from '../filesystem/records.js';
+import type { Handles } from './handles.js';
+import { KnownNames, nameKey } from './known-names.js';
+import type { Attributes, KernelNotifier } from './mount.js';
+import { PageVersions } from './page-versions.js';
+import type { WriteBehind } from './write-behind.js';
+
+/**
+ * For how long the kernel may believe names and attributes at the levels `session` and `local`.
+ * Changes are told to it as they are seen; the time only bounds what a lost telling can do.
+ */
+const CACHE_TIMEOUT_SEC = 1;
+/** More changes than this during one request, and it counts as touched by all of them. */
+const TOUCHED_MAX = 1_000;
+
+/** A name as the kernel asked for it. */
+export interface AskedName {
+  readonly parent: Ino;
+  readonly name: Uint8Array;
+}
+
+/**
+ * What changed while a request was under way: its answer may be older than an invalidation that
+ * the kernel has had already, so the kernel must not keep it.
+ */
+export interface Watched {
+  readonly touched: Set<Ino | string>;
+  all: boolean;
+}
+
+export interface KernelCachesParts {
+  readonly client: FilesystemClient;
+  readonly level: ReadLevel;
+  readonly callOptions: CallOptions;
+  readonly handles: Handles;
+}
+
+/**
+ * What this mount's kernel may have cached, and how it learns of changes by others: pages of open
+ * files at every level; names and attributes at the levels `session` and `local`. At `strong`
+ * the kernel asks for names and attributes each time.
+ */
+export class KernelCaches implements WatchListener {
+  private readonly keepsAttributes: boolean;
+  private readonly known = new KnownNames();
+  private readonly pages = new PageVersions();
+  private readonly requests = new Set<Watched>();
+  /** Inodes whose pages are being compared; true: there was another change meanwhile. */
+  private readonly comparing = new Map<Ino, boolean>();
+  private notifier: KernelNotifier | null = null;
+  private writeBehind: WriteBehind | null = null;
+
+  constructor(private readonly parts: KernelCachesParts) {
+    this.keepsAttributes = parts.level !== 'strong';
+  }
+
+  connect(writeBehind: WriteBehind): void {
+    this.writeBehind = writeBehind;
+  }
+
+  setNotifier(notifier: KernelNotifier): void {
+    this.notifier = notifier;
+  }
+
+  /** For how long the kernel may believe what it is told now and nobody changes. */
+  get timeoutSec(): number {
+    return this.keepsAttributes ? CACHE_TIMEOUT_SEC : 0;
+  }
+
+  /** Runs a request and says afterwards what was touched meanwhile. */
+  async watching<T>(request: () => Promise<T>): Promise<{ value: T; watched: Watched }> {
+    const watched: Watched = { touched: new Set(), all: false };
+    if (!this.keepsAttributes) return { value: await request(), watched };
+    this.requests.add(watched);
+    try {
+      return { value: await request(), watched };
+    } finally {
+      this.requests.delete(watched);
+    }
+  }
+
+  /** The answer to a request for an inode's attributes. */
+  attributes(inode: Inode, watched: Watched): Attributes {
+    const timeoutSec = this.isTouched(inode.ino, watched) ? 0 : this.timeoutSec;
+    return { inode, attrTimeoutSec: timeoutSec, entryTimeoutSec: 0 };
+  }
+
+  /** The answer to a request for a name: the kernel knows the inode from now on. */
+  entry(asked: AskedName, inode: Inode, watched: Watched): Attributes {
+    this.known.add(inode.ino, this.keepsAttributes ? asked : null);
+    const entryTimeoutSec = this.isNameTouched(asked, watched) ? 0 : this.timeoutSec;
+    return { ...this.attributes(inode, watched), entryTimeoutSec };
+  }
+
+  isTouched(ino: Ino, watched: Watched): boolean {
+    return watched.all || watched.touched.has(ino);
+  }
+
+  isNameTouched(asked: AskedName, watched: Watched): boolean {
+    if (!this.keepsAttributes) return false;
+    return watched.all || watched.touched.has(nameKey(asked.parent, asked.name));
+  }
+
+  forget(ino: Ino, count: number): void {
+    if (this.known.forget(ino, count)) this.pages.forget(ino);
+  }
+
+  /** A file was opened at this dataVersion; returns whether the kernel may keep its pages. */
+  opened(inode: Inode): boolean {
+    return this.pages.opened(inode.ino, inode.dataVersion);
+  }
+
+  /** An own change of the content took effect. `misplaced`: not where the kernel's pages have it. */
+  changed(ino: Ino, value: ChangedInode, misplaced: boolean): void {
+    if (misplaced) this.dropPages(ino);
+    else this.pages.changed(ino, value);
+  }
+
+  /** The kernel's pages may hold what is not in the file. */
+  dropPages(ino: Ino): void {
+    this.pages.distrust(ino);
+    this.notifier?.invalidateInode(ino, true);
+  }
+
+  onChange(event: {
+    readonly index: number;
+    readonly reset: boolean;
+    readonly effects: readonly Effect[];
+  }): void {
+    if (event.reset) this.reset();
+    for (const effect of event.effects) {
+      if (effect.type === 'entry') this.nameChanged(effect);
+      else this.inodeChanged(effect, event.index);
+    }
+  }
+
+  private reset(): void {
+    this.parts.handles.markAllUnlinked();
+    for (const watched of this.requests) watched.all = true;
+    const { inodes, names } = this.known.takeAll();
+    const withPages = this.pages.distrustAll();
+    for (const ino of withPages) this.notifier?.invalidateInode(ino, true);
+    if (!this.keepsAttributes) return;
+    for (const ino of [ROOT_INO, ...inodes]) this.notifier?.invalidateInode(ino, true);
+    for (const { parent, name } of names) this.notifier?.invalidateEntry(parent, name);
+  }
+
+  private nameChanged(effect: Extract<Effect, { type: 'entry' }>): void {
+    if (!this.keepsAttributes) return;
+    const { parent, name } = effect;
+    this.touch(nameKey(parent, name));
+    if (parent !== ROOT_INO && !this.known.has(parent)) return;
+    this.known.dropName(parent, name);
+    this.notifier?.invalidateEntry(parent, name);
+  }
+
+  private inodeChanged(effect: Extract<Effect, { type: 'inode' }>, index: number): void {
+    const { ino, gone, data } = effect;
+    if (gone) this.parts.handles.markUnlinked(ino);
+    if (this.keepsAttributes) {
+      this.touch(ino);
+      if (ino === ROOT_INO || this.known.has(ino)) this.notifier?.invalidateInode(ino, false);
+    }
+    if (data) this.contentChanged(ino, index);
+  }
+
+  private touch(what: Ino | string): void {
+    for (const watched of this.requests) {
+      if (watched.touched.size < TOUCHED_MAX) watched.touched.add(what);
+      else watched.all = true;
+    }
+  }
+
+  /** Somebody changed the content, perhaps this mount: then the pages are right already. */
+  private contentChanged(ino: Ino, index: number): void {
+    const version = this.pages.version(ino);
+    if (version === undefined) return;
+    if (version === null) {
+      this.dropPages(ino);
+      return;
+    }
+    if (version >= index) return;
+    if (this.comparing.has(ino)) {
+      this.comparing.set(ino, true);
+      return;
+    }
+    this.comparing.set(ino, false);
+    void this.compareVersions(ino);
+  }
+
+  private async compareVersions(ino: Ino): Promise<void> {
+    for (;;) {
+      this.comparing.set(ino, false);
+      // The reply to an own write says whether it was this mount's.
+      await this.writeBehind?.decided(ino);
+      const same = await this.isVersionRight(ino);
+      if (!same && this.writeBehind?.isOnItsWay(ino)) continue;
+      if (!same) this.dropPages(ino);
+      if (!same || this.comparing.get(ino) === false) break;
+    }
+    this.comparing.delete(ino);
+  }
+
+  private async isVersionRight(ino: Ino): Promise<boolean> {
+    const level = this.parts.level === 'local' ? 'local' : 'session';
+    try {
+      const { inode } = await this.parts.client.query(
+        { type: 'get-inode', ino },
+        { ...this.parts.callOptions, level },
+      );
+      return this.pages.version(ino) === inode.dataVersion;
+    } catch (error) {
+      if (!isMootError(error)) throw error;
+      return false;
+    }
+  }
+}

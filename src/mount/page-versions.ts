@@ -1,0 +1,68 @@
+import type { ChangedInode } from '../filesystem/commands.js';
+import type { Ino } from '../filesystem/records.js';
+
+interface Pages {
+  /**
+   * All that the kernel's pages hold is the content of this dataVersion, changed by this mount's
+   * writes that are not committed yet. null: not known.
+   */
+  version: number | null;
+}
+
+/**
+ * What is known of the kernel's pages of each inode, so that open(2) may keep them
+ * (FOPEN_KEEP_CACHE). The invariant is `Pages.version`. Why it holds:
+ * - An open that does not keep the pages empties the cache, and names a version that was current
+ *   when the open was asked. Reads after it bring content of that version or a later one.
+ * - Versions only grow. When a later open finds the same version, nothing later was there to be
+ *   read, so all pages are of that version.
+ * - An own write or truncation changes the pages as it changes the content. Its reply tells the
+ *   version before: is it the known one, nobody else changed the content in between.
+ * - Otherwise, and when an own write failed, the version is not known until the cache is emptied.
+ */
+export class PageVersions {
+  private readonly inodes = new Map<Ino, Pages>();
+
+  /** An open found `version`. Returns whether the pages are right, and may stay. */
+  opened(ino: Ino, version: number): boolean {
+    const pages = this.inodes.get(ino);
+    if (pages === undefined) {
+      this.inodes.set(ino, { version });
+      return false;
+    }
+    if (pages.version === version) return true;
+    pages.version = version;
+    return false;
+  }
+
+  /** An own write or truncation took effect. */
+  changed(ino: Ino, { inode, dataVersionBefore }: ChangedInode): void {
+    const pages = this.inodes.get(ino);
+    if (pages === undefined || pages.version === null) return;
+    // An open that was answered meanwhile saw the change already.
+    if (inode.dataVersion <= pages.version) return;
+    pages.version = dataVersionBefore === pages.version ? inode.dataVersion : null;
+  }
+
+  /** undefined: the kernel has no pages of the inode. */
+  version(ino: Ino): number | null | undefined {
+    return this.inodes.get(ino)?.version;
+  }
+
+  /** The pages may hold what is not in the file. */
+  distrust(ino: Ino): void {
+    const pages = this.inodes.get(ino);
+    if (pages !== undefined) pages.version = null;
+  }
+
+  /** Every inode with pages, all of them in doubt from now on. */
+  distrustAll(): readonly Ino[] {
+    for (const pages of this.inodes.values()) pages.version = null;
+    return [...this.inodes.keys()];
+  }
+
+  /** The kernel has dropped the inode and its pages. */
+  forget(ino: Ino): void {
+    this.inodes.delete(ino);
+  }
+}

@@ -1,0 +1,22 @@
+import type { Inode } from '../filesystem/records.js';
+import type { Caller, OpenFlags } from './mount.js';
+
+const READ = 4;
+const WRITE = 2;
+
+/**
+ * Whether the mode surely lets the caller open the file (path_resolution(7)). The caller's
+ * supplementary groups are not known here: false may mean yes.
+ */
+export function mayOpen(inode: Inode, flags: OpenFlags, caller: Caller): boolean {
+  if (caller.uid === 0) return true;
+  const wanted = (flags.read ? READ : 0) | (flags.write || flags.truncate ? WRITE : 0);
+  return (grantedTo(inode, caller) & wanted) === wanted;
+}
+
+function grantedTo({ mode, uid, gid }: Inode, caller: Caller): number {
+  if (caller.uid === uid) return mode >> 6;
+  if (caller.gid === gid) return mode >> 3;
+  // An unknown group of the caller's may be the file's, and then the group's bits count.
+  return mode & (mode >> 3);
+}

@@ -1,0 +1,341 @@
+import type { Clock, Timer } from '../base/clock.js';
+import { isMootError, MootError } from '../base/errors.js';
+import type { CallOptions, FilesystemClient } from '../client/filesystem-client.js';
+import type { ChangedInode } from '../filesystem/commands.js';
+import { FILE_BYTES_MAX, type Ino, WRITE_BYTES_MAX } from '../filesystem/records.js';
+import { interrupted, settledOrAborted } from './abort.js';
+import type { OpenFile } from './handles.js';
+
+/**
+ * Written bytes that are not committed yet, of one mount. Enough commands of 1 MiB on their way
+ * to fill a fast network for the time of a commit, and little beside a process's memory. Beyond
+ * it write(2) waits.
+ */
+export const UNCOMMITTED_BYTES_MAX = 16 * 1_048_576;
+
+/** What a command costs beside its bytes: it bounds the number of tiny ones. */
+const COMMAND_OVERHEAD_BYTES = 1_024;
+
+/**
+ * Written bytes start on their way to the cluster after this time at the latest, so that other
+ * mounts see what a program wrote and did not close. Long enough for a loop of small writes to
+ * share a command.
+ */
+export const WRITE_DELAY_MS = 50;
+
+export interface WriteBehindParts {
+  readonly client: FilesystemClient;
+  readonly clock: Clock;
+  readonly callOptions: CallOptions;
+  /** A write was committed. `misplaced`: an append that did not land where the kernel thinks. */
+  readonly committed: (ino: Ino, value: ChangedInode, misplaced: boolean) => void;
+  /** A delayed write failed, or nobody knows whether it counts. */
+  readonly failed: (ino: Ino) => void;
+  readonly uncommittedBytesMax?: number;
+}
+
+/** Bytes that one write command will carry. `data` may be longer than what is filled. */
+interface Extent {
+  readonly append: boolean;
+  /** Where it goes; for an append, where the kernel thinks that it goes. */
+  offset: number;
+  data: Uint8Array;
+  length: number;
+  killPrivileges: boolean;
+  /** An append whose parts the kernel does not see one behind the other. */
+  misplaced: boolean;
+}
+
+interface Waiter {
+  readonly bytes: number;
+  readonly admit: () => void;
+}
+
+interface InodeWrites {
+  readonly ino: Ino;
+  extent: Extent | null;
+  timer: Timer | null;
+  commandsInFlight: number;
+  /** Settles when all commands sent so far are decided; never rejects. */
+  tail: Promise<void>;
+  openFiles: number;
+  /** How many writes have failed, the last one's error, and whether any open file was told. */
+  errors: number;
+  lastError: MootError | null;
+  reported: boolean;
+}
+
+/**
+ * Write-behind: write(2) leaves its bytes here; they go to the cluster as few and large commands,
+ * many of them on their way at once. The client keeps commands in order, so whatever is sent after
+ * `send(ino)` takes effect after the inode's writes.
+ *
+ * Errors of delayed writes are told as Linux does it for its page cache (errseq_t): every open
+ * file learns once of the failures since it last asked; one that was told to nobody is also told
+ * to the next who opens the file.
+ */
+export class WriteBehind {
+  private readonly inodes = new Map<Ino, InodeWrites>();
+  private readonly bytesMax: number;
+  private bytes = 0;
+  /** Writers that wait for room, in order. */
+  private readonly waiting: Waiter[] = [];
+
+  constructor(private readonly parts: WriteBehindParts) {
+    this.bytesMax = parts.uncommittedBytesMax ?? UNCOMMITTED_BYTES_MAX;
+  }
+
+  /** A file was opened; returns what the open file must keep as `errorsSeen`. */
+  opened(ino: Ino): number {
+    const writes = this.writesOf(ino);
+    writes.openFiles++;
+    return writes.reported ? writes.errors : writes.errors - 1;
+  }
+
+  released(ino: Ino): void {
+    const writes = this.writesOf(ino);
+    writes.openFiles--;
+    // Normally nothing: close(2) has flushed. After an interrupted close the rest goes out here.
+    this.sendExtent(writes);
+    this.dropIfIdle(writes);
+  }
+
+  /** Resolves when the bytes are here; takes `data` over. */
+  async write(
+    file: OpenFile,
+    offset: number,
+    data: Uint8Array,
+    killPrivileges: boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    this.throwUnseenError(file);
+    if (!file.append && offset + data.length > FILE_BYTES_MAX) {
+      throw new MootError('EFBIG', `a file ends at ${FILE_BYTES_MAX} bytes`);
+    }
+    for (let from = 0; from < data.length; from += WRITE_BYTES_MAX) {
+      const piece =
+        data.length <= WRITE_BYTES_MAX ? data : data.subarray(from, from + WRITE_BYTES_MAX);
+      if (this.waiting.length === 0 && this.hasRoomFor(piece.length)) this.bytes += piece.length;
+      else await this.room(piece.length, signal);
+      this.put(this.writesOf(file.ino), file.append, offset + from, piece, killPrivileges);
+    }
+  }
+
+  /** The inode has written bytes that are not committed. */
+  isPending(ino: Ino): boolean {
+    const writes = this.inodes.get(ino);
+    return writes !== undefined && (writes.extent !== null || writes.commandsInFlight > 0);
+  }
+
+  /** Write commands of the inode were sent, and are not decided. */
+  isOnItsWay(ino: Ino): boolean {
+    return (this.inodes.get(ino)?.commandsInFlight ?? 0) > 0;
+  }
+
+  /** Waits for what was sent, without sending what is buffered. */
+  async decided(ino: Ino): Promise<void> {
+    await this.inodes.get(ino)?.tail;
+  }
+
+  /** Sends what is buffered of the inode. Commands executed from now on come after it. */
+  send(ino: Ino): void {
+    const writes = this.inodes.get(ino);
+    if (writes !== undefined) this.sendExtent(writes);
+  }
+
+  sendAll(): void {
+    for (const writes of this.inodes.values()) this.sendExtent(writes);
+  }
+
+  /** Sends, and waits until all that was written of the inode so far is decided, well or not. */
+  async settle(ino: Ino, signal?: AbortSignal): Promise<void> {
+    const writes = this.inodes.get(ino);
+    if (writes === undefined) return;
+    this.sendExtent(writes);
+    if (writes.commandsInFlight > 0) await settledOrAborted(writes.tail, signal);
+  }
+
+  /** `settle`, and the failures that this open file was not told of. */
+  async flush(file: OpenFile, signal: AbortSignal): Promise<void> {
+    await this.settle(file.ino, signal);
+    this.throwUnseenError(file);
+  }
+
+  async settleAll(signal?: AbortSignal): Promise<void> {
+    await Promise.all([...this.inodes.keys()].map((ino) => this.settle(ino, signal)));
+  }
+
+  private throwUnseenError(file: OpenFile): void {
+    const writes = this.inodes.get(file.ino);
+    if (writes === undefined || writes.errors === file.errorsSeen) return;
+    file.errorsSeen = writes.errors;
+    writes.reported = true;
+    const { lastError } = writes;
+    if (lastError === null) return;
+    throw new MootError(lastError.code, `an earlier write to inode ${file.ino} failed`, {
+      cause: lastError,
+    });
+  }
+
+  /** Adds reserved bytes to the inode's extent, or begins a new one. */
+  private put(
+    writes: InodeWrites,
+    append: boolean,
+    offset: number,
+    data: Uint8Array,
+    killPrivileges: boolean,
+  ): void {
+    if (writes.extent !== null && !merge(writes.extent, append, offset, data, killPrivileges)) {
+      this.sendExtent(writes);
+    }
+    if (writes.extent === null) {
+      this.bytes += COMMAND_OVERHEAD_BYTES;
+      const { length } = data;
+      writes.extent = { append, offset, data, length, killPrivileges, misplaced: false };
+      writes.timer = this.parts.clock.setTimer(WRITE_DELAY_MS, () => this.sendExtent(writes));
+    }
+    if (writes.extent.length >= WRITE_BYTES_MAX || this.waiting.length > 0) {
+      this.sendExtent(writes);
+    }
+  }
+
+  private sendExtent(writes: InodeWrites): void {
+    const { extent, ino } = writes;
+    if (extent === null) return;
+    writes.timer?.cancel();
+    writes.timer = null;
+    writes.extent = null;
+    writes.commandsInFlight++;
+    const data =
+      extent.length === extent.data.length ? extent.data : extent.data.subarray(0, extent.length);
+    const { offset, append, killPrivileges } = extent;
+    const decided = this.parts.client
+      .execute(
+        {
+          type: 'write',
+          ino,
+          offset: append ? 0 : offset,
+          data,
+          ...(append ? { append } : {}),
+          ...(killPrivileges ? { killPrivileges } : {}),
+        },
+        this.parts.callOptions,
+      )
+      .then(
+        (value) => {
+          const landedElsewhere = append && value.inode.size !== offset + extent.length;
+          this.parts.committed(ino, value, extent.misplaced || landedElsewhere);
+        },
+        (error: unknown) => this.fail(writes, error),
+      )
+      .then(() => this.finish(writes, extent.length));
+    writes.tail = Promise.all([writes.tail, decided]).then(() => undefined);
+  }
+
+  private fail(writes: InodeWrites, error: unknown): void {
+    if (!isMootError(error)) throw error;
+    writes.errors++;
+    writes.lastError = error;
+    writes.reported = false;
+    this.parts.failed(writes.ino);
+  }
+
+  private finish(writes: InodeWrites, length: number): void {
+    writes.commandsInFlight--;
+    this.bytes -= length + COMMAND_OVERHEAD_BYTES;
+    this.admitWaiting();
+    this.dropIfIdle(writes);
+  }
+
+  private hasRoomFor(bytes: number): boolean {
+    return this.bytes === 0 || this.bytes + bytes + COMMAND_OVERHEAD_BYTES <= this.bytesMax;
+  }
+
+  /** Waits for its turn and reserves the bytes. */
+  private room(bytes: number, signal: AbortSignal): Promise<void> {
+    this.sendAll();
+    return new Promise((resolve, reject) => {
+      const giveUp = () => {
+        this.waiting.splice(this.waiting.indexOf(waiter), 1);
+        reject(interrupted());
+        this.admitWaiting();
+      };
+      const waiter: Waiter = {
+        bytes,
+        admit: () => {
+          signal.removeEventListener('abort', giveUp);
+          resolve();
+        },
+      };
+      if (signal.aborted) {
+        reject(interrupted());
+        return;
+      }
+      signal.addEventListener('abort', giveUp, { once: true });
+      this.waiting.push(waiter);
+    });
+  }
+
+  private admitWaiting(): void {
+    for (let first = this.waiting[0]; first !== undefined; first = this.waiting[0]) {
+      if (!this.hasRoomFor(first.bytes)) return;
+      this.waiting.shift();
+      this.bytes += first.bytes;
+      first.admit();
+    }
+  }
+
+  private writesOf(ino: Ino): InodeWrites {
+    let writes = this.inodes.get(ino);
+    if (writes === undefined) {
+      writes = {
+        ino,
+        extent: null,
+        timer: null,
+        commandsInFlight: 0,
+        tail: Promise.resolve(),
+        openFiles: 0,
+        errors: 0,
+        lastError: null,
+        reported: true,
+      };
+      this.inodes.set(ino, writes);
+    }
+    return writes;
+  }
+
+  private dropIfIdle(writes: InodeWrites): void {
+    if (writes.openFiles === 0 && writes.extent === null && writes.commandsInFlight === 0) {
+      this.inodes.delete(writes.ino);
+    }
+  }
+}
+
+/** Adds the bytes to the extent when one command can carry both; false when not. */
+function merge(
+  extent: Extent,
+  append: boolean,
+  offset: number,
+  data: Uint8Array,
+  killPrivileges: boolean,
+): boolean {
+  if (append !== extent.append) return false;
+  const end = extent.offset + extent.length;
+  const at = append ? extent.length : offset - extent.offset;
+  const length = Math.max(extent.length, at + data.length);
+  if (at < 0 || at > extent.length || length > WRITE_BYTES_MAX) return false;
+  if (length > extent.data.length) extent.data = grown(extent.data, extent.length, length);
+  extent.data.set(data, at);
+  extent.length = length;
+  extent.killPrivileges ||= killPrivileges;
+  if (append && offset !== end) extent.misplaced = true;
+  return true;
+}
+
+/** A copy with room for at least `length`, and for more of the same to come. */
+function grown(data: Uint8Array, used: number, length: number): Uint8Array {
+  const room = Math.min(WRITE_BYTES_MAX, Math.max(length, 4 * used));
+  const copy = Buffer.allocUnsafeSlow(room);
+  copy.set(data.subarray(0, used));
+  return copy;
+}

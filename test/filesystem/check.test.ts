@@ -1,0 +1,63 @@
+import t from 'tap';
+import { checkCommand } from '../../src/filesystem/check.js';
+import type { Command } from '../../src/filesystem/commands.js';
+import { SESSION_HOLDS_MAX, WRITE_BYTES_MAX } from '../../src/filesystem/records.js';
+import { bytes, ROOT } from '../support/filesystem-world.js';
+
+const NAME = bytes('f');
+const NODE = { type: 'make-node', parent: ROOT, name: NAME, rdev: 0, uid: 0, gid: 0 } as const;
+const MOMENT = { sec: 1, nsec: 2 };
+
+t.test('what programs can cause passes, also when apply will refuse it', async (t) => {
+  const fine: Command[] = [
+    { type: 'open-session', name: 'mount /mnt', holdsOpen: true },
+    { type: 'keep-alive', seenIndex: 0, holds: [1, 2] },
+    { type: 'close-session' },
+    { type: 'expire-session', session: 1, lastIndex: 5 },
+    { type: 'nothing' },
+    { ...NODE, mode: 0o100644 },
+    { ...NODE, mode: 0o040755, name: bytes('n'.repeat(300)) },
+    { ...NODE, mode: 0o100644, name: bytes('..') },
+    { type: 'make-symlink', parent: 1, name: NAME, target: new Uint8Array(5000), uid: 0, gid: 0 },
+    { type: 'link', ino: 5, parent: 1, name: NAME },
+    { type: 'unlink', parent: 1, name: NAME },
+    { type: 'remove-directory', parent: 1, name: NAME },
+    { type: 'rename', parent: 1, name: NAME, newParent: 1, newName: NAME, mode: 'replace' },
+    { type: 'set-attributes', ino: 1, mode: 0o7777, size: 2 ** 50, atime: 'now', mtime: MOMENT },
+    { type: 'write', ino: 5, offset: 2 ** 50, data: new Uint8Array(WRITE_BYTES_MAX) },
+    { type: 'set-xattr', ino: 5, name: NAME, value: new Uint8Array(70_000), mode: 'set' },
+    { type: 'remove-xattr', ino: 5, name: new Uint8Array(0) },
+  ];
+  for (const command of fine) t.equal(checkCommand(command), null, command.type);
+});
+
+t.test('nonsense is named', async (t) => {
+  const write = { type: 'write', ino: 5, offset: 0, data: NAME } as const;
+  const set = { type: 'set-attributes', ino: 5 } as const;
+  const nonsense: [Command, RegExp][] = [
+    [{ ...NODE, mode: 0o644 }, /make-node: mode/],
+    [{ ...NODE, mode: 0o120777 }, /mode/],
+    [{ ...NODE, mode: -1 }, /mode/],
+    [{ ...NODE, mode: 0o1100644 }, /mode/],
+    [{ ...NODE, mode: 0o100644, uid: 2 ** 32 }, /uid/],
+    [{ ...NODE, mode: 0o100644, parent: 0 }, /parent/],
+    [{ ...NODE, mode: 0o100644, name: new Uint8Array(1e6) }, /name/],
+    [{ ...write, offset: -1 }, /offset/],
+    [{ ...write, offset: 0.5 }, /offset/],
+    [{ ...write, offset: 2 ** 53 }, /offset/],
+    [{ ...write, data: new Uint8Array(WRITE_BYTES_MAX + 1) }, /data/],
+    [{ ...write, ino: Number.NaN }, /ino/],
+    [{ ...set, size: -1 }, /size/],
+    [{ ...set, atime: { sec: 0, nsec: 1e9 } }, /atime/],
+    [{ ...set, mtime: { sec: 0.5, nsec: 0 } }, /mtime/],
+    [{ ...set, ctime: { sec: 0, nsec: -1 } }, /ctime/],
+    [{ type: 'keep-alive', seenIndex: -1, holds: [] }, /seenIndex/],
+    [{ type: 'keep-alive', seenIndex: 1, holds: [0] }, /holds/],
+    [{ type: 'keep-alive', seenIndex: 1, holds: Array(SESSION_HOLDS_MAX + 1).fill(5) }, /holds/],
+    [{ type: 'open-session', name: 'n'.repeat(2000), holdsOpen: false }, /name/],
+    [{ type: 'set-xattr', ino: 5, name: NAME, value: new Uint8Array(2e6), mode: 'set' }, /value/],
+  ];
+  for (const [command, problem] of nonsense) {
+    t.match(checkCommand(command), problem, `${command.type}: ${problem}`);
+  }
+});

@@ -1,0 +1,138 @@
+import t from 'tap';
+import { S_IFREG } from '../../src/filesystem/mode.js';
+import {
+  CHUNK_BYTES,
+  FILE_BYTES_MAX,
+  type Ino,
+  READ_BYTES_MAX,
+} from '../../src/filesystem/records.js';
+import { bytes, FilesystemWorld, ROOT, text } from '../support/filesystem-world.js';
+
+const FILE = {
+  type: 'make-node',
+  parent: ROOT,
+  mode: S_IFREG | 0o644,
+  rdev: 0,
+  uid: 1,
+  gid: 2,
+} as const;
+
+function worldWithFile(): { world: FilesystemWorld; session: number; ino: Ino } {
+  const world = new FilesystemWorld();
+  const session = world.open();
+  const { inode } = world.do(session, { ...FILE, name: bytes('f') });
+  return { world, session, ino: inode.ino };
+}
+
+function read(world: FilesystemWorld, ino: Ino, offset = 0, size = READ_BYTES_MAX): Uint8Array {
+  const result = world.query({ type: 'read', ino, offset, size });
+  if (!result.ok) throw new Error(result.code);
+  return result.value.data;
+}
+
+t.test('what is written is read', async (t) => {
+  const { world, session, ino } = worldWithFile();
+  const { inode } = world.do(session, { type: 'write', ino, offset: 0, data: bytes('hello') });
+  t.match(inode, { size: 5, bytes: 5, dataVersion: world.index, mtime: { sec: world.index } });
+  t.equal(text(read(world, ino)), 'hello');
+  t.equal(text(read(world, ino, 1, 3)), 'ell');
+  t.equal(read(world, ino, 5).length, 0, 'at the end');
+  t.equal(read(world, ino, 1e6).length, 0, 'beyond the end');
+  t.equal(world.counters.bytes, 5);
+});
+
+t.test('holes are zeros and cost nothing', async (t) => {
+  const { world, session, ino } = worldWithFile();
+  const at = 3 * CHUNK_BYTES + 10;
+  world.do(session, { type: 'write', ino, offset: 2, data: bytes('a') });
+  const { inode } = world.do(session, { type: 'write', ino, offset: at, data: bytes('b') });
+  t.match(inode, { size: at + 1, bytes: 3 + 11 });
+  const expected = Buffer.alloc(at + 1);
+  expected[2] = 0x61;
+  expected[at] = 0x62;
+  t.ok(expected.equals(read(world, ino)));
+  t.ok(expected.subarray(5, at).equals(read(world, ino, 5, at - 5)));
+});
+
+t.test('a file that is cut and grows again grows by zeros', async (t) => {
+  const { world, session, ino } = worldWithFile();
+  world.do(session, { type: 'write', ino, offset: 0, data: bytes('abcdef') });
+  world.do(session, { type: 'set-attributes', ino, size: 3 });
+  const { inode } = world.do(session, { type: 'set-attributes', ino, size: 6 });
+  t.match(inode, { size: 6, bytes: 3 });
+  t.equal(text(read(world, ino)), 'abc\0\0\0');
+});
+
+t.test('cutting to nothing gives a new content', async (t) => {
+  const { world, session, ino } = worldWithFile();
+  const written = world.do(session, { type: 'write', ino, offset: 0, data: bytes('abcdef') });
+  const { inode } = world.do(session, { type: 'set-attributes', ino, size: 0 });
+  t.not(inode.content, written.inode.content);
+  t.match(inode, { size: 0, bytes: 0 });
+  t.equal(world.counters.bytes, 0);
+});
+
+t.test('a sparse file of the greatest size', async (t) => {
+  const { world, session, ino } = worldWithFile();
+  const write = { type: 'write', ino, offset: FILE_BYTES_MAX - 1, data: bytes('z') } as const;
+  t.match(world.do(session, write).inode, { size: FILE_BYTES_MAX });
+  t.equal(text(read(world, ino, FILE_BYTES_MAX - 2, 9)), '\0z');
+  t.equal(world.code(session, { ...write, data: bytes('zz') }), 'EFBIG');
+  t.equal(world.code(session, { ...write, append: true }), 'EFBIG');
+  const { inode } = world.do(session, { type: 'set-attributes', ino, size: 2 ** 40 + 1 });
+  t.match(inode, { size: 2 ** 40 + 1, bytes: 0 });
+  t.equal(world.code(session, { type: 'set-attributes', ino, size: FILE_BYTES_MAX + 1 }), 'EFBIG');
+});
+
+t.test('a long file is cut in the middle and near its start', async (t) => {
+  const { world, session, ino } = worldWithFile();
+  const whole = Buffer.alloc(100 * CHUNK_BYTES, 'x');
+  for (let at = 0; at < whole.length; at += 10 * CHUNK_BYTES) {
+    const data = whole.subarray(at, at + 10 * CHUNK_BYTES);
+    world.do(session, { type: 'write', ino, offset: at, data });
+  }
+  t.equal(world.counters.bytes, whole.length);
+  for (const size of [90 * CHUNK_BYTES - 7, 3 * CHUNK_BYTES + 5, CHUNK_BYTES]) {
+    const { inode } = world.do(session, { type: 'set-attributes', ino, size });
+    t.match(inode, { size, bytes: size });
+    t.equal(world.counters.bytes, size);
+    t.ok(whole.subarray(0, size).equals(read(world, ino)));
+  }
+});
+
+t.test('stored chunks do not share memory with the command', async (t) => {
+  const { world, session, ino } = worldWithFile();
+  const data = new Uint8Array(2 * CHUNK_BYTES).fill(1);
+  world.do(session, { type: 'write', ino, offset: 0, data });
+  data.fill(2);
+  t.ok(read(world, ino).every((byte) => byte === 1));
+});
+
+t.test('appends go to the end as it is', async (t) => {
+  const { world, session, ino } = worldWithFile();
+  const append = { type: 'write', ino, offset: 0, append: true } as const;
+  world.do(session, { ...append, data: bytes('one ') });
+  world.do(session, { ...append, data: bytes('two') });
+  t.equal(text(read(world, ino)), 'one two');
+});
+
+t.test('writing nothing changes nothing', async (t) => {
+  const { world, session, ino } = worldWithFile();
+  const write = { type: 'write', ino, offset: 50, data: bytes('') } as const;
+  t.match(world.do(session, write).inode, { size: 0, dataVersion: 2, mtime: { sec: 2 } });
+  t.same(world.effects, []);
+});
+
+t.test('only regular files have content', async (t) => {
+  const { world, session } = worldWithFile();
+  const made = world.do(session, { ...FILE, name: bytes('p'), mode: 0o010644 });
+  for (const [ino, code] of [
+    [ROOT, 'EISDIR'],
+    [made.inode.ino, 'EINVAL'],
+    [99, 'ESTALE'],
+  ] as const) {
+    t.equal(world.code(session, { type: 'write', ino, offset: 0, data: bytes('x') }), code);
+    t.equal(world.code(session, { type: 'set-attributes', ino, size: 0 }), code);
+    t.match(world.query({ type: 'read', ino, offset: 0, size: 1 }), { ok: false, code });
+  }
+});

@@ -1,0 +1,213 @@
+import t from 'tap';
+import { LocalCluster } from '../support/local-client.js';
+import {
+  caller,
+  close,
+  contentOf,
+  create,
+  idle,
+  name,
+  newMount,
+  open,
+  put,
+  READ,
+  ROOT,
+  read,
+  twoMounts,
+  WRITE,
+  write,
+} from '../support/mount-world.js';
+
+t.test(
+  'strong: the kernel keeps neither names nor attributes, and is told nothing of them',
+  async (t) => {
+    const { a, b } = twoMounts();
+    await put(a, 'f', 'x');
+    const found = await a.ops.lookup(ROOT, name('f'), caller);
+    t.match(found, { attrTimeoutSec: 0, entryTimeoutSec: 0 });
+    t.equal(a.ops.listingTimeoutSec, 0);
+    await b.ops.setAttributes(found.inode.ino, { mode: 0o600 }, null, caller);
+    await b.ops.unlink(ROOT, name('f'), caller);
+    await idle();
+    t.strictSame(a.told, []);
+  },
+);
+
+t.test('pages are kept while nobody else changes the file', async (t) => {
+  const { a, b } = twoMounts();
+  await put(b, 'f', 'one');
+  const first = await open(a, 'f');
+  t.equal(first.keepCache, false, 'never opened before');
+  await close(a, first);
+  t.equal((await open(a, 'f')).keepCache, true);
+  t.equal((await open(a, 'f', WRITE)).keepCache, true);
+  await put(b, 'f', 'two');
+  t.equal((await open(a, 'f')).keepCache, false, 'changed by another');
+  t.equal((await open(a, 'f')).keepCache, true);
+});
+
+t.test('pages are kept over own writes and truncations', async (t) => {
+  const { a } = twoMounts();
+  const file = await create(a, 'f');
+  await write(a, file, 0, 'abcdef');
+  await close(a, file);
+  await idle();
+  t.equal((await open(a, 'f')).keepCache, true);
+  const again = await open(a, 'f', WRITE);
+  await write(a, again, 3, 'xyz');
+  await a.ops.setAttributes(file.ino, { size: 4 }, again.handle, caller);
+  await write(a, again, 1, 'xyz');
+  await close(a, again);
+  await idle();
+  t.strictSame(a.told, [], 'own changes need no telling');
+  t.equal((await open(a, 'f')).keepCache, true);
+});
+
+t.test("pages are not kept when another's write lies between own ones", async (t) => {
+  const { a, b } = twoMounts();
+  const one = await create(a, 'f');
+  const two = await open(b, 'f', WRITE);
+  await write(a, one, 0, 'a');
+  await a.ops.fsync(one.ino, one.handle, caller);
+  await write(b, two, 5, 'b');
+  await b.ops.fsync(two.ino, two.handle, caller);
+  await write(a, one, 1, 'a');
+  await close(a, one);
+  t.equal((await open(a, 'f')).keepCache, false);
+  await idle();
+  t.ok(a.told.includes(`data ${one.ino}`));
+});
+
+t.test(
+  'pages are not kept over a write that failed, nor when the kernel forgot the inode',
+  async (t) => {
+    const { a } = twoMounts();
+    const file = await create(a, 'f');
+    await write(a, file, 0, 'good');
+    await a.ops.fsync(file.ino, file.handle, caller);
+    a.client.refuse = (command) => (command.type === 'write' ? 'ENOSPC' : null);
+    await write(a, file, 0, 'lost');
+    await t.rejects(close(a, file));
+    t.strictSame(a.told, [`data ${file.ino}`]);
+    t.equal((await open(a, 'f')).keepCache, false);
+    const opened = await open(a, 'f');
+    t.equal(opened.keepCache, true);
+    a.ops.forget(file.ino, 4);
+    t.equal((await open(a, 'f')).keepCache, false);
+  },
+);
+
+t.test(
+  "another's change of an open file drops its pages, one's own does not, in whatever form it comes",
+  async (t) => {
+    for (const how of ['each', 'merged'] as const) {
+      const { a, b } = twoMounts();
+      const file = await create(a, 'f');
+      await write(a, file, 0, 'own');
+      a.client.holdWatch();
+      await a.ops.fsync(file.ino, file.handle, caller);
+      await put(b, 'g', 'more');
+      a.client.releaseWatch(how);
+      await idle();
+      t.strictSame(a.told, [], how);
+      t.equal((await open(a, 'f')).keepCache, true, how);
+      a.client.holdWatch();
+      const other = await open(b, 'f', WRITE);
+      await write(b, other, 0, 'other');
+      await close(b, other);
+      await put(b, 'g', 'more');
+      t.strictSame(a.told, []);
+      a.client.releaseWatch(how);
+      await idle();
+      t.strictSame(a.told, [`data ${file.ino}`], how);
+      t.equal(await contentOf(a, 'f'), 'other');
+    }
+  },
+);
+
+t.test('missed changes: all pages are in doubt', async (t) => {
+  const { a } = twoMounts();
+  const ino = await put(a, 'f', 'x');
+  t.equal((await open(a, 'f')).keepCache, true);
+  a.client.holdWatch();
+  a.client.releaseWatch('reset');
+  t.strictSame(a.told, [`data ${ino}`]);
+  t.equal((await open(a, 'f')).keepCache, false);
+});
+
+for (const level of ['session', 'local'] as const) {
+  t.test(`${level}: the kernel keeps names and attributes, and is told of changes`, async (t) => {
+    const { a, b } = twoMounts({ level });
+    const ino = await put(a, 'f', 'x');
+    const found = await a.ops.lookup(ROOT, name('f'), caller);
+    t.ok(found.attrTimeoutSec > 0 && found.entryTimeoutSec > 0);
+    t.ok(a.ops.listingTimeoutSec > 0);
+    a.told.length = 0;
+    await b.ops.setAttributes(ino, { mode: 0o600 }, null, caller);
+    t.ok(a.told.includes(`attributes ${ino}`));
+    await b.ops.rename(ROOT, name('f'), ROOT, name('g'), 'replace', caller);
+    t.ok(a.told.includes('entry 1/f') && a.told.includes('entry 1/g'));
+    a.told.length = 0;
+    const { inode } = await b.ops.makeNode(ROOT, name('d'), 0o040755, 0, caller);
+    a.told.length = 0;
+    await b.ops.makeNode(inode.ino, name('unknown'), 0o100644, 0, caller);
+    t.strictSame(a.told, [], 'of a directory that this kernel does not know');
+  });
+}
+
+t.test('session: an answer that a change overtook is not kept', async (t) => {
+  const cluster = new LocalCluster();
+  const a = newMount(cluster, { level: 'session', latencyMs: 20 });
+  const b = newMount(cluster);
+  const ino = await put(b, 'f', 'x');
+  const [found, attributes] = await Promise.all([
+    a.ops.lookup(ROOT, name('f'), caller),
+    a.ops.getAttributes(ino, caller),
+    b.ops.setAttributes(ino, { mode: 0o600 }, null, caller),
+  ]);
+  t.equal(found.attrTimeoutSec + attributes.attrTimeoutSec, 0);
+  t.ok(found.entryTimeoutSec > 0, 'the name still means the same');
+  const [again] = await Promise.all([
+    a.ops.lookup(ROOT, name('f'), caller),
+    b.ops.unlink(ROOT, name('f'), caller),
+  ]);
+  t.equal(again.entryTimeoutSec, 0);
+});
+
+t.test('session: missed changes: everything the kernel knows is in doubt', async (t) => {
+  const { a, b } = twoMounts({ level: 'session' });
+  const one = await put(a, 'f', 'x');
+  const two = await put(b, 'g', 'y');
+  await a.ops.lookup(ROOT, name('g'), caller);
+  a.client.holdWatch();
+  a.told.length = 0;
+  a.client.releaseWatch('reset');
+  t.strictSame(
+    [...new Set(a.told)].sort(),
+    [`data ${ROOT}`, `data ${one}`, `data ${two}`, 'entry 1/f', 'entry 1/g'].sort(),
+  );
+});
+
+t.test('session: a listing tells the kernel of its inodes', async (t) => {
+  const { a, b } = twoMounts({ level: 'session' });
+  const ino = await put(b, 'f', 'x');
+  const directory = await a.ops.openDirectory(ROOT, caller);
+  const listed = await a.ops.readDirectory(ROOT, directory, 2, 4096, true, caller);
+  t.equal(listed[0]?.inode?.ino, ino);
+  a.told.length = 0;
+  await b.ops.setAttributes(ino, { mode: 0o600 }, null, caller);
+  t.ok(a.told.includes(`attributes ${ino}`));
+  a.ops.forget(ino, 1);
+  a.told.length = 0;
+  await b.ops.setAttributes(ino, { mode: 0o644 }, null, caller);
+  t.notOk(a.told.includes(`attributes ${ino}`));
+});
+
+t.test('local reads work without a leader', async (t) => {
+  const { cluster, a } = twoMounts({ level: 'local' });
+  await put(a, 'f', 'here');
+  cluster.pause();
+  const opened = await open(a, 'f', READ);
+  t.equal(await read(a, opened), 'here');
+  cluster.resume();
+});

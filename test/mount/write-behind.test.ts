@@ -1,0 +1,285 @@
+import t from 'tap';
+import { FILE_BYTES_MAX, WRITE_BYTES_MAX } from '../../src/filesystem/records.js';
+import { UNCOMMITTED_BYTES_MAX, WRITE_DELAY_MS } from '../../src/mount/write-behind.js';
+import {
+  APPEND,
+  caller,
+  close,
+  code,
+  contentOf,
+  create,
+  idle,
+  isSettled,
+  open,
+  put,
+  READ,
+  read,
+  takeCommands,
+  twoMounts,
+  WRITE,
+  write,
+} from '../support/mount-world.js';
+
+t.test('small writes one behind the other share a command, sent by close', async (t) => {
+  const { cluster, a, b } = twoMounts();
+  const file = await create(a, 'f');
+  for (const [at, data] of ['ab', 'cd', 'ef'].entries()) await write(a, file, 2 * at, data);
+  await write(a, file, 1, 'XY');
+  t.strictSame(takeCommands(cluster), ['a: make-node']);
+  await close(a, file);
+  t.strictSame(takeCommands(cluster), ['a: write at 0 aXYdef']);
+  t.equal(await contentOf(b, 'f'), 'aXYdef');
+});
+
+t.test('writes apart from each other keep their order', async (t) => {
+  const { cluster, a, b } = twoMounts();
+  const file = await create(a, 'f');
+  await write(a, file, 4, 'late');
+  await write(a, file, 0, 'earl');
+  await write(a, file, 2, 'EARL');
+  await close(a, file);
+  t.strictSame(takeCommands(cluster).slice(1), ['a: write at 4 late', 'a: write at 0 eaEARL']);
+  t.equal(await contentOf(b, 'f'), 'eaEARLte');
+});
+
+t.test(
+  'a full command is on its way before anybody asks; others follow without waiting',
+  async (t) => {
+    const { cluster, a } = twoMounts();
+    const file = await create(a, 'f');
+    cluster.pause();
+    const part = 'x'.repeat(WRITE_BYTES_MAX / 4);
+    for (let i = 0; i < 9; i++) await write(a, file, i * part.length, part);
+    cluster.resume();
+    await idle();
+    t.strictSame(takeCommands(cluster), [
+      'a: make-node',
+      `a: write at 0 ${WRITE_BYTES_MAX}`,
+      `a: write at ${WRITE_BYTES_MAX} ${WRITE_BYTES_MAX}`,
+    ]);
+    await close(a, file);
+    t.strictSame(takeCommands(cluster), [`a: write at ${2 * WRITE_BYTES_MAX} ${part.length}`]);
+  },
+);
+
+t.test('more than one command can carry is divided', async (t) => {
+  const { cluster, a, b } = twoMounts();
+  const file = await create(a, 'f');
+  const data = 'abc'.repeat(WRITE_BYTES_MAX);
+  await write(a, file, 0, data);
+  await close(a, file);
+  t.equal(takeCommands(cluster).length, 1 + 3);
+  const opened = await open(b, 'f');
+  t.ok((await read(b, opened, 0, data.length)) === data);
+});
+
+t.test('what is not closed is visible to others soon', async (t) => {
+  const { a, b } = twoMounts();
+  const file = await create(a, 'f');
+  await write(a, file, 0, 'soon');
+  t.equal(await contentOf(b, 'f'), '');
+  a.clock.advance(WRITE_DELAY_MS);
+  await idle();
+  t.equal(await contentOf(b, 'f'), 'soon');
+});
+
+t.test('flush and fsync wait for the commit; without writes they are free', async (t) => {
+  const { cluster, a } = twoMounts();
+  const file = await create(a, 'f');
+  takeCommands(cluster);
+  await a.ops.flush(file.ino, file.handle, caller);
+  await a.ops.fsync(file.ino, file.handle, caller);
+  t.strictSame(takeCommands(cluster), []);
+  await write(a, file, 0, 'data');
+  cluster.pause();
+  const flushed = a.ops.flush(file.ino, file.handle, caller);
+  t.notOk(await isSettled(flushed));
+  cluster.resume();
+  await flushed;
+  takeCommands(cluster);
+  await close(a, file);
+  t.strictSame(takeCommands(cluster), []);
+});
+
+t.test('with write-through each write waits for its commit, and fails itself', async (t) => {
+  const { cluster, a } = twoMounts({ writeThrough: true });
+  const file = await create(a, 'f');
+  cluster.pause();
+  const written = write(a, file, 0, 'data');
+  t.notOk(await isSettled(written));
+  cluster.resume();
+  t.equal(await written, 4);
+  a.client.refuse = () => 'ENOSPC';
+  t.equal(await code(write(a, file, 4, 'more')), 'ENOSPC');
+  t.equal(await code(close(a, file)), 'ok');
+});
+
+t.test(
+  'uncommitted bytes are bounded: write waits, in order, and can be interrupted',
+  async (t) => {
+    const { cluster, a } = twoMounts();
+    const file = await create(a, 'f');
+    takeCommands(cluster);
+    cluster.pause();
+    const block = 'b'.repeat(WRITE_BYTES_MAX);
+    let offset = 0;
+    let last = write(a, file, offset, block);
+    while (await isSettled(last)) {
+      offset += block.length;
+      last = write(a, file, offset, block);
+    }
+    t.ok(offset < UNCOMMITTED_BYTES_MAX && offset >= UNCOMMITTED_BYTES_MAX - 2 * WRITE_BYTES_MAX);
+    const next = write(a, file, offset + block.length, 'end');
+    const controller = new AbortController();
+    const given = a.ops.write(file.ino, file.handle, 0, Buffer.from('never'), false, {
+      ...caller,
+      signal: controller.signal,
+    });
+    t.notOk(await isSettled(next));
+    controller.abort();
+    t.equal(await code(given), 'INTERRUPTED');
+    cluster.resume();
+    await Promise.all([last, next]);
+    await close(a, file);
+    const { inode } = await a.ops.getAttributes(file.ino, caller);
+    t.equal(inode.size, offset + block.length + 3);
+    t.notOk(takeCommands(cluster).some((line) => line.includes('never')));
+  },
+);
+
+t.test('many small files in the buffer do not block each other', async (t) => {
+  const { cluster, a } = twoMounts({ uncommittedBytesMax: 100_000 });
+  const files = [];
+  for (let i = 0; i < 60; i++) files.push(await create(a, `f${i}`));
+  await Promise.all(files.map((file) => write(a, file, 0, 'x'.repeat(5_000))));
+  await Promise.all(files.map((file) => close(a, file)));
+  t.equal(takeCommands(cluster).filter((line) => line.includes('write')).length, 60);
+});
+
+t.test('an error of a delayed write is told once to every open file', async (t) => {
+  const { cluster, a } = twoMounts();
+  const one = await create(a, 'f');
+  const two = await open(a, 'f', WRITE);
+  const reader = await open(a, 'f', READ);
+  a.client.refuse = (command) => (command.type === 'write' ? 'ENOSPC' : null);
+  await write(a, one, 0, 'lost');
+  t.equal(await code(a.ops.fsync(one.ino, one.handle, caller)), 'ENOSPC');
+  t.equal(await code(a.ops.fsync(one.ino, one.handle, caller)), 'ok');
+  a.client.refuse = () => null;
+  t.equal(await code(a.ops.flush(reader.ino, reader.handle, caller)), 'ok', 'close of a reader');
+  t.equal(await code(a.ops.fsync(reader.ino, reader.handle, caller)), 'ENOSPC');
+  t.equal(await code(write(a, two, 0, 'x')), 'ENOSPC', 'write tells what is known');
+  t.equal(await code(close(a, two)), 'ok');
+  const later = await open(a, 'f', WRITE);
+  t.equal(await code(close(a, later)), 'ok', 'opened after it was told');
+  t.equal(await code(close(a, one)), 'ok');
+  cluster.resume();
+});
+
+t.test('an error that nobody was told of waits for the next who opens the file', async (t) => {
+  const { a } = twoMounts();
+  const one = await create(a, 'f');
+  a.client.refuse = (command) => (command.type === 'write' ? 'EFBIG' : null);
+  await write(a, one, 0, 'lost');
+  a.clock.advance(WRITE_DELAY_MS);
+  await idle();
+  const two = await open(a, 'f', WRITE);
+  t.equal(await code(close(a, two)), 'EFBIG');
+  t.equal(await code(close(a, one)), 'EFBIG');
+});
+
+t.test('a write that nobody decides fails at close after the deadline', async (t) => {
+  const { cluster, a, b } = twoMounts({ deadlineMs: 20 });
+  const file = await create(a, 'f');
+  await write(a, file, 0, 'lost');
+  cluster.pause();
+  t.equal(await code(close(a, file)), 'NO_LEADER');
+  cluster.resume();
+  await put(a, 'g', 'all goes on');
+  t.equal(await contentOf(b, 'g'), 'all goes on');
+});
+
+t.test('a write beyond the largest file fails at once', async (t) => {
+  const { cluster, a } = twoMounts();
+  const file = await create(a, 'f');
+  t.equal(await code(write(a, file, FILE_BYTES_MAX - 1, 'xy')), 'EFBIG');
+  t.equal(await code(write(a, file, FILE_BYTES_MAX - 1, 'x')), 'ok');
+  await close(a, file);
+  t.equal(takeCommands(cluster).length, 2);
+});
+
+t.test('appends of two mounts never overwrite each other', async (t) => {
+  const { cluster, a, b } = twoMounts();
+  await put(a, 'f', 'start');
+  const one = await open(a, 'f', APPEND);
+  const two = await open(b, 'f', APPEND);
+  takeCommands(cluster);
+  await write(a, one, 5, '1');
+  await write(a, one, 6, '2');
+  await write(b, two, 5, '3');
+  await close(b, two);
+  await close(a, one);
+  t.strictSame(takeCommands(cluster), ['b: write append 3', 'a: write append 12']);
+  t.equal(await contentOf(a, 'f'), 'start312');
+  t.equal(await contentOf(b, 'f'), 'start312');
+});
+
+t.test('an append that landed elsewhere than the kernel thinks drops its pages', async (t) => {
+  const { a, b } = twoMounts();
+  const ino = await put(a, 'f', 'start');
+  const one = await open(a, 'f', APPEND);
+  await put(b, 'g', 'unrelated');
+  a.told.length = 0;
+  await write(a, one, 5, '1');
+  await a.ops.fsync(one.ino, one.handle, caller);
+  t.strictSame(a.told, [], 'in its place');
+  const two = await open(b, 'f', APPEND);
+  await write(b, two, 6, '2');
+  await close(b, two);
+  await idle();
+  a.told.length = 0;
+  await write(a, one, 6, '3');
+  await close(a, one);
+  t.ok(a.told.includes(`data ${ino}`));
+  t.equal(await contentOf(a, 'f'), 'start123');
+});
+
+t.test('appends and other writes of one mount stay in order', async (t) => {
+  const { a } = twoMounts();
+  const file = await create(a, 'f');
+  const appender = await open(a, 'f', APPEND);
+  await write(a, file, 0, 'abc');
+  await write(a, appender, 3, 'def');
+  await write(a, file, 2, 'C');
+  await write(a, appender, 6, 'ghi');
+  t.equal(await contentOf(a, 'f'), 'abCdefghi');
+});
+
+t.test('set-user-ID goes when a write says so', async (t) => {
+  const { a } = twoMounts();
+  const file = await create(a, 'f');
+  await a.ops.setAttributes(file.ino, { mode: 0o6755 }, null, caller);
+  await a.ops.write(file.ino, file.handle, 0, Buffer.from('a'), false, caller);
+  await a.ops.write(file.ino, file.handle, 1, Buffer.from('b'), true, caller);
+  const { inode } = await a.ops.getAttributes(file.ino, caller);
+  t.equal(inode.mode & 0o7777, 0o755);
+});
+
+t.test(
+  'the caller of an interrupted close gets EINTR; the bytes are committed all the same',
+  async (t) => {
+    const { cluster, a, b } = twoMounts();
+    const file = await create(a, 'f');
+    await write(a, file, 0, 'kept');
+    cluster.pause();
+    const controller = new AbortController();
+    const flushed = a.ops.flush(file.ino, file.handle, { ...caller, signal: controller.signal });
+    t.notOk(await isSettled(flushed));
+    controller.abort();
+    t.equal(await code(flushed), 'INTERRUPTED');
+    await a.ops.release(file.ino, file.handle);
+    cluster.resume();
+    await idle();
+    t.equal(await contentOf(b, 'f'), 'kept');
+  },
+);
