@@ -1,5 +1,5 @@
 import { isMootError } from '../../src/base/errors.js';
-import { type Ino, ROOT_INO } from '../../src/filesystem/records.js';
+import { ROOT_INO } from '../../src/filesystem/records.js';
 import { mountFuseKernel } from '../../src/mount/fuse-kernel/mount-fuse-kernel.js';
 import { mountFuseNative } from '../../src/mount/fuse-native.js';
 import type {
@@ -20,7 +20,7 @@ export type ToServer =
   | { readonly type: 'resume' }
   /** Throws an error that nobody catches. */
   | { readonly type: 'crash' }
-  /** Changes a file's first bytes as if another mount had, and tells the kernel. */
+  /** Changes a file's first bytes from another mount. */
   | { readonly type: 'overwrite'; readonly name: string; readonly text: string };
 
 export type FromServer =
@@ -34,26 +34,34 @@ export type FromServer =
   /** An operation has come that waits, after `pause`. */
   | { readonly type: 'waiting' };
 
+export interface ServedMount {
+  readonly operations: MountOperations;
+  setNotifier(notifier: KernelNotifier): void;
+  /** Another mount of the same filesystem. */
+  readonly elsewhere: MountOperations;
+  /** After the mount: lets the process end. */
+  close(): Promise<void>;
+}
+
 /**
  * The main program of a process that serves a mount for the mounted suite. A test must not serve
  * the mount that it uses: its synchronous calls would wait for itself.
  * Arguments: the adapter, the directory.
  */
-export async function serveMount(
-  operations: MountOperations,
-  connect?: (notifier: KernelNotifier) => void,
-): Promise<void> {
+export async function serveMount(served: ServedMount): Promise<void> {
   const [adapter, directory] = process.argv.slice(2);
   if (directory === undefined) throw new Error('usage: ADAPTER DIRECTORY');
   const gate = new Gate(() => send({ type: 'waiting' }));
-  const gated = gate.before(operations);
-  let notifier: KernelNotifier | null = null;
+  const gated = gate.before(served.operations);
+  const end = async () => {
+    await served.close();
+    if (process.connected) process.disconnect();
+  };
   let mount: Mount;
   try {
     if (adapter === 'fuse-kernel') {
       const made = await mountFuseKernel({ directory, operations: gated, source: 'mootfs' });
-      notifier = made.notifier;
-      connect?.(notifier);
+      served.setNotifier(made.notifier);
       mount = made;
     } else {
       mount = await mountFuseNative({ directory, operations: gated, source: 'mootfs' });
@@ -61,7 +69,7 @@ export async function serveMount(
   } catch (error) {
     if (!isMootError(error)) throw error;
     send({ type: 'failed', code: error.code, message: error.message });
-    process.disconnect();
+    await end();
     return;
   }
   const handlers: { [T in ToServer['type']]: (message: Extract<ToServer, { type: T }>) => void } = {
@@ -72,10 +80,7 @@ export async function serveMount(
       throw new Error('crashed on purpose');
     },
     overwrite: ({ name, text }) =>
-      void overwrite(operations, name, text).then((ino) => {
-        notifier?.invalidateInode(ino, true);
-        send({ type: 'done' });
-      }),
+      void overwrite(served.elsewhere, name, text).then(() => send({ type: 'done' })),
   };
   process.on('message', (message: ToServer) => {
     // The record's key is the message's own type.
@@ -87,7 +92,7 @@ export async function serveMount(
   send({ type: 'mounted', directory: mount.directory, capabilities: mount.capabilities });
   await mount.ended;
   gate.resume();
-  if (process.connected) process.disconnect();
+  await end();
 }
 
 function send(message: FromServer): void {
@@ -96,7 +101,7 @@ function send(message: FromServer): void {
 
 const NOBODY_ELSE: Caller = { uid: 0, gid: 0, pid: 0, signal: new AbortController().signal };
 
-async function overwrite(operations: MountOperations, name: string, text: string): Promise<Ino> {
+async function overwrite(operations: MountOperations, name: string, text: string): Promise<void> {
   const caller = NOBODY_ELSE;
   const { inode } = await operations.lookup(ROOT_INO, Buffer.from(name), caller);
   const flags = { read: true, write: true, append: false, truncate: false };
@@ -105,7 +110,6 @@ async function overwrite(operations: MountOperations, name: string, text: string
   await operations.flush(inode.ino, handle, caller);
   await operations.release(inode.ino, handle);
   operations.forget(inode.ino, 1);
-  return inode.ino;
 }
 
 /** Makes operations wait, interruptibly. */

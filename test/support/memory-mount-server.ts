@@ -1,4 +1,0 @@
-import { MemoryOperations } from './memory-operations.js';
-import { serveMount } from './mount-server.js';
-
-await serveMount(new MemoryOperations());
