@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { assert } from '../base/assert.js';
 import type { Timespec } from '../base/clock.js';
 import { errnoOf } from '../base/errno.js';
@@ -16,8 +15,9 @@ import type {
 } from './mount.js';
 import {
   errnoNameOf,
-  mountTypeAt,
+  mountAt,
   prepareDirectory,
+  readMountinfo,
   unavailable,
   unmountPath,
   within,
@@ -120,8 +120,8 @@ export async function mountFuseNative(options: FuseNativeOptions): Promise<Mount
   });
   const check = async () => {
     if (isOver) return;
-    const mountinfo = await readFile('/proc/self/mountinfo', 'latin1').catch(() => null);
-    if (mountinfo !== null && mountTypeAt(mountinfo, path) === undefined) {
+    const mountinfo = await readMountinfo().catch(() => null);
+    if (mountinfo !== null && mountAt(mountinfo, path) === undefined) {
       isOver = true;
       clearInterval(timer);
       adapter.interruptAll();
