@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { assert } from '../base/assert.js';
 import type { Timespec } from '../base/clock.js';
 import { errnoOf } from '../base/errno.js';
@@ -16,8 +15,9 @@ import type {
 } from './mount.js';
 import {
   errnoNameOf,
-  mountTypeAt,
+  mountAt,
   prepareDirectory,
+  readMountinfo,
   unavailable,
   unmountPath,
   within,
@@ -58,9 +58,10 @@ const MOUNTED_CHECK_MS = 500;
 const CLOSE_TIMEOUT_MS = 5_000;
 /**
  * Options of libfuse 2.9 that the package has no names for: writes of up to 128 KiB rather than
- * 4 KiB, and no belief in names and attributes, as nothing could take it back.
+ * 4 KiB; no belief in names and attributes, as nothing could take it back; and a directory that is
+ * not empty may be mounted on, as mount(8) allows.
  */
-const LIBFUSE_OPTIONS = 'big_writes,attr_timeout=0,entry_timeout=0,negative_timeout=0';
+const LIBFUSE_OPTIONS = 'big_writes,nonempty,attr_timeout=0,entry_timeout=0,negative_timeout=0';
 const BLOCK_BYTES_PREFERRED = 65_536;
 const STAT_BLOCK_BYTES = 512;
 /** Directory entries asked for at once. */
@@ -103,7 +104,8 @@ export async function mountFuseNative(options: FuseNativeOptions): Promise<Mount
   await new Promise<void>((resolve, reject) => {
     fuse.mount((error) => {
       if (error instanceof Error) {
-        const hint = 'is fusermount installed (Debian: apt-get install fuse)?';
+        const hint =
+          'without root it needs fusermount (Debian: apt-get install fuse) and the right to open /dev/fuse';
         reject(unavailable(`fuse-native cannot mount ${path}: ${hint}`, error));
       } else {
         resolve();
@@ -118,8 +120,8 @@ export async function mountFuseNative(options: FuseNativeOptions): Promise<Mount
   });
   const check = async () => {
     if (isOver) return;
-    const mountinfo = await readFile('/proc/self/mountinfo', 'latin1').catch(() => null);
-    if (mountinfo !== null && mountTypeAt(mountinfo, path) === undefined) {
+    const mountinfo = await readMountinfo().catch(() => null);
+    if (mountinfo !== null && mountAt(mountinfo, path) === undefined) {
       isOver = true;
       clearInterval(timer);
       adapter.interruptAll();

@@ -25,10 +25,11 @@ export function errnoNameOf(error: unknown): string {
 export async function prepareDirectory(directory: string): Promise<string> {
   for (let i = 0; i < DEAD_MOUNTS_MAX; i++) {
     const path = await canonicalPath(directory);
-    const type = mountTypeAt(await readFile('/proc/self/mountinfo', 'latin1'), path);
+    const type = mountAt(await readMountinfo(), path)?.type;
     if (type?.startsWith('fuse') !== true) return checkDirectory(path, directory);
-    // Not by stat(2) in this process: a server that is stopped would hold a thread for ever.
-    const probe = await run('stat', ['-c', '%F', '--', path]);
+    // By statfs(2), as the kernel may still have the attributes. Not in this process: a server that
+    // is stopped would hold a thread for ever.
+    const probe = await run('stat', ['-f', '-c', '%T', '--', path]);
     if (probe.status === 0 || !probe.errorText.includes('not connected')) {
       throw unavailable(`${path} is a mounted ${type} already: unmount it first`);
     }
@@ -60,15 +61,24 @@ async function canonicalPath(directory: string): Promise<string> {
   }
 }
 
-/** The type of the uppermost mount at a path (proc_pid_mountinfo(5)); undefined: not a mount point. */
-export function mountTypeAt(mountinfo: string, path: string): string | undefined {
-  let type: string | undefined;
+/** The uppermost mount at a path (proc_pid_mountinfo(5)); undefined: not a mount point. */
+export function mountAt(
+  mountinfo: string,
+  path: string,
+): { readonly type: string; readonly device: string } | undefined {
+  let found: { type: string; device: string } | undefined;
   for (const line of mountinfo.split('\n')) {
     const [before, after] = line.split(' - ', 2);
-    const point = before?.split(' ')[4];
-    if (point !== undefined && unescapeOctal(point) === path) type = after?.split(' ')[0];
+    const [, , device, , point] = before?.split(' ') ?? [];
+    const type = after?.split(' ')[0];
+    if (point === undefined || device === undefined || type === undefined) continue;
+    if (unescapeOctal(point) === path) found = { type, device };
   }
-  return type;
+  return found;
+}
+
+export function readMountinfo(): Promise<string> {
+  return readFile('/proc/self/mountinfo', 'latin1');
 }
 
 /** Space, tab, newline and backslash stand there as \040 and so on, other bytes as they are. */

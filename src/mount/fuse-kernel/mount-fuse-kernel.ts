@@ -9,7 +9,7 @@ import {
   within,
 } from '../mount-point.js';
 import { Connection } from './connection.js';
-import { mountDescriptor, openDevice } from './mounting.js';
+import { mountDescriptor, openDevice, widenReadAhead } from './mounting.js';
 import { Notifier } from './notifier.js';
 
 /**
@@ -97,6 +97,7 @@ export async function mountFuseKernel(
   };
   try {
     await connection.negotiated;
+    await widenReadAhead(path);
   } catch (error) {
     await mount.unmount();
     throw error;
