@@ -15,6 +15,8 @@ const BLOCK_BYTES = 32_768;
 const HEADER_BYTES = 7;
 /** A disk writes at least this much at once or not at all; what was never written reads as zeros. */
 const SECTOR_BYTES = 512;
+/** A batch starts with its sequence number and its number of operations. */
+const BATCH_HEADER_BYTES = 12;
 const TYPE_FULL = 1;
 const TYPE_FIRST = 2;
 const TYPE_LAST = 4;
@@ -76,7 +78,8 @@ async function checkLogs(
         damage ??= { path, index, offset: found.offset };
         continue;
       }
-      if (nextSequence === null || found.sequence === nextSequence) {
+      const isFirst = nextSequence === null && damage === null;
+      if (isFirst || found.sequence === nextSequence) {
         // An earlier recovery has gone on from before the damage: it was a torn tail then.
         damage = null;
       } else if (damage === null || synced) {
@@ -101,7 +104,7 @@ function corrupt(path: string, offset: number, why: string): MootError {
 }
 
 type Found =
-  /** The start of a batch, or all of it, with its sequence number and number of operations. */
+  /** A whole batch, with its sequence number and number of operations. */
   | {
       readonly type: 'batch';
       readonly offset: number;
@@ -116,27 +119,35 @@ type Found =
  * read as a whole.
  */
 function* readLog(file: Buffer): Generator<Found> {
-  let batch: Extract<Found, { type: 'batch' }> | null = null;
+  let batch: { readonly offset: number; head: Buffer } | null = null;
   for (const fragment of readFragments(file)) {
     if (fragment.type === 'damaged') {
       yield { ...fragment, offset: batch?.offset ?? fragment.offset };
       batch = null;
-    } else if (fragment.kind === TYPE_FULL || fragment.kind === TYPE_FIRST) {
-      if (batch !== null) yield { type: 'damaged', offset: batch.offset, whole: false };
-      batch = {
-        type: 'batch',
-        offset: fragment.offset,
-        sequence: fragment.payload.readBigUInt64LE(),
-        count: fragment.payload.readUInt32LE(8),
-      };
+      continue;
     }
-    if (fragment.type === 'fragment' && batch !== null) {
-      if (fragment.kind !== TYPE_FULL && fragment.kind !== TYPE_LAST) continue;
-      yield batch;
+    if (fragment.kind === TYPE_FULL || fragment.kind === TYPE_FIRST) {
+      if (batch !== null) yield { type: 'damaged', offset: batch.offset, whole: false };
+      batch = { offset: fragment.offset, head: fragment.payload };
+    } else if (batch !== null && batch.head.length < BATCH_HEADER_BYTES) {
+      batch.head = Buffer.concat([batch.head, fragment.payload]);
+    }
+    if (batch !== null && (fragment.kind === TYPE_FULL || fragment.kind === TYPE_LAST)) {
+      yield readBatch(batch.offset, batch.head);
       batch = null;
     }
   }
   if (batch !== null) yield { type: 'damaged', offset: batch.offset, whole: false };
+}
+
+function readBatch(offset: number, head: Buffer): Found {
+  if (head.length < BATCH_HEADER_BYTES) return { type: 'damaged', offset, whole: true };
+  return {
+    type: 'batch',
+    offset,
+    sequence: head.readBigUInt64LE(),
+    count: head.readUInt32LE(8),
+  };
 }
 
 type Fragment =
