@@ -45,9 +45,9 @@ export async function checkDatabaseFiles(
     throw new MootError('DATA_CORRUPT', `${join(directory, manifest)} is missing`);
   }
   const oldest = oldestLogNeeded(await readFile(join(directory, manifest)));
-  if (oldest > 0 && !logs.some((log) => log.number === oldest)) {
-    const name = `${String(oldest).padStart(6, '0')}.log`;
-    throw new MootError('DATA_CORRUPT', `${join(directory, name)} is missing`);
+  // A recovery gives the log a number to come and removes the old ones only when there is a new one.
+  if (oldest > 0 && logs.length === 0) {
+    throw new MootError('DATA_CORRUPT', `${directory}: the write-ahead log (*.log) is missing`);
   }
   await checkLogs(
     logs.filter((log) => log.number >= oldest),
