@@ -30,6 +30,15 @@ export async function checkDatabaseFiles(
   directory: string,
   options: { readonly synced: boolean },
 ): Promise<void> {
+  try {
+    await checkFiles(directory, options);
+  } catch (error) {
+    // A file that was listed is gone: another process works here. Opening will say so.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}
+
+async function checkFiles(directory: string, options: { readonly synced: boolean }): Promise<void> {
   const names = await readdir(directory);
   const logs = names
     .flatMap((name) => /^(\d+)\.log$/.exec(name)?.[1] ?? [])
