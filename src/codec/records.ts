@@ -36,11 +36,11 @@ export function decodeRecord<T extends Table>(key: Key<T>, sealed: Buffer): Tabl
   // As in encodeRecord: the key's table is the record's type.
   if (table === 'chunk') return payload as Uint8Array as Tables[T];
   const version = payload[0];
-  if (version !== RECORD_VERSION) throw corrupt(key, `has the unknown version ${version}`);
+  if (version !== RECORD_VERSION) throw corruptRecord(key, `has the unknown version ${version}`);
   try {
     return CODECS[table].unpack(unpack(payload.subarray(1))) as Tables[T];
   } catch (cause) {
-    throw corrupt(key, 'cannot be decoded', cause);
+    throw corruptRecord(key, 'cannot be decoded', cause);
   }
 }
 
@@ -54,21 +54,22 @@ export function seal(key: string, payload: Uint8Array): Buffer {
 
 /** The payload as a view into `sealed`, when the checksum holds; DATA_CORRUPT otherwise. */
 export function unseal(key: string, sealed: Buffer): Buffer {
-  if (sealed.length < CHECKSUM_BYTES) throw corrupt(key, 'is too short');
+  if (sealed.length < CHECKSUM_BYTES) throw corruptRecord(key, 'is too short');
   const payload = sealed.subarray(CHECKSUM_BYTES);
   if (crc32(payload, crc32(Buffer.from(key, 'latin1'))) !== sealed.readUInt32LE()) {
-    throw corrupt(key, 'does not match its checksum');
+    throw corruptRecord(key, 'does not match its checksum');
   }
   return payload;
 }
 
 function knownTable(key: Key): Table {
   const table = tableOf(key);
-  if (table === undefined) throw corrupt(key, 'belongs to no table');
+  if (table === undefined) throw corruptRecord(key, 'belongs to no table');
   return table;
 }
 
-function corrupt(key: string, why: string, cause?: unknown): MootError {
+/** DATA_CORRUPT that names the record's table and key. */
+export function corruptRecord(key: string, why: string, cause?: unknown): MootError {
   const hex = Buffer.from(key, 'latin1').toString('hex');
   return new MootError('DATA_CORRUPT', `${tableOf(key) ?? 'stored'} record ${hex} ${why}`, {
     cause,

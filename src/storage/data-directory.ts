@@ -10,6 +10,9 @@ const DESCRIPTION_FILE = 'mootfs.json';
 /** Our own names: what an interrupted first start may leave besides. */
 const OUR_NAMES = new Set([DESCRIPTION_FILE, `${DESCRIPTION_FILE}.new`, 'log', 'tree']);
 
+/** In the root of an ext4 filesystem, which may be all a node's. */
+const LOST_AND_FOUND = 'lost+found';
+
 export interface DataDirectory {
   readonly path: string;
   readonly logDirectory: string;
@@ -54,7 +57,7 @@ async function openOrMake(
   owner: { readonly cluster: string; readonly id: NodeId },
 ): Promise<DataDirectory> {
   await mkdir(path, { recursive: true });
-  const names = await readdir(path);
+  const names = (await readdir(path)).filter((name) => name !== LOST_AND_FOUND);
   let description: Description;
   if (names.includes(DESCRIPTION_FILE)) {
     description = parse(path, await readFile(join(path, DESCRIPTION_FILE), 'utf8'));

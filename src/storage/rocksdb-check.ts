@@ -30,6 +30,15 @@ export async function checkDatabaseFiles(
   directory: string,
   options: { readonly synced: boolean },
 ): Promise<void> {
+  try {
+    await checkFiles(directory, options);
+  } catch (error) {
+    // A file that was listed is gone: another process works here. Opening will say so.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}
+
+async function checkFiles(directory: string, options: { readonly synced: boolean }): Promise<void> {
   const names = await readdir(directory);
   const logs = names
     .flatMap((name) => /^(\d+)\.log$/.exec(name)?.[1] ?? [])
@@ -45,9 +54,9 @@ export async function checkDatabaseFiles(
     throw new MootError('DATA_CORRUPT', `${join(directory, manifest)} is missing`);
   }
   const oldest = oldestLogNeeded(await readFile(join(directory, manifest)));
-  if (oldest > 0 && !logs.some((log) => log.number === oldest)) {
-    const name = `${String(oldest).padStart(6, '0')}.log`;
-    throw new MootError('DATA_CORRUPT', `${join(directory, name)} is missing`);
+  // A recovery gives the log a number to come and removes the old ones only when there is a new one.
+  if (oldest > 0 && logs.length === 0) {
+    throw new MootError('DATA_CORRUPT', `${directory}: the write-ahead log (*.log) is missing`);
   }
   await checkLogs(
     logs.filter((log) => log.number >= oldest),

@@ -29,8 +29,9 @@ const FORMAT = 1;
 const DATABASE_OPTIONS: Omit<DatabaseOptions, 'mustExist'> = {
   synced: true,
   // Entries live shortly: the larger the buffer, the more of them are dropped before they are
-  // written a second time. Twice this is in memory.
-  writeBufferBytes: 16 * 1_048_576,
+  // written a second time (measured with 40 MiB of log kept: 2.6 bytes written per byte with
+  // 16 MiB, 2.2 with 32, 1.7 with 64). Twice this is in memory.
+  writeBufferBytes: 32 * 1_048_576,
   // Entries are read at most once again, in order, by iterators that do not fill the cache.
   blockCacheBytes: 1_048_576,
   // File content dominates, and it comes through here once more on its way to the tree.

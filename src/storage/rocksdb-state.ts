@@ -1,10 +1,10 @@
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { assert } from '../base/assert.js';
-import { MootError } from '../base/errors.js';
+import { isMootError, MootError } from '../base/errors.js';
 import { pack, unpack } from '../codec/msgpack.js';
 import { Reader } from '../codec/reader.js';
-import { decodeRecord, encodeRecord, seal, unseal } from '../codec/records.js';
+import { corruptRecord, decodeRecord, encodeRecord, seal, unseal } from '../codec/records.js';
 import { type Key, type KeyRange, tableOf } from '../filesystem/keys.js';
 import type { Table, Tables } from '../filesystem/records.js';
 import type { Change } from '../filesystem/view.js';
@@ -91,7 +91,12 @@ class RocksStateStore implements StateStore {
   }
 
   async get<T extends Table>(keys: readonly Key<T>[]): Promise<(Tables[T] | undefined)[]> {
-    const values = await this.opened().database.getMany(keys);
+    const { database } = this.opened();
+    const values = await database.getMany(keys).catch(async (error: unknown) => {
+      throw isMootError(error, 'DATA_CORRUPT')
+        ? await nameCorruptRecord(database, keys, error)
+        : error;
+    });
     return values.map((value, i) => {
       const key = keys[i];
       return value === undefined || key === undefined ? undefined : decodeRecord<T>(key, value);
@@ -348,6 +353,22 @@ class RocksImport implements SnapshotImport {
   private checkOpen(): void {
     if (this.over) throw new MootError('CLOSED', 'the import is over');
   }
+}
+
+/** RocksDB says in which file the damage is; which record cannot be read is found one by one. */
+async function nameCorruptRecord(
+  database: RocksDatabase,
+  keys: readonly string[],
+  error: MootError,
+): Promise<MootError> {
+  for (const key of keys) {
+    try {
+      await database.get(key);
+    } catch (cause) {
+      return corruptRecord(key, 'cannot be read', cause);
+    }
+  }
+  return error;
 }
 
 function putMark({ index, term }: SnapshotMark): Operation {

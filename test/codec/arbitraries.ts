@@ -340,6 +340,7 @@ const peerByType: Peers = {
     match: uint,
     hintIndex: uint,
     hintTerm: uint,
+    recovering: bool,
   }),
   heartbeat: fc.record({ type: is('heartbeat'), ...ends, commit: uint, context: uint }),
   'heartbeat-reply': fc.record({ type: is('heartbeat-reply'), ...ends, context: uint }),

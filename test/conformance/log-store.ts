@@ -1,0 +1,197 @@
+import t, { type Test } from 'tap';
+import type { Entry } from '../../src/raft/types.js';
+import type { LogStore } from '../../src/storage/log-store.js';
+import { makeEntries, makeSave } from '../support/records.js';
+
+/** A place where logs are kept; `open` makes a store over what the last one left there. */
+export interface LogWorld {
+  make(): LogStore;
+}
+
+const ALL = Number.POSITIVE_INFINITY;
+
+function plain(entries: readonly Entry[]): unknown[] {
+  return entries.map(({ data, ...rest }) => ({ ...rest, data: Buffer.from(data).toString('hex') }));
+}
+
+export function testLogStore(name: string, makeWorld: (t: Test) => Promise<LogWorld>): void {
+  t.test(`${name}: an empty log`, async (t) => {
+    const world = await makeWorld(t);
+    const log = world.make();
+    t.same(await log.open(), {
+      hardState: { term: 0, vote: null, recovering: true },
+      snapshot: { index: 0, term: 0 },
+      lastIndex: 0,
+      termRuns: [],
+    });
+    t.same(await log.read(1, 10, ALL), []);
+    await log.append([]);
+    await log.close();
+  });
+
+  t.test(`${name}: what was appended is there after a restart`, async (t) => {
+    const world = await makeWorld(t);
+    const log = world.make();
+    await log.open();
+    const hardState = { term: 3, vote: 'n2', recovering: false };
+    const entries: Entry[] = [
+      ...makeEntries(1, 5, 1),
+      { index: 6, term: 3, kind: 'empty', data: new Uint8Array(0) },
+      ...makeEntries(7, 9, 3),
+    ];
+    await log.append([
+      makeSave({ hardState: { ...hardState, term: 2 }, entries: entries.slice(0, 4) }),
+      makeSave({ hardState, entries: entries.slice(4) }),
+    ]);
+    t.same(plain(await log.read(1, 9, ALL)), plain(entries));
+    await log.close();
+
+    const again = world.make();
+    t.same(await again.open(), {
+      hardState,
+      snapshot: { index: 0, term: 0 },
+      lastIndex: 9,
+      termRuns: [
+        { term: 1, first: 1 },
+        { term: 3, first: 6 },
+      ],
+    });
+    t.same(plain(await again.read(4, 7, ALL)), plain(entries.slice(3, 7)));
+    t.same(plain(await again.read(8, 100, ALL)), plain(entries.slice(7)));
+    await again.append([makeSave({ entries: makeEntries(10, 10, 3) })]);
+    t.equal((await again.read(10, 10, ALL)).length, 1);
+    await again.close();
+  });
+
+  t.test(`${name}: the data of an entry is kept as it was`, async (t) => {
+    const world = await makeWorld(t);
+    const log = world.make();
+    await log.open();
+    const data = Uint8Array.of(1, 2, 3);
+    await log.append([makeSave({ entries: [{ index: 1, term: 1, kind: 'command', data }] })]);
+    data.fill(9);
+    const [entry] = await log.read(1, 1, ALL);
+    t.same([...(entry?.data ?? [])], [1, 2, 3]);
+    await log.close();
+  });
+
+  t.test(`${name}: conflicting entries are replaced`, async (t) => {
+    const world = await makeWorld(t);
+    const log = world.make();
+    await log.open();
+    await log.append([makeSave({ entries: makeEntries(1, 50, 1) })]);
+    await log.append([
+      makeSave({ truncateFrom: 11, entries: makeEntries(11, 12, 2) }),
+      makeSave({ truncateFrom: 12, entries: makeEntries(12, 13, 4) }),
+    ]);
+    const expected = [
+      ...makeEntries(1, 10, 1),
+      ...makeEntries(11, 11, 2),
+      ...makeEntries(12, 13, 4),
+    ];
+    t.same(plain(await log.read(1, 100, ALL)), plain(expected));
+    await log.append([makeSave({ truncateFrom: 13 })]);
+    await log.close();
+    const again = world.make();
+    const restored = await again.open();
+    t.equal(restored.lastIndex, 12);
+    t.same(restored.termRuns, [
+      { term: 1, first: 1 },
+      { term: 2, first: 11 },
+      { term: 4, first: 12 },
+    ]);
+    await again.close();
+  });
+
+  t.test(`${name}: read stops at the bytes that were asked for`, async (t) => {
+    const world = await makeWorld(t);
+    const log = world.make();
+    await log.open();
+    await log.append([makeSave({ entries: makeEntries(1, 10, 1, 1000) })]);
+    const count = async (bytes: number) => (await log.read(2, 9, bytes)).length;
+    t.equal(await count(0), 1, 'at least one');
+    t.equal(await count(999), 1);
+    t.equal(await count(2000), 2);
+    t.equal(await count(2999), 2);
+    t.equal(await count(ALL), 8);
+    await log.close();
+  });
+
+  t.test(`${name}: compaction`, async (t) => {
+    const world = await makeWorld(t);
+    const log = world.make();
+    await log.open();
+    await log.append([
+      makeSave({ entries: [...makeEntries(1, 3000, 1), ...makeEntries(3001, 3010, 2)] }),
+    ]);
+    await log.compact({ index: 3004, term: 2 });
+    t.same(await log.read(3004, 3010, ALL), [], 'what is compacted is empty');
+    t.same(plain(await log.read(3005, 3010, ALL)), plain(makeEntries(3005, 3010, 2)));
+    await log.compact({ index: 3000, term: 1 });
+    await log.append([makeSave({ truncateFrom: 3010, entries: makeEntries(3010, 3011, 5) })]);
+    await log.close();
+    const again = world.make();
+    t.match(await again.open(), {
+      snapshot: { index: 3004, term: 2 },
+      lastIndex: 3011,
+      termRuns: [
+        { term: 2, first: 3005 },
+        { term: 5, first: 3010 },
+      ],
+    });
+    await again.compact({ index: 3011, term: 5 });
+    await again.close();
+    const third = world.make();
+    t.match(await third.open(), {
+      snapshot: { index: 3011, term: 5 },
+      lastIndex: 3011,
+      termRuns: [],
+    });
+    await third.append([makeSave({ entries: makeEntries(3012, 3012, 5) })]);
+    t.equal((await third.read(3012, 3012, ALL)).length, 1);
+    await third.close();
+  });
+
+  t.test(`${name}: reset, before, within and behind the log`, async (t) => {
+    for (const index of [5, 50, 5000]) {
+      const world = await makeWorld(t);
+      const log = world.make();
+      await log.open();
+      const hardState = { term: 4, vote: null, recovering: false };
+      await log.append([makeSave({ hardState, entries: makeEntries(1, 2500, 1) })]);
+      await log.compact({ index: 3, term: 1 });
+      await log.reset({ index, term: 4 });
+      t.same(await log.read(index + 1, index + 1, ALL), []);
+      await log.append([makeSave({ entries: makeEntries(index + 1, index + 2, 4) })]);
+      await log.close();
+      const again = world.make();
+      t.same(await again.open(), {
+        hardState,
+        snapshot: { index, term: 4 },
+        lastIndex: index + 2,
+        termRuns: [{ term: 4, first: index + 1 }],
+      });
+      await again.close();
+    }
+  });
+
+  t.test(`${name}: reads run beside appends`, async (t) => {
+    const world = await makeWorld(t);
+    const log = world.make();
+    await log.open();
+    await log.append([makeSave({ entries: makeEntries(1, 100, 1) })]);
+    const reads: Promise<readonly Entry[]>[] = [];
+    for (let round = 0; round < 20; round++) {
+      const write = log.append([
+        makeSave({ truncateFrom: 51, entries: makeEntries(51, 100, round + 2) }),
+      ]);
+      reads.push(log.read(1, 100, ALL), log.read(40, 60, ALL));
+      await write;
+    }
+    for (const entries of await Promise.all(reads)) {
+      const terms = new Set(entries.filter(({ index }) => index > 50).map(({ term }) => term));
+      t.ok(terms.size <= 1, 'an append is seen whole or not at all');
+    }
+    await log.close();
+  });
+}

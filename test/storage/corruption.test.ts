@@ -1,0 +1,221 @@
+import { readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { isMootError } from '../../src/base/errors.js';
+import { chunkKey, chunkRange } from '../../src/filesystem/keys.js';
+import { createRocksLogStore } from '../../src/storage/rocksdb-log.js';
+import { createRocksStateStore } from '../../src/storage/rocksdb-state.js';
+import { temporaryDirectory } from '../support/directories.js';
+import { makeEntries, makeSave, noise } from '../support/records.js';
+
+const ENTRIES = 60;
+const ENTRY_BYTES = 3_000;
+
+/** A log of ENTRIES entries, each appended by itself; all of it is in the write-ahead log. */
+async function makeLog(t: Test): Promise<string> {
+  const directory = temporaryDirectory(t);
+  const log = createRocksLogStore({ directory, mustExist: false });
+  await log.open();
+  for (const entry of makeEntries(1, ENTRIES, 1, ENTRY_BYTES)) {
+    await log.append([makeSave({ entries: [entry] })]);
+  }
+  await log.close();
+  return directory;
+}
+
+function openLog(directory: string): Promise<number> {
+  const log = createRocksLogStore({ directory, mustExist: true });
+  return log.open().then(
+    async ({ lastIndex }) => {
+      await log.close();
+      return lastIndex;
+    },
+    (error: unknown) => {
+      if (isMootError(error, 'DATA_CORRUPT')) return -1;
+      throw error;
+    },
+  );
+}
+
+function onlyFile(directory: string, ending: string): string {
+  const names = readdirSync(directory).filter((name) => name.endsWith(ending));
+  const sizes = names.map(
+    (name) => [join(directory, name), statSync(join(directory, name)).size] as const,
+  );
+  return sizes.reduce((a, b) => (b[1] > a[1] ? b : a))[0];
+}
+
+function flip(path: string, at: number): void {
+  const bytes = readFileSync(path);
+  bytes[at] = (bytes[at] ?? 0) ^ 0x10;
+  writeFileSync(path, bytes);
+}
+
+t.test('a flipped byte in the write-ahead log is found, wherever it is', async (t) => {
+  const directory = await makeLog(t);
+  const path = onlyFile(directory, '.log');
+  const whole = readFileSync(path);
+  const around = ENTRIES * ENTRY_BYTES;
+  let found = 0;
+  const places = [
+    0,
+    4,
+    6,
+    7,
+    20,
+    50,
+    1_000,
+    32_766,
+    32_768,
+    32_775,
+    around / 2,
+    around,
+    whole.length - 2_000,
+    whole.length - 1,
+  ];
+  for (const at of places) {
+    flip(path, at);
+    const lastIndex = await openLog(directory);
+    t.equal(lastIndex, -1, `byte ${at} of ${whole.length}`);
+    found++;
+    writeFileSync(path, whole);
+  }
+  t.equal(found, places.length);
+  t.equal(await openLog(directory), ENTRIES, 'and whole it is in order');
+});
+
+t.test('a tail that is cut off is a torn write', async (t) => {
+  for (const missing of [1, 100, ENTRY_BYTES - 10, ENTRY_BYTES + 500]) {
+    const directory = await makeLog(t);
+    const path = onlyFile(directory, '.log');
+    truncateSync(path, statSync(path).size - missing);
+    const lastIndex = await openLog(directory);
+    t.ok(lastIndex >= ENTRIES - 2 && lastIndex < ENTRIES, `${missing} bytes: ${lastIndex}`);
+    t.equal(await openLog(directory), lastIndex, 'and it stays so');
+  }
+});
+
+t.test('a tail of zeros is a torn write', async (t) => {
+  const directory = await makeLog(t);
+  const path = onlyFile(directory, '.log');
+  const bytes = readFileSync(path);
+  bytes.fill(0, bytes.length - 1_500);
+  writeFileSync(path, bytes);
+  t.equal(await openLog(directory), ENTRIES - 1);
+});
+
+t.test('zeros in the middle of a synced log are corruption', async (t) => {
+  const directory = await makeLog(t);
+  const path = onlyFile(directory, '.log');
+  const bytes = readFileSync(path);
+  bytes.fill(0, 40_960, 45_056);
+  writeFileSync(path, bytes);
+  t.equal(await openLog(directory), -1);
+});
+
+t.test('a missing file is found', async (t) => {
+  for (const name of ['CURRENT', 'MANIFEST', '.log']) {
+    const directory = await makeLog(t);
+    const path = readdirSync(directory).filter((file) => file.includes(name));
+    for (const file of path) rmSync(join(directory, file));
+    t.equal(await openLog(directory), -1, name);
+  }
+  const directory = await makeLog(t);
+  rmSync(directory, { recursive: true });
+  t.equal(await openLog(directory), -1, 'all of it');
+});
+
+t.test('a missing or damaged table file is found', async (t) => {
+  const directory = await makeLog(t);
+  // Recovery writes what it found in the write-ahead log into a table file.
+  t.equal(await openLog(directory), ENTRIES);
+  const path = onlyFile(directory, '.sst');
+  const whole = readFileSync(path);
+  for (const at of [100, 20_000, whole.length / 2]) {
+    flip(path, Math.floor(at));
+    t.equal(await openLog(directory), -1, `byte ${at} of ${whole.length}`);
+    writeFileSync(path, whole);
+  }
+  rmSync(path);
+  t.equal(await openLog(directory), -1, 'missing');
+});
+
+const CHUNKS = 40;
+
+async function makeTree(t: Test): Promise<string> {
+  const directory = temporaryDirectory(t);
+  const tree = openTree(directory, false);
+  await tree.open();
+  for (let i = 0; i < CHUNKS; i++) {
+    await tree.write([{ type: 'put', key: chunkKey(1, i), value: noise(i, 10_000) }], {
+      index: i + 1,
+      term: 1,
+    });
+  }
+  await tree.close();
+  return directory;
+}
+
+function openTree(directory: string, mustExist = true) {
+  return createRocksStateStore({
+    directory,
+    mustExist,
+    onFailure: (error) => t.fail(String(error)),
+  });
+}
+
+t.test('a damaged table file of the tree is found at read', async (t) => {
+  const directory = await makeTree(t);
+  const tree = openTree(directory);
+  await tree.open();
+  await tree.close();
+  const path = onlyFile(join(directory, '1'), '.sst');
+  const whole = readFileSync(path);
+  flip(path, 50);
+  await t.rejects(openTree(directory).open(), { code: 'DATA_CORRUPT' }, 'the mark itself');
+  writeFileSync(path, whole);
+  for (const at of [50_000, 200_000]) {
+    flip(path, at);
+    const damaged = openTree(directory);
+    await damaged.open();
+    const keys = Array.from({ length: CHUNKS }, (_, i) => chunkKey(1, i));
+    await t.rejects(
+      damaged.get(keys),
+      { code: 'DATA_CORRUPT', message: /^chunk record 63/ },
+      `get, byte ${at}`,
+    );
+    await t.rejects(damaged.scan(chunkRange(1), CHUNKS), { code: 'DATA_CORRUPT' }, 'scan');
+    const exported = await damaged.exportSnapshot();
+    await t.rejects(drain(exported), { code: 'DATA_CORRUPT' }, 'export');
+    await exported.close();
+    await damaged.close();
+    writeFileSync(path, whole);
+  }
+  rmSync(path);
+  await t.rejects(openTree(directory).open(), { code: 'DATA_CORRUPT' }, 'missing');
+});
+
+async function drain(exported: { next(): Promise<Uint8Array | null> }): Promise<void> {
+  while ((await exported.next()) !== null);
+}
+
+t.test('a hole that a crash left in the unsynced tree: it goes back to before', async (t) => {
+  const directory = await makeTree(t);
+  const path = onlyFile(join(directory, '1'), '.log');
+  const bytes = readFileSync(path);
+  bytes.fill(0, 204_800, 208_896);
+  writeFileSync(path, bytes);
+  const tree = openTree(directory);
+  const { index } = await tree.open();
+  t.ok(index > 10 && index < CHUNKS, `mark ${index}`);
+  t.equal((await tree.scan(chunkRange(1), CHUNKS)).length, index, 'a state that once was');
+  await tree.close();
+});
+
+t.test('the file that names the present tree', async (t) => {
+  const directory = await makeTree(t);
+  writeFileSync(join(directory, 'present'), 'nonsense');
+  await t.rejects(openTree(directory).open(), { code: 'DATA_CORRUPT' });
+  rmSync(join(directory, 'present'));
+  await t.rejects(openTree(directory).open(), { code: 'DATA_CORRUPT' });
+});
