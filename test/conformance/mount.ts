@@ -447,6 +447,17 @@ async function onOneMount(t: Test, { server, capabilities }: Bench): Promise<voi
       await server.ask({ type: 'resume' });
     }
     t.equal((await sh('cat a', options)).stdout, 'x\n', 'the mount goes on');
+    if (capabilities.interrupt && (await hasPerl())) {
+      await server.ask({ type: 'pause' });
+      const reached = server.heard('waiting');
+      const script = '$SIG{INT} = sub {}; print sysopen(my $f, $ARGV[0], 0) ? "opened" : $!{EINTR}';
+      const waiting = start('perl', ['-MErrno', '-e', script, join(options.cwd, 'a')]);
+      t.teardown(() => waiting.child.kill('SIGKILL'));
+      await reached;
+      waiting.child.kill('SIGINT');
+      t.equal((await waiting.ended).stdout, '4', 'a program that goes on is told EINTR');
+      await server.ask({ type: 'resume' });
+    }
   });
 
   await t.test(

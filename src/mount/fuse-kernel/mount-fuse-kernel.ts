@@ -20,6 +20,7 @@ export const READERS_DEFAULT = 4;
 
 /** After a successful umount(8) the kernel still writes back; then waiting operations are ended. */
 const END_TIMEOUT_MS = 10_000;
+const FORCED_END_TIMEOUT_MS = 5_000;
 
 export interface FuseKernelOptions {
   /** Where to mount: a directory. */
@@ -76,7 +77,7 @@ export async function mountFuseKernel(
   connection.addReaders((options.readers ?? READERS_DEFAULT) - 1);
 
   const notifier = new Notifier(device.fd);
-  const onExit = () => void spawnSync('umount', forceUnmountArguments(path));
+  const onExit = () => endByForce(path);
   process.on('exit', onExit);
   const ended = connection.ended.then(async () => {
     process.off('exit', onExit);
@@ -103,6 +104,18 @@ export async function mountFuseKernel(
     throw error;
   }
   return mount;
+}
+
+/**
+ * In a process that is exiting: whatever keeps the kernel from closing the connection, the readers
+ * must not keep the process. Synchronous, as nothing else runs any more; umount -f asks nothing of us.
+ */
+function endByForce(path: string): void {
+  const { status } = spawnSync('umount', forceUnmountArguments(path), {
+    timeout: FORCED_END_TIMEOUT_MS,
+    killSignal: 'SIGKILL',
+  });
+  if (status !== 0) process.kill(process.pid, 'SIGKILL');
 }
 
 async function unmount(path: string, connection: Connection, ended: Promise<void>): Promise<void> {
