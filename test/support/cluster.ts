@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib';
-import { type Clock, systemClock } from '../../src/base/clock.js';
+import { systemClock } from '../../src/base/clock.js';
+import { MootError } from '../../src/base/errors.js';
 import { seededRandom } from '../../src/base/random.js';
 import type {
   ClientRequest,
@@ -15,14 +16,13 @@ import type { Query } from '../../src/filesystem/queries.js';
 import type { Node, NodeConfig } from '../../src/node/node.js';
 import { createNode } from '../../src/node/runtime.js';
 import type { NodeId } from '../../src/raft/types.js';
-import type { ClientConnection, ClientHandlers } from '../../src/transport/transport.js';
-import { Network } from '../scratch/network.js';
 import {
   createMemoryLogStore,
   createMemoryStateStore,
-  LogDisk,
-  StateDisk,
-} from '../scratch/stores.js';
+  MemoryDisk,
+} from '../../src/storage/memory.js';
+import { createMemoryNetwork, type MemoryNetwork } from '../../src/transport/memory.js';
+import type { ClientConnection, ClientHandlers } from '../../src/transport/transport.js';
 
 /** Tests wait for conditions; this only ends a test that would wait for ever. */
 export const PATIENCE_MS = 30_000;
@@ -58,7 +58,10 @@ const CONFIG: Omit<NodeConfig, 'id' | 'address' | 'peers'> = {
   sessionTimeoutMs: 60_000,
 };
 
-/** Nodes n1, n2, … over memory stores and a memory network, in this process. */
+/**
+ * Nodes n1, n2, … over memory stores and a memory network, in this process. A first start needs all
+ * of them. The network's names are the nodes' ids, so that tests may cut and delay.
+ */
 export async function startMemoryCluster(options: MemoryClusterOptions): Promise<MemoryCluster> {
   const cluster = new MemoryCluster(options);
   await Promise.all(cluster.members.map((member) => member.start()));
@@ -66,7 +69,7 @@ export async function startMemoryCluster(options: MemoryClusterOptions): Promise
 }
 
 export class MemoryCluster {
-  readonly network = new Network();
+  readonly network = createMemoryNetwork(systemClock, seededRandom(1));
   readonly members: readonly Member[];
   private readonly clients: Client[] = [];
 
@@ -130,21 +133,39 @@ export class MemoryCluster {
     });
   }
 
+  /** Nothing reaches the member or comes from it. */
+  isolate(member: Member): void {
+    for (const { id } of this.members) {
+      this.network.cut(id, member.id);
+      this.network.cut(member.id, id);
+    }
+  }
+
+  /** What was sent meanwhile is lost. */
+  rejoin(member: Member): void {
+    for (const { id } of this.members) {
+      this.network.reset(id, member.id);
+      this.network.heal(id, member.id);
+      this.network.heal(member.id, id);
+    }
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.members.map((member) => member.stop()));
   }
 }
 
-/** One node, its disks, and how to hurt it. */
+/** One node, its disk, and how to hurt it. */
 export class Member {
-  logDisk = new LogDisk();
-  stateDisk = new StateDisk();
+  disk = this.newDisk();
   readonly reports: string[] = [];
-  private life: { readonly node: Node; alive: boolean } | null = null;
+  /** Every write fails, as on a disk that is full or broken. */
+  diskFails = false;
+  private present: Node | null = null;
   private seed = 0;
 
   constructor(
-    private readonly network: Network,
+    private readonly network: MemoryNetwork,
     readonly config: NodeConfig,
   ) {}
 
@@ -152,52 +173,61 @@ export class Member {
     return this.config.id;
   }
   get running(): boolean {
-    return this.life !== null;
+    return this.present !== null;
   }
   get node(): Node {
-    if (this.life === null) throw new Error(`${this.id} does not run`);
-    return this.life.node;
+    if (this.present === null) throw new Error(`${this.id} does not run`);
+    return this.present;
   }
 
   async start(): Promise<void> {
-    const life = { alive: true };
-    const isAlive = () => life.alive;
+    const { config, disk } = this;
+    const report = (line: string) => this.reports.push(line);
     const node = createNode({
-      config: this.config,
-      log: mortal(createMemoryLogStore(this.logDisk), isAlive),
-      state: mortal(createMemoryStateStore(this.stateDisk), isAlive),
-      transport: this.network.transport(this.id),
-      clock: mortalClock(isAlive),
+      config,
+      log: createMemoryLogStore(disk),
+      state: createMemoryStateStore(disk),
+      transport: this.network.transport({ ...config, report }),
+      clock: systemClock,
       random: seededRandom(Number(this.id.slice(1)) * 1_000 + this.seed++),
       digest: crc32,
       diskSpace: async () => ({ totalBytes: 1_000_000, freeBytes: 500_000 }),
       version: '0.0.0',
       memoryBytes: () => 0,
-      report: (line) => this.reports.push(line),
+      report,
     });
-    await node.start();
-    this.life = Object.assign(life, { node });
+    try {
+      await node.start();
+    } catch (error) {
+      await node.stop();
+      throw error;
+    }
+    this.present = node;
   }
 
   async stop(): Promise<void> {
-    const { life } = this;
-    this.life = null;
-    await life?.node.stop();
+    const node = this.present;
+    this.present = null;
+    await node?.stop();
   }
 
-  /** As kill -9: what the stores have taken in stays, all else is gone. */
+  /** The machine loses its power: what was synced stays, all else is gone. */
   async kill(): Promise<void> {
-    const { life } = this;
-    this.life = null;
-    if (life === null) return;
-    life.alive = false;
-    await this.network.transport(this.id).close();
+    this.disk.crash();
+    await this.stop();
   }
 
   /** The data directory is lost; the node must not run. */
   wipe(): void {
-    this.logDisk = new LogDisk();
-    this.stateDisk = new StateDisk();
+    this.disk = this.newDisk();
+  }
+
+  private newDisk(): MemoryDisk {
+    return new MemoryDisk({
+      beforeWrite: () => {
+        if (this.diskFails) throw new MootError('DISK_FAILED', 'the disk failed');
+      },
+    });
   }
 
   /** One request, answered by this node. */
@@ -283,26 +313,4 @@ export function bytes(text: string): Uint8Array {
 export function makeFile(name: string): Command {
   const mode = 0o100644;
   return { type: 'make-node', parent: 1, name: bytes(name), mode, rdev: 0, uid: 0, gid: 0 };
-}
-
-/** A store whose process may be killed: from then on nothing is done and nothing is answered. */
-function mortal<T extends object>(store: T, isAlive: () => boolean): T {
-  return new Proxy(store, {
-    get(target, name) {
-      const method: unknown = Reflect.get(target, name);
-      if (typeof method !== 'function') return method;
-      return async (...parameters: unknown[]) => {
-        if (!isAlive()) return new Promise(() => {});
-        const result: unknown = await Reflect.apply(method, target, parameters);
-        return isAlive() ? result : new Promise(() => {});
-      };
-    },
-  });
-}
-
-function mortalClock(isAlive: () => boolean): Clock {
-  return {
-    ...systemClock,
-    setTimer: (delayMs, action) => systemClock.setTimer(delayMs, () => isAlive() && action()),
-  };
 }
