@@ -50,9 +50,9 @@ const files = readdirSync(SOURCE, { recursive: true, encoding: 'utf8' })
 
 function importsOf(text: string): string[] {
   const code = withoutComments(text);
-  return [...code.matchAll(/(?:\bfrom|\bimport|\brequire)\s*\(?\s*'([^']+)'/g)].map(
-    (m) => m[1] ?? '',
-  );
+  const forms =
+    /^(?:import|export)\b(?:[^;'=()]*\bfrom)?\s*'([^']+)'|\b(?:import|require)\('([^']+)'\)/gm;
+  return [...code.matchAll(forms)].map((m) => m[1] ?? m[2] ?? '');
 }
 
 function withoutComments(text: string): string {
