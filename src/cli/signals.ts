@@ -9,6 +9,8 @@ export function stopRequested(withStdin: boolean): Promise<string> {
     const ask = (why: string) => {
       if (asked && why !== 'stdin') process.exit(130);
       asked = true;
+      // An open standard input would keep the process from ending.
+      if (withStdin) process.stdin.destroy();
       resolve(why);
     };
     process.on('SIGINT', ask);

@@ -489,6 +489,8 @@ class Core implements Raft {
     if (++this.heartbeatElapsed >= this.config.heartbeatTicks) {
       this.heartbeatElapsed = 0;
       replication.heartbeat(this.commitIndex);
+    } else {
+      replication.tellCommit(this.commitIndex);
     }
   }
 

@@ -90,6 +90,19 @@ export class Replication {
     }
   }
 
+  /**
+   * Followers that no append has told of the commit index by now, so that their readers need not
+   * wait for the regular heartbeat. Under load the next append tells them in time: a message of its
+   * own for every commit would take the processors from the commits.
+   */
+  tellCommit(commitIndex: number): void {
+    for (const follower of this.followers) {
+      if (follower.commitTold < Math.min(follower.match, commitIndex)) {
+        this.sendHeartbeat(follower, commitIndex);
+      }
+    }
+  }
+
   beginReadRound(commitIndex: number): void {
     this.reads.begin(commitIndex);
     for (const follower of this.followers) this.sendHeartbeat(follower, commitIndex);
@@ -254,7 +267,6 @@ export class Replication {
       this.sendAppend(follower, inMemory ? log.slice(next, last) : [], commitIndex);
       return;
     }
-    let sent = false;
     while (follower.next <= log.lastIndex && !follower.inFlight.full && !follower.loading) {
       const first = follower.next;
       if (first < log.firstInMemory) {
@@ -269,11 +281,6 @@ export class Replication {
       }
       const { last, bytes } = log.lastWithin(first, config.appendBytesMax);
       this.sendEntries(follower, log.slice(first, last), bytes, commitIndex);
-      sent = true;
-    }
-    // Nothing else tells it soon: so that its readers need not wait for the regular heartbeat.
-    if (!sent && follower.commitTold < Math.min(follower.match, commitIndex)) {
-      this.sendHeartbeat(follower, commitIndex);
     }
   }
 

@@ -51,14 +51,13 @@ export class WebSocketWire implements Wire {
     });
   }
 
-  /** All frames of one turn of the event loop leave in one write. */
+  /** The first frame of a turn of the event loop leaves at once, all others of that turn in one write. */
   send(frame: Uint8Array): void {
-    if (!this.corked) {
-      this.corked = true;
-      this.socket.cork();
-      setImmediate(() => this.uncork());
-    }
     this.ws.send(frame);
+    if (this.corked) return;
+    this.corked = true;
+    this.socket.cork();
+    setImmediate(() => this.uncork());
   }
 
   close(code: number, reason: string): void {
