@@ -1,5 +1,6 @@
 import { type Clock, compareTimespec, type Timespec } from '../base/clock.js';
 import type { ErrorCode } from '../base/errors.js';
+import type { SubmitRequest } from '../codec/client-messages.js';
 import type { Command, LogCommand } from '../filesystem/commands.js';
 import type { Applied } from '../filesystem/filesystem.js';
 import type { ProposeResult, SnapshotMark } from '../raft/types.js';
@@ -101,4 +102,14 @@ export class Proposals {
       );
     }
   }
+}
+
+/** null: such a command may come from outside, under such numbers. */
+export function checkSession({ session, sequence, command }: SubmitRequest): string | null {
+  if (command.type === 'expire-session') return 'only the cluster itself expires sessions';
+  const outside = command.type === 'open-session';
+  if (outside !== (session === 0)) {
+    return outside ? 'a session is opened outside any session' : 'a command needs a session';
+  }
+  return outside || sequence > 0 ? null : 'sequence numbers start at 1';
 }

@@ -1,10 +1,9 @@
 import { describe, type ErrorCode, isMootError, MootError } from '../base/errors.js';
-import type { NodeStatus, QueryRequest, SubmitRequest } from '../codec/client-messages.js';
+import type { NodeStatus, SubmitRequest } from '../codec/client-messages.js';
 import { decodeLogCommand, encodeLogCommand } from '../codec/commands.js';
 import type { PeerMessage } from '../codec/peer-messages.js';
 import { checkCommand } from '../filesystem/check.js';
 import type { LogCommand } from '../filesystem/commands.js';
-import type { QueryResult } from '../filesystem/queries.js';
 import { createFilesystem } from '../filesystem/state-machine.js';
 import { createRaft } from '../raft/raft.js';
 import type {
@@ -23,7 +22,8 @@ import { type Service, serveClient } from './clients.js';
 import { Compaction } from './compaction.js';
 import { Feed } from './feed.js';
 import type { Node, NodeParts } from './node.js';
-import { type Decide, Proposals } from './proposals.js';
+import { checkSession, type Decide, Proposals } from './proposals.js';
+import { Queries } from './queries.js';
 import { Reads } from './reads.js';
 import { fitTogether } from './recovery.js';
 import { Saver } from './saver.js';
@@ -48,8 +48,6 @@ const TAIL_BYTES_MAX = 16_777_216;
 const DUTIES_MS = 100;
 /** A read waits at least this long for a leader before the client is sent elsewhere. */
 const READ_WAIT_MS_MIN = 1_000;
-/** The disk's figures may be this old. */
-const DISK_SPACE_MS = 1_000;
 
 /** Makes a node out of interfaces and the pure cores. */
 export function createNode(parts: NodeParts): Node {
@@ -88,16 +86,14 @@ class Runtime implements Node {
   private processing = false;
   /** A snapshot takes the tree's place, and the core rests. */
   private installing = false;
+  /** It is in the store, and the core does not know yet. */
+  private installed: ArrivedSnapshot | null = null;
   private releasedIndex = 0;
   private startedMs: number;
   private lostOfficeMs = 0;
   private dutiesMs = 0;
   private stopping: Promise<void> | null = null;
   private failure: Error | null = null;
-  private diskSpace: {
-    readonly atMs: number;
-    readonly figures: ReturnType<NodeParts['diskSpace']>;
-  } | null = null;
 
   constructor(private readonly parts: NodeParts) {
     const { config, clock, random } = parts;
@@ -183,7 +179,7 @@ class Runtime implements Node {
         read: (first, last, bytesMax) => log.read(first, last, bytesMax),
         give: (entries) => this.give(entries),
         release: (index) => this.release(index),
-        onFailed,
+        onFailed: (error) => this.failUnlessStopping(error),
       },
       treeMark.index,
     );
@@ -216,11 +212,22 @@ class Runtime implements Node {
       onFailed: (error) => this.failUnlessStopping(error),
     });
     const watches = new Watches(treeMark.index);
+    const queries = new Queries({
+      tree,
+      reads: this.reads,
+      clock,
+      diskSpace: parts.diskSpace,
+      leaderKnown: () => this.now.leader !== null,
+      onFailed,
+    });
     const service: Service = {
       closed: () => this.closed(),
       leader: () => this.leader(),
       submit: (request, decide) => this.submit(request, decide),
-      query: (request, answer, refuse) => this.query(request, answer, refuse),
+      query: (request, answer, refuse) => {
+        queries.ask(request, answer, refuse);
+        this.scheduleTurn();
+      },
       watches,
       status: () => this.status(),
       snapshot: () => this.snapshot(),
@@ -582,8 +589,6 @@ class Runtime implements Node {
     return true;
   }
 
-  private installed: ArrivedSnapshot | null = null;
-
   private onReplaced(mark: SnapshotMark): void {
     const { raft, feed, watches, compaction } = this.alive;
     if (this.installed === null) return;
@@ -634,69 +639,4 @@ class Runtime implements Node {
     this.tree.prefetch(command);
     this.scheduleTurn();
   }
-
-  private query(
-    request: QueryRequest,
-    answer: (result: QueryResult, index: number) => void,
-    refuse: (code: ErrorCode, message: string) => void,
-  ): void {
-    const run = () =>
-      this.tree.query(request.query, (result, index) => this.complete(result, index, answer));
-    switch (request.level) {
-      case 'local':
-        run();
-        break;
-      case 'session':
-        this.reads.atLeast(request.minIndex, this.tree.applied.index, run, () =>
-          refuse('BUSY', `this node has not come to index ${request.minIndex} yet`),
-        );
-        break;
-      case 'strong':
-        this.reads.strong(run, () => {
-          if (this.now.leader === null) refuse('NO_LEADER', 'no leader is known');
-          else refuse('NOT_LEADER', 'the leader did not confirm the read');
-        });
-        this.scheduleTurn();
-        break;
-    }
-  }
-
-  /** The state machine does not know the disk. */
-  private complete(
-    result: QueryResult,
-    index: number,
-    answer: (result: QueryResult, index: number) => void,
-  ): void {
-    if (!result.ok || !('diskBytesTotal' in result.value)) {
-      answer(result, index);
-      return;
-    }
-    const { value } = result;
-    this.space().then(
-      ({ totalBytes, freeBytes }) =>
-        answer(
-          { ok: true, value: { ...value, diskBytesTotal: totalBytes, diskBytesFree: freeBytes } },
-          index,
-        ),
-      (error: unknown) => this.fail(error),
-    );
-  }
-
-  private space(): ReturnType<NodeParts['diskSpace']> {
-    const atMs = this.parts.clock.monotonicMs();
-    if (this.diskSpace === null || atMs - this.diskSpace.atMs > DISK_SPACE_MS) {
-      this.diskSpace = { atMs, figures: this.parts.diskSpace() };
-    }
-    return this.diskSpace.figures;
-  }
-}
-
-/** null: such a command may come from outside, under such numbers. */
-function checkSession({ session, sequence, command }: SubmitRequest): string | null {
-  if (command.type === 'expire-session') return 'only the cluster itself expires sessions';
-  const outside = command.type === 'open-session';
-  if (outside !== (session === 0)) {
-    return outside ? 'a session is opened outside any session' : 'a command needs a session';
-  }
-  return outside || sequence > 0 ? null : 'sequence numbers start at 1';
 }

@@ -82,8 +82,7 @@ export class Saver {
 
   /** Writes nothing more; resolves when what is under way has ended. */
   stop(): Promise<void> {
-    this.stopped = true;
-    for (const exclusive of this.exclusives.splice(0)) exclusive.refuse(closed());
+    this.refuseMore();
     if (!this.busy) return Promise.resolve();
     return new Promise((resolve) => this.idle.push(resolve));
   }
@@ -115,11 +114,16 @@ export class Saver {
       },
       (error: unknown) => {
         watchdog.cancel();
-        this.stopped = true;
+        this.refuseMore();
         this.events.onFailed(error);
         this.ended();
       },
     );
+  }
+
+  private refuseMore(): void {
+    this.stopped = true;
+    for (const exclusive of this.exclusives.splice(0)) exclusive.refuse(closed());
   }
 
   private runExclusive(): void {

@@ -1,7 +1,7 @@
 import type { StateHashMessage } from '../codec/peer-messages.js';
 import type { NodeId } from '../raft/types.js';
 
-/** How often a leader says its digest, when something changed. */
+/** How often a leader says its digest, also when nothing changed: a message may be lost. */
 const BROADCAST_MS = 1_000;
 /** Own digests remembered, by index: a leader's word about an older index is not checked. */
 const REMEMBERED_MAX = 16_384;
@@ -18,7 +18,6 @@ export class StateHashes {
   private readonly indexes = new Float64Array(REMEMBERED_MAX);
   private lastIndex = 0;
   private lastHash = 0;
-  private broadcastIndex = 0;
   private broadcastMs = Number.NEGATIVE_INFINITY;
   /** The leader was ahead of us when it said this. */
   private expected: { readonly index: number; readonly hash: number } | null = null;
@@ -50,10 +49,8 @@ export class StateHashes {
     term: number,
     others: readonly NodeId[],
   ): readonly StateHashMessage[] {
-    if (nowMs - this.broadcastMs < BROADCAST_MS || this.lastIndex === this.broadcastIndex)
-      return [];
+    if (nowMs - this.broadcastMs < BROADCAST_MS || this.lastIndex === 0) return [];
     this.broadcastMs = nowMs;
-    this.broadcastIndex = this.lastIndex;
     return others.map((to) => ({
       type: 'state-hash',
       from: id,

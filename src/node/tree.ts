@@ -177,6 +177,10 @@ export class Tree {
   flush(): Promise<void> {
     if (this.writtenMark.index >= this.appliedMark.index) return Promise.resolve();
     return new Promise((resolve, reject) => {
+      if (this.failed) {
+        reject(new MootError('CLOSED', 'the tree has failed'));
+        return;
+      }
       this.flushes.push({ index: this.appliedMark.index, resolve, reject });
       this.startWrite();
     });

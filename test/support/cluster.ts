@@ -25,12 +25,13 @@ import { createMemoryNetwork, type MemoryNetwork } from '../../src/transport/mem
 import type { ClientConnection, ClientHandlers } from '../../src/transport/transport.js';
 
 /** Tests wait for conditions; this only ends a test that would wait for ever. */
-export const PATIENCE_MS = 30_000;
+export const PATIENCE_MS = 25_000;
 
 /** Resolves with the first value of `probe` that is neither false, null nor undefined. */
 export async function until<T>(
   what: string,
   probe: () => T | Promise<T>,
+  describe = () => '',
 ): Promise<Exclude<T, false | null | undefined>> {
   for (const endMs = Date.now() + PATIENCE_MS; Date.now() < endMs; ) {
     const value = await probe();
@@ -39,7 +40,7 @@ export async function until<T>(
     }
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  throw new Error(`waited in vain: ${what}`);
+  throw new Error(`waited in vain: ${what} ${describe()}`);
 }
 
 export interface MemoryClusterOptions {
@@ -90,12 +91,16 @@ export class MemoryCluster {
 
   /** The running node that leads and whose first entry is applied. */
   leader(): Promise<Member> {
-    return until('a leader', () => {
-      const leaders = this.running.filter((member) => member.node.status().role === 'leader');
-      leaders.sort((a, b) => b.node.status().term - a.node.status().term);
-      const status = leaders[0]?.node.status();
-      return status !== undefined && status.appliedIndex > 0 ? leaders[0] : null;
-    });
+    return until(
+      'a leader',
+      () => {
+        const leaders = this.running.filter((member) => member.node.status().role === 'leader');
+        leaders.sort((a, b) => b.node.status().term - a.node.status().term);
+        const status = leaders[0]?.node.status();
+        return status !== undefined && status.appliedIndex > 0 ? leaders[0] : null;
+      },
+      this.describe,
+    );
   }
 
   async followers(): Promise<Member[]> {
@@ -117,20 +122,33 @@ export class MemoryCluster {
     return client;
   }
 
+  /** For a test that waited in vain. */
+  private readonly describe = (): string => {
+    const stories = this.members.map((member) => {
+      const status = member.running ? JSON.stringify(member.node.status()) : 'down';
+      return `${member.id}: ${status}\n${member.reports.join('\n')}`;
+    });
+    return `\n${stories.join('\n')}`;
+  };
+
   /** All running nodes have applied the same, and are equal in it. */
   async converged(): Promise<void> {
-    await until('equal state on all nodes', () => {
-      const all = this.running.map((member) => member.node.status());
-      const leader = all.find((status) => status.role === 'leader');
-      return (
-        leader !== undefined &&
-        leader.appliedIndex === leader.lastIndex &&
-        all.every(
-          (status) =>
-            status.appliedIndex === leader.appliedIndex && status.stateHash === leader.stateHash,
-        )
-      );
-    });
+    await until(
+      'equal state on all nodes',
+      () => {
+        const all = this.running.map((member) => member.node.status());
+        const leader = all.find((status) => status.role === 'leader');
+        return (
+          leader !== undefined &&
+          leader.appliedIndex === leader.lastIndex &&
+          all.every(
+            (status) =>
+              status.appliedIndex === leader.appliedIndex && status.stateHash === leader.stateHash,
+          )
+        );
+      },
+      this.describe,
+    );
   }
 
   /** Nothing reaches the member or comes from it. */

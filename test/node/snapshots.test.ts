@@ -1,0 +1,139 @@
+import { crc32 } from 'node:zlib';
+import t from 'tap';
+import { type Clock, systemClock } from '../../src/base/clock.js';
+import { randomBetween, seededRandom } from '../../src/base/random.js';
+import type { SnapshotMessage } from '../../src/codec/peer-messages.js';
+import { chunkKey } from '../../src/filesystem/keys.js';
+import { SnapshotReceiver } from '../../src/node/snapshot-receiver.js';
+import { SnapshotSender } from '../../src/node/snapshot-sender.js';
+import { createMemoryStateStore, MemoryDisk } from '../../src/storage/memory.js';
+import { until } from '../support/cluster.js';
+
+const MARK = { index: 70, term: 3 };
+const RECORDS = 400;
+
+type Outcome = { readonly ok: boolean; readonly index: number };
+
+/** A stream over a line that `fate` rules: lost, damaged, or as it is. */
+async function world(fate: (message: SnapshotMessage) => SnapshotMessage | null) {
+  const source = createMemoryStateStore(new MemoryDisk());
+  await source.open();
+  const keys = Array.from({ length: RECORDS }, (_, i) => chunkKey(9, i));
+  const changes = keys.map((key, i) => {
+    return { type: 'put', key, value: new Uint8Array(30_000).fill(i) } as const;
+  });
+  await source.write(changes, MARK);
+  const target = createMemoryStateStore(new MemoryDisk());
+  await target.open();
+  const state = { nowMs: 0, term: 3, appliedIndex: 0, installed: 0 };
+  const clock: Clock = { ...systemClock, monotonicMs: () => state.nowMs };
+  const outcomes: Outcome[] = [];
+  const onFailed = (error: unknown) => {
+    throw error;
+  };
+  const travel = (message: SnapshotMessage) => {
+    const arrived = fate(message);
+    if (arrived === null) return;
+    setImmediate(() => {
+      if (arrived.type === 'snapshot-ack') sender.onAck(arrived);
+      else receiver.onChunk(arrived);
+    });
+  };
+  const open = () =>
+    new SnapshotReceiver({
+      id: 'b',
+      state: target,
+      digest: crc32,
+      send: travel,
+      present: () => state,
+      install: async ({ source: imported }) => {
+        await imported.finish();
+        state.installed++;
+        return true;
+      },
+      onFailed,
+    });
+  let receiver = open();
+  const sender = new SnapshotSender({
+    id: 'a',
+    to: 'b',
+    term: 3,
+    stream: 77,
+    state: source,
+    clock,
+    digest: crc32,
+    send: travel,
+    queuedBytes: () => 0,
+    onEnd: (outcome) => outcomes.push(outcome),
+    onFailed,
+  });
+  const restart = () => {
+    receiver = open();
+  };
+  /** Time passes until the stream has ended. */
+  const finish = () =>
+    until('the end of the stream', () => {
+      state.nowMs += 600;
+      sender.tick();
+      return outcomes.length > 0;
+    });
+  const arrived = async () => {
+    const found = await target.get(keys);
+    return found.filter((value, i) => value?.[0] === i % 256).length;
+  };
+  return { state, outcomes, finish, restart, arrived };
+}
+
+t.test('over a good line', async (t) => {
+  const { finish, outcomes, state, arrived } = await world((message) => message);
+  await finish();
+  t.strictSame(outcomes, [{ ok: true, index: 70 }]);
+  t.equal(state.installed, 1);
+  t.equal(await arrived(), RECORDS);
+});
+
+for (const seed of [1, 2, 3]) {
+  t.test(`over a line that loses, repeats and damages (seed ${seed})`, async (t) => {
+    const random = seededRandom(seed);
+    const { finish, outcomes, state, arrived } = await world((message) => {
+      const luck = randomBetween(random, 0, 10);
+      if (luck === 0) return null;
+      if (luck === 1 && message.type === 'snapshot-chunk' && message.data.length > 0) {
+        const data = Uint8Array.from(message.data);
+        data[0] = (data[0] ?? 0) ^ 1;
+        return { ...message, data };
+      }
+      return message;
+    });
+    await finish();
+    t.strictSame(outcomes, [{ ok: true, index: 70 }]);
+    t.equal(state.installed, 1);
+    t.equal(await arrived(), RECORDS);
+  });
+}
+
+t.test('a receiver that forgot what it had ends the stream', async (t) => {
+  let chunks = 0;
+  const { finish, outcomes, state, restart } = await world((message) => {
+    if (message.type === 'snapshot-chunk' && ++chunks === 8) restart();
+    return message;
+  });
+  await finish();
+  t.strictSame(outcomes, [{ ok: false, index: 0 }]);
+  t.equal(state.installed, 0);
+});
+
+t.test('a receiver that is away, of a later term, or further already', async (t) => {
+  const away = await world(() => null);
+  await away.finish();
+  t.strictSame(away.outcomes, [{ ok: false, index: 0 }]);
+  const later = await world((message) => message);
+  later.state.term = 4;
+  await later.finish();
+  t.strictSame(later.outcomes, [{ ok: false, index: 0 }]);
+  const further = await world((message) => message);
+  further.state.appliedIndex = 71;
+  await further.finish();
+  t.strictSame(further.outcomes, [{ ok: true, index: 70 }]);
+  t.equal(further.state.installed, 0);
+});
