@@ -7,7 +7,9 @@ import { ROOT_INO } from '../../src/filesystem/records.js';
 import { type BenchCluster, median, quantile } from './cluster.js';
 
 const COMMAND_BYTES = 256;
-const SAMPLES = 2000;
+const SAMPLES = 5000;
+/** Before the samples, so that all processes run compiled code, as they do in service. */
+const WARM_UP = 2000;
 const CLIENTS = 64;
 const MANY_SECONDS = 5;
 
@@ -96,7 +98,7 @@ async function latencies(cluster: BenchCluster, count: number): Promise<number[]
   try {
     const ino = await makeFile(client, 'one');
     const times: number[] = [];
-    for (let i = 0; i < count + 200; i++) {
+    for (let i = 0; i < count + WARM_UP; i++) {
       const start = performance.now();
       await client.execute<'write'>({
         type: 'write',
@@ -104,7 +106,7 @@ async function latencies(cluster: BenchCluster, count: number): Promise<number[]
         offset: 0,
         data: Buffer.alloc(COMMAND_BYTES, i),
       });
-      if (i >= 200) times.push((performance.now() - start) * 1000);
+      if (i >= WARM_UP) times.push((performance.now() - start) * 1000);
     }
     return times;
   } finally {
