@@ -28,5 +28,6 @@ clean: ## remove what was built (not ./data)
 	@rm -rf dist .tap *.tgz
 
 node_modules/.package-lock.json: package.json package-lock.json
-	@npm ci --no-audit --no-fund --loglevel=error
+	@# Not `npm ci`: it refuses a lock file that does not list the other platforms' optional packages.
+	@npm install --no-save --no-audit --no-fund --loglevel=error
 	@touch $@
