@@ -160,7 +160,7 @@ t.test('a new cluster waits for all of its nodes; then any minority may be away'
   await other.start();
   await client.execute(makeFile('d'));
   await cluster.converged();
-  t.equal(follower?.node.status().recovering, false);
+  await until('the new disk to be taken in', () => follower?.node.status().recovering === false);
 });
 
 t.test('a session of which nothing is heard expires, also after a change of leaders', async (t) => {

@@ -190,9 +190,15 @@ function sameBytes(a: unknown, b: unknown): boolean {
 
 function plain(_: string, value: unknown): unknown {
   if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
+  if (isBufferJson(value)) return Buffer.from(value.data).toString('base64');
   if (Array.isArray(value) || typeof value !== 'object' || value === null) return value;
   // The state machine has maps of its own.
   return 'entries' in value && typeof value.entries === 'function' ? [...value.entries()] : value;
+}
+
+/** A Buffer is bytes like any others, but has turned itself into this before the replacer sees it. */
+function isBufferJson(value: unknown): value is { readonly data: readonly number[] } {
+  return typeof value === 'object' && value !== null && 'type' in value && value.type === 'Buffer';
 }
 
 t.test('applying waits for a slow store, and goes on', async (t) => {
