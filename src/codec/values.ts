@@ -36,6 +36,7 @@ export function packInode(inode: Inode): Packed {
     inode.nextCookie,
     inode.target,
     inode.holds,
+    inode.xattrs,
   ];
 }
 
@@ -61,6 +62,7 @@ export function unpackInode(packed: unknown): Inode {
     nextCookie: r.uint('nextCookie'),
     target: r.bytes('target'),
     holds: r.uint32('holds'),
+    xattrs: r.uint32('xattrs'),
   };
 }
 

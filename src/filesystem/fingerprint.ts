@@ -151,6 +151,7 @@ export class Fingerprint {
     this.#number(inode.nextCookie);
     this.#bytes(inode.target);
     this.#number(inode.holds);
+    this.#number(inode.xattrs);
   }
 
   #time(time: Timespec): void {

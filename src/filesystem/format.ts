@@ -26,6 +26,7 @@ const ROOT: Inode = {
   nextCookie: 1,
   target: new Uint8Array(0),
   holds: 0,
+  xattrs: 0,
 };
 
 const FIRST_COUNTERS: Counters = {

@@ -160,6 +160,7 @@ function newInode(draft: Draft, parent: Inode, uid: number, gid: number): Inode 
     nextCookie: 0,
     target: NO_BYTES,
     holds: 0,
+    xattrs: 0,
   };
 }
 

@@ -61,6 +61,8 @@ export interface Inode {
   /** Directory: number of entries, and the cookie that the next one gets. */
   readonly entries: number;
   readonly nextCookie: number;
+  /** How many extended attributes it has: mostly none, and then nobody needs to ask for one. */
+  readonly xattrs: number;
   /** Symbolic link: where it points; otherwise empty. */
   readonly target: Uint8Array;
   /**

@@ -27,7 +27,7 @@ export function setXattr(draft: Draft, command: SetXattr): null {
   const after = new Map(before).set(name, new Uint8Array(command.value));
   if (totalBytes(after) > XATTR_TOTAL_BYTES_MAX) return refuse('ENOSPC');
   draft.put(xattrsKey(inode.ino), after);
-  touch(draft, inode);
+  touch(draft, inode, after.size);
   return null;
 }
 
@@ -39,7 +39,7 @@ export function removeXattr(draft: Draft, command: RemoveXattr): null {
   if (!after.delete(name)) return refuse('ENODATA');
   if (after.size === 0) draft.delete(xattrsKey(inode.ino));
   else draft.put(xattrsKey(inode.ino), after);
-  touch(draft, inode);
+  touch(draft, inode, after.size);
   return null;
 }
 
@@ -56,6 +56,6 @@ function totalBytes(xattrs: Xattrs): number {
   return total;
 }
 
-function touch(draft: Draft, inode: Inode): void {
-  draft.putInode({ ...inode, ctime: draft.time }, false);
+function touch(draft: Draft, inode: Inode, xattrs: number): void {
+  draft.putInode({ ...inode, ctime: draft.time, xattrs }, false);
 }

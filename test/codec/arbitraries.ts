@@ -66,6 +66,7 @@ export const inode: Of<Inode> = fc.record({
   parent: uint,
   entries: uint,
   nextCookie: uint,
+  xattrs: uint32,
   target: name,
   holds: uint32,
 });

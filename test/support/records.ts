@@ -25,6 +25,7 @@ export function makeInode(ino: number, fields: Partial<Inode> = {}): Inode {
     nextCookie: 1,
     target: new Uint8Array(0),
     holds: 0,
+    xattrs: 0,
     ...fields,
   };
 }

@@ -131,6 +131,11 @@ function inodeProblems({ inodes, xattrs }: Sorted): string[] {
     }
     if (type !== S_IFREG && inode.bytes !== 0) problems.push(`inode ${ino} stores bytes`);
   }
+  for (const inode of inodes.values()) {
+    const stored = xattrs.get(inode.ino)?.size ?? 0;
+    if (inode.xattrs !== stored)
+      problems.push(`inode ${inode.ino}: ${inode.xattrs} xattrs, ${stored} stored`);
+  }
   for (const [ino, all] of xattrs) {
     if (!inodes.has(ino)) problems.push(`xattrs of missing inode ${ino}`);
     if (all.size === 0) problems.push(`inode ${ino}: an empty record of xattrs`);
