@@ -7,7 +7,7 @@ help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: build ## three nodes on this machine, mounted at ./mnt/n1 … n3, until Ctrl-C (install and build first)
-	@node dist/src/cli/bin.cjs up
+	@dist/src/cli/mootfs up
 
 test: node_modules/.package-lock.json ## install, build and pass everything
 	@sh scripts/test.sh

@@ -8,7 +8,7 @@ import { connectClient } from '../../src/cli/assemble.js';
 import { newestLeader } from '../../src/cli/status.js';
 import type { FilesystemClient, NodeReport } from '../../src/client/filesystem-client.js';
 
-const MOOTFS = fileURLToPath(new URL('../../src/cli/bin.cjs', import.meta.url));
+const MOOTFS = fileURLToPath(new URL('../../src/cli/mootfs', import.meta.url));
 const START_TIMEOUT_MS = 60_000;
 
 /** A real cluster of processes on loopback, below a temporary directory, for measuring. */
@@ -103,7 +103,7 @@ export class BenchCluster {
 
   private run(name: string, args: readonly string[]): ChildProcess {
     const log = openSync(join(this.root, `${name}.log`), 'a');
-    return spawn(process.execPath, [MOOTFS, ...args, '--stop-with-stdin'], {
+    return spawn(MOOTFS, [...args, '--stop-with-stdin'], {
       stdio: ['pipe', log, log],
     });
   }

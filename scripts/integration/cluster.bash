@@ -2,11 +2,11 @@
 # a directory of its own; only processes started here are ever signalled, by pid.
 
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-MOOTFS="$PROJECT/dist/src/cli/bin.cjs"
+MOOTFS="$PROJECT/dist/src/cli/mootfs"
 # Generous: the machine may be slow; nothing waits longer than it must.
 WAIT_SECONDS=60
 
-mootfs() { node "$MOOTFS" "$@"; }
+mootfs() { "$MOOTFS" "$@"; }
 
 # cluster_new NODES: a directory, free ports, and the member list; starts nothing.
 cluster_new() {
@@ -39,7 +39,7 @@ free_ports() {
 node_start() {
   local i=$1
   shift
-  node "$MOOTFS" node --id "n$i" --data "$ROOT/n$i" --peers "$PEERS" "$@" \
+  "$MOOTFS" node --id "n$i" --data "$ROOT/n$i" --peers "$PEERS" "$@" \
     >>"$ROOT/logs/n$i.log" 2>&1 3>&- </dev/null &
   echo $! >"$ROOT/pids/n$i"
 }
@@ -49,7 +49,7 @@ mount_start() {
   local i=$1 nodes
   shift
   nodes="127.0.0.1:${PORTS[(i - 1) % COUNT]},$NODES"
-  node "$MOOTFS" mount "$ROOT/mnt/$i" --nodes "$nodes" "$@" \
+  "$MOOTFS" mount "$ROOT/mnt/$i" --nodes "$nodes" "$@" \
     >>"$ROOT/logs/mount$i.log" 2>&1 3>&- </dev/null &
   echo $! >"$ROOT/pids/mount$i"
   wait_for "mount $i" is_mounted "$i"

@@ -71,13 +71,13 @@ setup() {
 }
 
 @test "a second process on one data directory is refused with a sentence" {
-  run timeout 60 node "$MOOTFS" node --id n1 --data "$ROOT/n1" --listen 127.0.0.1:$((PORTS[0] + 1)) --peers "$PEERS"
+  run timeout 60 "$MOOTFS" node --id n1 --data "$ROOT/n1" --listen 127.0.0.1:$((PORTS[0] + 1)) --peers "$PEERS"
   [ "$status" -eq 4 ]
   [[ "$output" == *"$ROOT/n1"*"in use"* ]]
 }
 
 @test "a taken port, another cluster's name, a foreign directory: one sentence each" {
-  run timeout 60 node "$MOOTFS" node --id n1 --data "$LOCAL/new" --peers "$PEERS"
+  run timeout 60 "$MOOTFS" node --id n1 --data "$LOCAL/new" --peers "$PEERS"
   [ "$status" -eq 5 ]
   [[ "$output" == *"${PORTS[0]}"*"taken"* ]]
   run mootfs ls / --cluster other
@@ -85,7 +85,7 @@ setup() {
   [[ "$output" == *"cluster"* ]]
   mkdir "$LOCAL/foreign"
   echo x >"$LOCAL/foreign/file"
-  run timeout 60 node "$MOOTFS" node --id n1 --data "$LOCAL/foreign" --peers "$PEERS"
+  run timeout 60 "$MOOTFS" node --id n1 --data "$LOCAL/foreign" --peers "$PEERS"
   [ "$status" -eq 4 ]
   [[ "$output" == *"$LOCAL/foreign"* ]]
 }
@@ -95,7 +95,7 @@ setup() {
   run mootfs node --config "$LOCAL/config.json"
   [ "$status" -eq 2 ]
   [[ "$output" == *"frob"* ]]
-  run env MOOTFS_ID=n1 node "$MOOTFS" node --data "$LOCAL/d"
+  run env MOOTFS_ID=n1 "$MOOTFS" node --data "$LOCAL/d"
   [ "$status" -eq 2 ]
   [[ "$output" == *"--peers is missing"* ]]
   run mootfs node --id n9 --data "$LOCAL/d" --peers "$PEERS"

@@ -28,7 +28,7 @@ teardown() { cluster_end; }
 
 up_start() {
   : >"$ROOT/logs/up.log"
-  node "$MOOTFS" up --data "$ROOT/data" --mounts "$ROOT/mnt" --port "$PORT" "$@" \
+  "$MOOTFS" up --data "$ROOT/data" --mounts "$ROOT/mnt" --port "$PORT" "$@" \
     >>"$ROOT/logs/up.log" 2>&1 3>&- </dev/null &
   echo $! >"$ROOT/pids/up"
   wait_for "ready" grep -q '^ready' "$ROOT/logs/up.log"

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /*
  * The entry point is CommonJS on purpose: libuv fixes the size of its thread pool at the first use,
  * and loading an ES module already uses it. Each reader of /dev/fuse parks one thread for good, so

@@ -86,7 +86,7 @@ class World implements Network {
   async open(options: DoorOptions): Promise<Door> {
     const { address, id } = options;
     if (this.doors.has(address)) {
-      throw new MootError('BAD_ARGUMENT', `${address} is taken by ${this.doors.get(address)?.id}`);
+      throw new MootError('PORT_TAKEN', `${address} is taken by ${this.doors.get(address)?.id}`);
     }
     this.doors.set(address, options);
     return {

@@ -8,7 +8,7 @@ import type { NodeId } from '../raft/types.js';
  * end their connection and nothing else.
  */
 export interface Transport {
-  /** Opens the door, then dials every peer and keeps dialling. Fails with BAD_ARGUMENT and a sentence when the port is taken. */
+  /** Opens the door, then dials every peer and keeps dialling. Fails with PORT_TAKEN and a sentence when the port is. */
   start(handlers: TransportHandlers): Promise<void>;
   /** Never waits and never fails: dropped when the peer is away or its queue is full. */
   send(message: PeerMessage): void;

@@ -59,7 +59,8 @@ async function open(options: DoorOptions): Promise<Door> {
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      reject(new MootError('BAD_ARGUMENT', whyNot(host, port, error), { cause: error }));
+      const code = error.code === 'EADDRINUSE' ? 'PORT_TAKEN' : 'BAD_ARGUMENT';
+      reject(new MootError(code, whyNot(host, port, error), { cause: error }));
     });
     server.listen(port, host, resolve);
   });

@@ -262,7 +262,7 @@ export function transportConformance(t: Test, name: string, world: TransportWorl
     t.teardown(() => node.transport.close());
     await node.start();
     const second = new TestNode(world, 'n1', peers);
-    await t.rejects(second.start(), { code: 'BAD_ARGUMENT', message: /taken/ });
+    await t.rejects(second.start(), { code: 'PORT_TAKEN', message: /taken/ });
     await second.transport.close();
   });
 

@@ -52,7 +52,7 @@ t.test('an address that cannot be listened on is one sentence', async (t) => {
   await node.start(HANDLERS);
   const port = address.split(':')[1];
   await t.rejects(transport(address).start(HANDLERS), {
-    code: 'BAD_ARGUMENT',
+    code: 'PORT_TAKEN',
     message: `port ${port} on 127.0.0.1 is taken: stop what listens there, or choose another address`,
   });
   await t.rejects(transport(`192.0.2.1:${port}`).start(HANDLERS), {
