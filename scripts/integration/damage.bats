@@ -1,0 +1,84 @@
+#!/usr/bin/env bats
+# Stored data is damaged: the node says so and serves nothing of it, the others go on, and it is
+# rebuilt from them.
+
+load cluster.bash
+
+setup() {
+  cluster_start 3
+  head -c 300000 /dev/urandom >"$BATS_TEST_TMPDIR/file"
+  for i in 1 2 3 4 5; do mootfs put "$BATS_TEST_TMPDIR/file" "/f$i"; done
+  wait_for "equal trees on all nodes" nodes_agree
+  process_kill n1
+}
+
+teardown() { cluster_end; }
+
+# start_refused: node 1 ends with exit code 4 and one sentence that matches.
+start_refused() {
+  run timeout 60 "$MOOTFS" node --id n1 --data "$ROOT/n1" --peers "$PEERS" </dev/null
+  [ "$status" -eq 4 ]
+  [[ "$output" == *"$1"* ]]
+}
+
+rebuilt() {
+  mootfs cat /f3 | cmp - "$BATS_TEST_TMPDIR/file"
+  rm -rf "$ROOT/n1"
+  node_start 1
+  wait_for "equal trees on all nodes" nodes_agree
+}
+
+# The largest file of that kind: with data in it.
+largest() { find "$1" -name "*.$2" -printf '%s %p\n' | sort -n | tail -n 1 | cut -d' ' -f2; }
+
+flip() {
+  local size
+  size=$(stat -c %s "$1")
+  printf '\xff' | dd of="$1" bs=1 seek=$((size / 2)) conv=notrunc status=none
+  printf '\x55' | dd of="$1" bs=1 seek=$((size / 2 + 1)) conv=notrunc status=none
+}
+
+@test "a flipped byte in the log" {
+  flip "$(largest "$ROOT/n1/log" log)"
+  start_refused "$ROOT/n1/log"
+  rebuilt
+}
+
+@test "a flipped byte in the tree" {
+  flip "$(largest "$ROOT/n1/tree" log)"
+  start_refused "$ROOT/n1/tree"
+  rebuilt
+}
+
+@test "the log is gone" {
+  rm -rf "$ROOT/n1/log"
+  start_refused "$ROOT/n1/log is missing"
+  rebuilt
+}
+
+@test "a file of the database is gone" {
+  rm "$ROOT"/n1/tree/*/CURRENT 2>/dev/null || rm "$ROOT"/n1/tree/CURRENT
+  start_refused "$ROOT/n1/tree"
+  rebuilt
+}
+
+@test "the log's tail was cut off: nothing acknowledged is missed, whatever the node says" {
+  local file
+  file=$(largest "$ROOT/n1/log" log)
+  truncate -s -20000 "$file"
+  run timeout 20 "$MOOTFS" node --id n1 --data "$ROOT/n1" --peers "$PEERS" </dev/null
+  if [ "$status" -eq 4 ]; then
+    [[ "$output" == *"$ROOT/n1"* || "$output" == *log* ]]
+    rm -rf "$ROOT/n1"
+  fi
+  node_start 1
+  wait_for "equal trees on all nodes" nodes_agree
+  mootfs cat --nodes "127.0.0.1:${PORTS[0]}" --level local /f5 | cmp - "$BATS_TEST_TMPDIR/file"
+}
+
+@test "a newer format and unreadable settings are refused" {
+  sed -i 's/"format": 1/"format": 2/' "$ROOT/n1/mootfs.json"
+  start_refused "newer"
+  echo '{' >"$ROOT/n1/mootfs.json"
+  start_refused "$ROOT/n1/mootfs.json"
+}
