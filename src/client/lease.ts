@@ -60,7 +60,7 @@ export class Lease {
   private closed = false;
 
   constructor(
-    private readonly cluster: Cluster,
+    private readonly cluster: Pick<Cluster, 'clock' | 'leader' | 'ask' | 'onRefusal'>,
     private readonly wake: () => void,
   ) {}
 
