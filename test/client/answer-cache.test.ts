@@ -27,6 +27,7 @@ function inode(ino: Ino, size = 0, nlink = 1): Inode {
     nextCookie: 0,
     target: new Uint8Array(),
     holds: 0,
+    xattrs: 0,
   };
 }
 
