@@ -59,7 +59,8 @@ export interface NodeConfig {
   readonly sessionTimeoutMs: number;
   /**
    * For how long clients may keep strong answers without asking (see Leases). A new leader answers
-   * nothing for so long. 0: not at all. Default: LEASE_MS_DEFAULT.
+   * nothing for so long, so it must be the same on all nodes. 0: not at all. Default:
+   * LEASE_MS_DEFAULT.
    */
   readonly leaseMs?: number;
 }
