@@ -170,6 +170,7 @@ export async function startMount(
     holdsOpen: true,
     deadlineMs: deadline,
     readLevel: level,
+    cache: level === 'strong',
   });
   const operations = createMountOperations({
     client,

@@ -15,6 +15,7 @@ import {
   type NodeReport,
   type WatchListener,
 } from './filesystem-client.js';
+import { Lease } from './lease.js';
 import type { Link } from './link.js';
 import { Reads } from './reads.js';
 import { Submitter } from './submitter.js';
@@ -31,6 +32,11 @@ export interface ClientOptions {
   readonly deadlineMs?: number;
   /** For queries that do not say their own. Default: strong. */
   readonly readLevel?: ReadLevel;
+  /**
+   * Strong lookups and inodes are kept in memory, and answered from there without a message while
+   * the leader grants a lease: as strong as asked ones. Default: false.
+   */
+  readonly cache?: boolean;
   /** Less than a quarter of the cluster's sessionTimeoutMs. */
   readonly keepAliveMs?: number;
   readonly clock?: Clock;
@@ -77,6 +83,7 @@ class ClusterClient implements FilesystemClient {
   private readonly submitter: Submitter;
   private readonly reads: Reads;
   private readonly watcher: Watcher;
+  private readonly lease: Lease | null;
   private readonly administration: Administration;
   private highestIndex = 0;
   private tickTimer: Timer | null = null;
@@ -100,14 +107,25 @@ class ClusterClient implements FilesystemClient {
       options.random ?? systemRandom,
       {
         onLeader: (leader) => {
+          this.lease?.onLeader();
           this.submitter.onLeader();
           this.reads.onLeader(leader);
         },
         onOpen: (link) => this.onOpen(link),
-        onClosed: () => this.onClosed(),
+        onClosed: (link) => {
+          this.lease?.onClosed(link);
+          this.onClosed();
+        },
+        onChanges: (link, changes) => {
+          this.lease?.changed(link, changes);
+          link.tell({ type: 'change-ack', id: changes.id });
+        },
       },
     );
-    this.watcher = new Watcher(this.cluster, onIndex);
+    this.lease = options.cache ? new Lease(this.cluster, wake) : null;
+    this.watcher = new Watcher(this.cluster, onIndex, (index, reset, effects) =>
+      this.lease?.watched(index, reset, effects),
+    );
     this.submitter = new Submitter(
       this.cluster,
       {
@@ -119,8 +137,16 @@ class ClusterClient implements FilesystemClient {
       this.watcher,
       onIndex,
       wake,
+      this.lease,
     );
-    this.reads = new Reads(this.cluster, deadlineMs, () => this.highestIndex, onIndex, wake);
+    this.reads = new Reads(
+      this.cluster,
+      deadlineMs,
+      () => this.highestIndex,
+      onIndex,
+      wake,
+      this.lease,
+    );
     this.administration = new Administration(this.cluster);
     if (options.holdsOpen) this.watcher.start();
     this.cluster.start();
@@ -180,6 +206,7 @@ class ClusterClient implements FilesystemClient {
 
   private async shutDown(): Promise<void> {
     this.reads.close();
+    this.lease?.close();
     const ended = this.submitter.close();
     this.wake();
     await new Promise<void>((resolve) => {
@@ -229,10 +256,13 @@ class ClusterClient implements FilesystemClient {
   private tick(): void {
     const nowMs = this.clock.monotonicMs();
     this.cluster.checkSilence(nowMs);
-    if (this.submitter.busy || this.reads.seeksLeader) this.cluster.seekLeader(nowMs);
+    const { lease } = this;
+    if (this.submitter.busy || this.reads.seeksLeader || lease?.seeksLeader) {
+      this.cluster.seekLeader(nowMs);
+    }
     this.submitter.pump();
     this.reads.tick(nowMs);
-    if (this.submitter.busy || this.reads.busy) this.wake();
+    if (this.submitter.busy || this.reads.busy || lease?.seeksLeader) this.wake();
   }
 
   private idleTick(): void {

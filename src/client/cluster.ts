@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.js';
 import { type ErrorCode, isFilesystemErrorCode, MootError } from '../base/errors.js';
 import type { Random } from '../base/random.js';
 import type {
+  Changes,
   ClientRequest,
   ClientResponse,
   NodeStatus,
@@ -27,6 +28,7 @@ export interface ClusterEvents {
   onLeader(leader: Link): void;
   onOpen(link: Link): void;
   onClosed(link: Link): void;
+  onChanges(link: Link, changes: Changes): void;
 }
 
 /**
@@ -185,6 +187,7 @@ export class Cluster {
         if (link === this.leader) this.leader = null;
         this.events.onClosed(link);
       },
+      onChanges: (link, changes) => this.events.onChanges(link, changes),
     });
   }
 

@@ -2,7 +2,7 @@ import { assert } from '../base/assert.js';
 import type { Clock, Timer } from '../base/clock.js';
 import { describe, isMootError, MootError } from '../base/errors.js';
 import { type Random, randomBetween } from '../base/random.js';
-import type { ClientRequest, ClientResponse } from '../codec/client-messages.js';
+import type { Changes, ClientRequest, ClientResponse } from '../codec/client-messages.js';
 import type { NodeId } from '../raft/types.js';
 import type { Channel, Dialer } from '../transport/transport.js';
 
@@ -25,6 +25,8 @@ export interface Exchange {
 export interface LinkEvents {
   onOpen(link: Link): void;
   onClosed(link: Link): void;
+  /** What the node pushed because this connection has a lease. */
+  onChanges(link: Link, changes: Changes): void;
 }
 
 interface PendingExchange extends Exchange {
@@ -108,6 +110,11 @@ export class Link {
     this.channel.send(request);
   }
 
+  /** Sends what gets no answer; nothing happens without a connection. */
+  tell(request: ClientRequest): void {
+    this.channel?.send(request);
+  }
+
   forget(id: number): void {
     this.exchanges.delete(id);
   }
@@ -184,6 +191,10 @@ export class Link {
     this.receivedAtMs = this.clock.monotonicMs();
     this.suspect = false;
     this.failures = 0;
+    if (response.type === 'changes') {
+      this.events.onChanges(this, response);
+      return;
+    }
     const exchange = this.exchanges.get(response.id);
     if (exchange === undefined) return;
     if (!exchange.lasting || response.type === 'refusal') this.exchanges.delete(response.id);

@@ -1,10 +1,12 @@
 import { MootError } from '../base/errors.js';
 import type { ClientResponse, ReadLevel } from '../codec/client-messages.js';
+import { factsOfAnswer } from '../filesystem/facts.js';
 import type { Query, QueryResult } from '../filesystem/queries.js';
 import { problemOfQuery } from './acceptable.js';
 import { CallLimits, callRefusal, seconds } from './call.js';
 import { type Cluster, isFinal, rejection } from './cluster.js';
 import type { CallOptions } from './filesystem-client.js';
+import type { Lease } from './lease.js';
 import type { Link } from './link.js';
 
 /** Queries on their way at once; more wait their turn. Bounds what nodes and connections hold for us. */
@@ -42,6 +44,8 @@ export class Reads {
     private readonly highestIndex: () => number,
     private readonly onIndex: (index: number) => void,
     private readonly wake: () => void,
+    /** Answers strong queries from memory; null: each is asked. */
+    private readonly lease: Lease | null,
   ) {}
 
   get busy(): boolean {
@@ -58,6 +62,8 @@ export class Reads {
     const refusal =
       callRefusal(this.closed, options) ?? problemOfQuery(query) ?? this.cluster.hopeless;
     if (refusal !== null) throw refusal;
+    const kept = level === 'strong' ? this.lease?.answer(query) : undefined;
+    if (kept !== undefined) return kept;
     return new Promise((resolve, reject) => {
       const { clock } = this.cluster;
       const startedMs = clock.monotonicMs();
@@ -157,10 +163,17 @@ export class Reads {
     const minIndex = level === 'session' ? this.highestIndex() : 0;
     const id = this.cluster.nextId();
     read.attempts.set(link, id);
+    const hold = level === 'strong' ? (this.lease?.holdAt(link) ?? null) : null;
     link.request(
       { type: 'query', id, level, minIndex, query },
       {
-        onResponse: (response) => this.onAnswer(read, link, response),
+        onResponse: (response) => {
+          if (hold !== null && response.type === 'query-reply') {
+            const { index, result } = response;
+            this.lease?.learn(hold, index, factsOfAnswer(query, result));
+          }
+          this.onAnswer(read, link, response);
+        },
         onLost: () => this.onFailed(read, link),
       },
     );

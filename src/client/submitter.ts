@@ -1,12 +1,14 @@
 import { MootError } from '../base/errors.js';
 import type { ClientResponse, SubmitResponse } from '../codec/client-messages.js';
 import type { Command } from '../filesystem/commands.js';
+import { factsOfReply } from '../filesystem/facts.js';
 import { SWEEP_ORPHANS_MAX } from '../filesystem/orphans.js';
 import { type Ino, type Reply, SESSION_HOLDS_MAX } from '../filesystem/records.js';
 import { problemOfCommand } from './acceptable.js';
 import { CallLimits, callRefusal, seconds } from './call.js';
 import { type Cluster, isFinal, rejection } from './cluster.js';
 import type { CallOptions } from './filesystem-client.js';
+import type { Lease } from './lease.js';
 import type { Link } from './link.js';
 import { SessionQueue, type Settlement } from './session-queue.js';
 
@@ -61,6 +63,7 @@ export class Submitter {
     private readonly seen: SeenChanges,
     private readonly onIndex: (index: number) => void,
     private readonly wake: () => void,
+    private readonly lease: Lease | null,
   ) {}
 
   /** Something waits for the cluster. */
@@ -117,10 +120,13 @@ export class Submitter {
       const { sequence, acknowledged, command, round } = copy;
       const { session, queue } = this;
       this.sentAtMs = this.cluster.clock.monotonicMs();
+      const hold = this.lease?.holdAt(leader) ?? null;
       this.cluster.ask(
         leader,
         (id) => ({ type: 'submit', id, session, sequence, acknowledged, command }),
         (response) => {
+          if (hold !== null && response?.type === 'submit-reply')
+            this.learn(hold, command, response);
           if (response !== undefined) this.onAnswer(leader, queue, sequence, round, response);
         },
       );
@@ -274,6 +280,13 @@ export class Submitter {
       link.reset(`a submit was answered by ${response.type}`);
     }
     this.pump();
+  }
+
+  /** A reply that was given before says how things were then. */
+  private learn(hold: number, command: Command, response: SubmitResponse): void {
+    const { outcome, index, repeated } = response;
+    if (outcome.type !== 'reply' || repeated) return;
+    this.lease?.learn(hold, index, factsOfReply(command, outcome.reply));
   }
 
   private onOutcome(

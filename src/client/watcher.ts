@@ -1,4 +1,5 @@
 import type { ClientResponse, WatchEvent } from '../codec/client-messages.js';
+import type { Effect } from '../filesystem/filesystem.js';
 import type { Cluster } from './cluster.js';
 import type { WatchListener } from './filesystem-client.js';
 import type { Link } from './link.js';
@@ -30,6 +31,8 @@ export class Watcher implements SeenChanges {
   constructor(
     private readonly cluster: Cluster,
     private readonly onIndex: (index: number) => void,
+    /** Hears of changes before any listener. */
+    private readonly onEffects: (index: number, reset: boolean, effects: readonly Effect[]) => void,
   ) {}
 
   /** Once started the stream goes on until the client is closed: listeners come and go cheaply. */
@@ -135,6 +138,7 @@ export class Watcher implements SeenChanges {
     // After a reset a listener may have read an older tree: what follows must reach it again.
     if (!reset && index <= this.streamIndex) return;
     this.streamIndex = index;
+    this.onEffects(index, reset, effects);
     for (const listener of [...this.listeners]) listener.onChange({ index, reset, effects });
     for (const effect of effects) if (effect.type === 'inode' && effect.gone) this.gone++;
     if (reset || effects.length > 0) this.changes++;

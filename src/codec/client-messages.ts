@@ -20,7 +20,11 @@ export type ClientRequest =
   | QueryRequest
   | { readonly type: 'watch'; readonly id: number; readonly fromIndex: number }
   | { readonly type: 'status'; readonly id: number }
-  | { readonly type: 'snapshot'; readonly id: number };
+  | { readonly type: 'snapshot'; readonly id: number }
+  /** Answered by a leader, with the right to keep answers for a while. Asked again it is prolonged. */
+  | { readonly type: 'lease'; readonly id: number }
+  /** What the push `id` and all before it ended is forgotten. No answer. */
+  | { readonly type: 'change-ack'; readonly id: number };
 
 /** A command for the log. Within a session commands are sent in order of `sequence`. */
 export interface SubmitRequest {
@@ -47,6 +51,8 @@ export type ClientResponse =
   | { readonly type: 'status-reply'; readonly id: number; readonly status: NodeStatus }
   | { readonly type: 'snapshot-reply'; readonly id: number; readonly index: number }
   | WatchEvent
+  | LeaseResponse
+  | Changes
   | Refusal;
 
 export interface SubmitResponse {
@@ -58,6 +64,8 @@ export interface SubmitResponse {
     | { readonly type: 'reply'; readonly reply: Reply }
     | { readonly type: 'gap'; readonly lastSequence: number }
     | { readonly type: 'no-session' };
+  /** The reply was given before; inodes in it may have changed since, before `index`. */
+  readonly repeated: boolean;
 }
 
 export interface QueryResponse {
@@ -66,6 +74,32 @@ export interface QueryResponse {
   /** The applied index of the tree that answered. */
   readonly index: number;
   readonly result: QueryResult;
+}
+
+/**
+ * From when the request was sent, for `durationMs` (0: this cluster has no leases), strong answers
+ * that come over this connection may be kept; `changes` say which of them ended. See Leases.
+ */
+export interface LeaseResponse {
+  readonly type: 'lease-reply';
+  readonly id: number;
+  /** The applied index of the leader. */
+  readonly index: number;
+  readonly durationMs: number;
+}
+
+/**
+ * To a connection with a lease: what was kept of these inodes and names, from answers of indexes
+ * below `index`, is over; with `reset` everything is. Comes before any answer that shows the
+ * change, and is acknowledged at once: others wait for that.
+ */
+export interface Changes {
+  readonly type: 'changes';
+  /** Counts up; goes into the acknowledgement. */
+  readonly id: number;
+  readonly index: number;
+  readonly reset: boolean;
+  readonly effects: readonly Effect[];
 }
 
 /** What changed up to `index`. `reset`: events in between are gone; forget everything cached. */

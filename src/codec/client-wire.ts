@@ -80,6 +80,16 @@ const requests = unionCodec<ClientRequest>('request', {
     pack: (m) => [m.id],
     unpack: (r) => ({ type: 'snapshot', id: r.uint('id') }),
   },
+  lease: {
+    tag: 6,
+    pack: (m) => [m.id],
+    unpack: (r) => ({ type: 'lease', id: r.uint('id') }),
+  },
+  'change-ack': {
+    tag: 7,
+    pack: (m) => [m.id],
+    unpack: (r) => ({ type: 'change-ack', id: r.uint('id') }),
+  },
 });
 
 function unpackSubmit(r: Reader): SubmitRequest {
@@ -100,12 +110,13 @@ function unpackSubmit(r: Reader): SubmitRequest {
 const responses = unionCodec<ClientResponse>('response', {
   'submit-reply': {
     tag: 1,
-    pack: (m) => [m.id, m.index, packOutcome(m.outcome)],
+    pack: (m) => [m.id, m.index, packOutcome(m.outcome), m.repeated],
     unpack: (r) => ({
       type: 'submit-reply',
       id: r.uint('id'),
       index: r.uint('index'),
       outcome: unpackOutcome(r.any('outcome')),
+      repeated: r.bool('repeated'),
     }),
   },
   'query-reply': {
@@ -153,6 +164,27 @@ const responses = unionCodec<ClientResponse>('response', {
       m.leader?.address ?? null,
     ],
     unpack: unpackRefusal,
+  },
+  'lease-reply': {
+    tag: 7,
+    pack: (m) => [m.id, m.index, m.durationMs],
+    unpack: (r) => ({
+      type: 'lease-reply',
+      id: r.uint('id'),
+      index: r.uint('index'),
+      durationMs: r.uint('durationMs'),
+    }),
+  },
+  changes: {
+    tag: 8,
+    pack: (m) => [m.id, m.index, m.reset, m.effects.map(packEffect)],
+    unpack: (r) => ({
+      type: 'changes',
+      id: r.uint('id'),
+      index: r.uint('index'),
+      reset: r.bool('reset'),
+      effects: r.array('effects', EFFECTS_MAX).map(unpackEffect),
+    }),
   },
 });
 

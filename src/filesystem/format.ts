@@ -6,7 +6,7 @@ import type { Change } from './view.js';
 /** No clock has been heard of yet: the root is as old as the epoch until something changes it. */
 const EPOCH = { sec: 0, nsec: 0 };
 
-const ROOT: Inode = {
+export const ROOT: Inode = {
   ino: ROOT_INO,
   mode: S_IFDIR | 0o755,
   uid: 0,

@@ -6,10 +6,13 @@ import type {
   QueryRequest,
   Refusal,
   SubmitRequest,
+  SubmitResponse,
 } from '../codec/client-messages.js';
+import { type FactKey, factsOfAnswer, factsOfReply } from '../filesystem/facts.js';
 import type { Applied } from '../filesystem/filesystem.js';
 import type { QueryResult } from '../filesystem/queries.js';
 import type { ClientConnection, ClientHandlers } from '../transport/transport.js';
+import type { LeaseHolder, Leases } from './leases.js';
 import type { Decide } from './proposals.js';
 import type { Watcher, Watches } from './watches.js';
 
@@ -32,6 +35,9 @@ export interface Service {
     answer: (result: QueryResult, index: number) => void,
     refuse: (code: ErrorCode, message: string) => void,
   ) => void;
+  /** Tells when a majority has confirmed, from now on, that this node leads. */
+  readonly confirm: (confirmed: (index: number) => void, refused: () => void) => void;
+  readonly leases: Leases;
   readonly watches: Watches;
   readonly status: () => NodeStatus;
   readonly snapshot: () => Promise<number>;
@@ -42,6 +48,13 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
   const watchers: Watcher[] = [];
   let unanswered = 0;
   let open = true;
+
+  const { leases } = service;
+  const holder: LeaseHolder = {
+    push: (changes) => {
+      if (open) client.send(changes);
+    },
+  };
 
   const send = (response: ClientResponse) => {
     unanswered--;
@@ -57,8 +70,17 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
       service.submit(request, (decision) => {
         if (decision.type === 'refused') refuse(request.id, decision.code, decision.message);
         else {
-          const outcome = told(decision.outcome);
-          send({ type: 'submit-reply', id: request.id, index: decision.index, outcome });
+          const { index, outcome } = decision;
+          const reply = told(outcome);
+          const repeated = outcome.type === 'repeated';
+          leases.answer(holder, {
+            index,
+            reveals: () => (repeated ? [] : revealedByOutcome(request, reply)),
+            send: () =>
+              send({ type: 'submit-reply', id: request.id, index, outcome: reply, repeated }),
+            refuse: () =>
+              refuse(request.id, 'OUTCOME_UNKNOWN', 'decided, but this node leads no longer'),
+          });
         }
       });
     },
@@ -69,7 +91,18 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
       }
       service.query(
         request,
-        (result, index) => send({ type: 'query-reply', id: request.id, index, result }),
+        (result, index) => {
+          const answer = () => send({ type: 'query-reply', id: request.id, index, result });
+          if (request.level !== 'strong') answer();
+          else {
+            leases.answer(holder, {
+              index,
+              reveals: () => factsOfAnswer(request.query, result).map(({ key }) => key),
+              send: answer,
+              refuse: () => refuse(request.id, 'NOT_LEADER', 'this node leads no longer'),
+            });
+          }
+        },
         (code, message) => refuse(request.id, code, message),
       );
     },
@@ -98,6 +131,25 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
         () => refuse(request.id, 'CLOSED', 'the node stops'),
       );
     },
+    lease({ id }) {
+      const { term } = leases;
+      if (!leases.on) send({ type: 'lease-reply', id, index: 0, durationMs: 0 });
+      else if (term === null) refuse(id, 'NOT_LEADER', 'only a leader grants leases');
+      else {
+        service.confirm(
+          (index) => {
+            const durationMs = leases.term === term && open ? leases.grant(holder) : null;
+            if (durationMs === null) refuse(id, 'BUSY', 'no lease can be granted now');
+            else send({ type: 'lease-reply', id, index, durationMs });
+          },
+          () => refuse(id, 'NOT_LEADER', 'a majority did not confirm that this node leads'),
+        );
+      }
+    },
+    'change-ack'({ id }) {
+      unanswered--;
+      leases.acknowledge(holder, id);
+    },
   };
 
   return {
@@ -106,7 +158,7 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
       unanswered++;
       const closed = service.closed();
       if (closed !== null) refuse(request.id, closed.code, closed.message);
-      else if (unanswered > REQUESTS_MAX) {
+      else if (unanswered > REQUESTS_MAX && request.type !== 'change-ack') {
         refuse(request.id, 'BUSY', `more than ${REQUESTS_MAX} requests of one client wait`);
       } else {
         // The record has a handler for exactly this type of request.
@@ -120,10 +172,16 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
   };
 }
 
-/** Clients need not know whether a reply is the first or is told again. */
-function told(
-  outcome: Applied['outcome'],
-): Extract<ClientResponse, { type: 'submit-reply' }>['outcome'] {
+function revealedByOutcome(
+  { command }: SubmitRequest,
+  outcome: SubmitResponse['outcome'],
+): readonly FactKey[] {
+  if (outcome.type !== 'reply') return [];
+  return factsOfReply(command, outcome.reply).map(({ key }) => key);
+}
+
+/** The outcome is the same whether it is the first or is told again. */
+function told(outcome: Applied['outcome']): SubmitResponse['outcome'] {
   switch (outcome.type) {
     case 'reply':
     case 'repeated':

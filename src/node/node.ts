@@ -57,4 +57,16 @@ export interface NodeConfig {
   readonly snapshotTailEntries: number;
   /** A session that was silent for this long is expired. */
   readonly sessionTimeoutMs: number;
+  /**
+   * For how long clients may keep strong answers without asking (see Leases). A new leader answers
+   * nothing for so long, so it must be the same on all nodes. 0: not at all. Default:
+   * LEASE_MS_DEFAULT.
+   */
+  readonly leaseMs?: number;
 }
+
+/**
+ * A client that vanished keeps those waiting that change what it may have kept, once and no longer
+ * than this; an election takes about as long.
+ */
+export const LEASE_MS_DEFAULT = 200;

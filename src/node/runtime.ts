@@ -21,7 +21,8 @@ import { Bootstrap } from './bootstrap.js';
 import { type Service, serveClient } from './clients.js';
 import { Compaction } from './compaction.js';
 import { Feed } from './feed.js';
-import type { Node, NodeParts } from './node.js';
+import { Leases } from './leases.js';
+import { LEASE_MS_DEFAULT, type Node, type NodeParts } from './node.js';
 import { checkSession, type Decide, Proposals } from './proposals.js';
 import { Queries } from './queries.js';
 import { Reads } from './reads.js';
@@ -75,6 +76,7 @@ class Runtime implements Node {
   private readonly tree: Tree;
   private readonly proposals: Proposals;
   private readonly reads: Reads;
+  private readonly leases: Leases;
   private readonly expiry: SessionExpiry;
   private readonly hashes: StateHashes;
   private readonly bootstrap: Bootstrap;
@@ -111,6 +113,8 @@ class Runtime implements Node {
       onApplied: (mark, applied) => {
         this.hashes.record(mark.index, this.tree.counters.hash);
         this.running?.watches.remember(mark.index, applied?.effects ?? []);
+        // Holds begin before the command's reply is looked at.
+        this.leases.applied(mark.index, applied?.effects ?? []);
         this.proposals.applied(mark, applied);
       },
       onProgress: () => this.onProgress(),
@@ -122,6 +126,7 @@ class Runtime implements Node {
       waitMs: Math.max(READ_WAIT_MS_MIN, 2 * config.electionTimeoutMaxMs),
       roundMs: config.electionTimeoutMaxMs,
     });
+    this.leases = new Leases(clock, config.leaseMs ?? LEASE_MS_DEFAULT);
     this.expiry = new SessionExpiry(config.sessionTimeoutMs);
     this.bootstrap = new Bootstrap(config.id, this.others);
     this.hashes = new StateHashes(({ index, own, leaders }) => {
@@ -225,9 +230,20 @@ class Runtime implements Node {
       leader: () => this.leader(),
       submit: (request, decide) => this.submit(request, decide),
       query: (request, answer, refuse) => {
+        if (request.level === 'strong' && this.leases.on && !this.leading) {
+          // What clients keep under leases, and must forget first, only the leader knows.
+          if (this.now.leader === null) refuse('NO_LEADER', 'no leader is known');
+          else refuse('NOT_LEADER', 'this node does not lead');
+          return;
+        }
         queries.ask(request, answer, refuse);
         this.scheduleTurn();
       },
+      confirm: (confirmed, refused) => {
+        this.reads.strong(() => confirmed(this.tree.applied.index), refused);
+        this.scheduleTurn();
+      },
+      leases: this.leases,
       watches,
       status: () => this.status(),
       snapshot: () => this.snapshot(),
@@ -283,6 +299,7 @@ class Runtime implements Node {
     for (const sender of this.senders.values()) sender.abort();
     this.senders.clear();
     this.proposals.giveUp('the node stops');
+    this.leases.end();
     this.reads.stop();
   }
 
@@ -331,6 +348,7 @@ class Runtime implements Node {
     if (!this.installing) for (let i = 0; i < count; i++) this.raft.tick();
     const nowMs = this.parts.clock.monotonicMs();
     this.reads.tick();
+    this.leases.tick();
     if (nowMs - this.dutiesMs >= DUTIES_MS) {
       this.dutiesMs = nowMs;
       this.duties(nowMs);
@@ -458,6 +476,7 @@ class Runtime implements Node {
     const led = before?.role === 'leader';
     if (leads && (!led || before?.term !== this.present.term)) {
       this.expiry.begin();
+      this.leases.begin(this.present.term);
       this.parts.report(`leads in term ${this.present.term}`);
     }
     if (!led) return;
@@ -467,6 +486,7 @@ class Runtime implements Node {
       this.senders.delete(to);
     }
     if (leads) return;
+    this.leases.end();
     this.lostOfficeMs = this.parts.clock.monotonicMs();
     this.parts.report(`leads no longer; now term ${this.present.term}`);
   }
@@ -494,6 +514,7 @@ class Runtime implements Node {
     const { index } = this.tree.applied;
     this.release(index);
     this.reads.applied(index);
+    this.leases.flush();
     watches.applied(index);
     feed.applied(index);
     if (compaction.due) compaction.run().catch((error: unknown) => this.failUnlessStopping(error));

@@ -10,7 +10,10 @@ import {
   webSocketNetwork,
 } from '../support/client-cluster.js';
 
-async function world(network: TestNetwork, inProcess = false): Promise<ClientWorld> {
+async function world(
+  network: TestNetwork,
+  { inProcess = false, cache = false } = {},
+): Promise<ClientWorld> {
   const cluster = new ClientCluster(network);
   await cluster.start();
   const addresses = await cluster.addresses();
@@ -22,7 +25,7 @@ async function world(network: TestNetwork, inProcess = false): Promise<ClientWor
   const clients: FilesystemClient[] = [];
   return {
     client(options = {}) {
-      const client = createFilesystemClient({ dialer, addresses, name: 'test', ...options });
+      const client = createFilesystemClient({ dialer, addresses, name: 'test', cache, ...options });
       clients.push(client);
       return client;
     },
@@ -42,7 +45,10 @@ async function world(network: TestNetwork, inProcess = false): Promise<ClientWor
 }
 
 filesystemClientSuite(t, 'over a network in memory', () => world(memoryNetwork()));
+filesystemClientSuite(t, 'with answers from memory', () => world(memoryNetwork(), { cache: true }));
 
-filesystemClientSuite(t, 'in the process of a node', () => world(memoryNetwork(), true));
+filesystemClientSuite(t, 'in the process of a node', () =>
+  world(memoryNetwork(), { inProcess: true, cache: true }),
+);
 
 filesystemClientSuite(t, 'over WebSocket', async () => world(await webSocketNetwork()));

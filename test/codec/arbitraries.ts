@@ -261,6 +261,8 @@ const requestByType: Requests = {
   watch: fc.record({ type: is('watch'), id: uint, fromIndex: uint }),
   status: fc.record({ type: is('status'), id: uint }),
   snapshot: fc.record({ type: is('snapshot'), id: uint }),
+  lease: fc.record({ type: is('lease'), id: uint }),
+  'change-ack': fc.record({ type: is('change-ack'), id: uint }),
 };
 
 export const clientRequest: Of<ClientRequest> = fc.oneof(...Object.values(requestByType));
@@ -278,6 +280,7 @@ const responseByType: Responses = {
       fc.record({ type: is('gap'), lastSequence: uint }),
       fc.record({ type: is('no-session') }),
     ),
+    repeated: bool,
   }),
   'query-reply': fc.record({
     type: is('query-reply'),
@@ -287,6 +290,19 @@ const responseByType: Responses = {
   }),
   'watch-event': fc.record({
     type: is('watch-event'),
+    id: uint,
+    index: uint,
+    reset: bool,
+    effects: fc.array(effect, { maxLength: 30 }),
+  }),
+  'lease-reply': fc.record({
+    type: is('lease-reply'),
+    id: uint,
+    index: uint,
+    durationMs: uint,
+  }),
+  changes: fc.record({
+    type: is('changes'),
     id: uint,
     index: uint,
     reset: bool,

@@ -206,7 +206,13 @@ export class FakeCluster {
           id,
           outcome: this.apply(request),
           index: this.world.index,
+          // Nobody may keep what it says: this cluster has no leases.
+          repeated: true,
         };
+      case 'lease':
+        return { type: 'lease-reply', id, index: this.world.index, durationMs: 0 };
+      case 'change-ack':
+        return null;
     }
   }
 

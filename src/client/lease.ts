@@ -1,0 +1,194 @@
+import type { Clock, Timer } from '../base/clock.js';
+import type { Changes, ClientResponse } from '../codec/client-messages.js';
+import type { Fact } from '../filesystem/facts.js';
+import type { Effect } from '../filesystem/filesystem.js';
+import type { Query, QueryResult } from '../filesystem/queries.js';
+import { AnswerCache } from './answer-cache.js';
+import type { Cluster } from './cluster.js';
+import type { Link } from './link.js';
+
+/**
+ * A lease is used for this part of its time: clocks of two machines may run apart by the rest, a
+ * tenth in all, of which half is left to CLOCK_TOLERANCE.
+ */
+const USED_PART = 0.9;
+/**
+ * The monotonic clock stands still while a machine is suspended, the wall clock does not: when they
+ * have advanced differently by more than this part of the lease, the lease counts as over.
+ */
+const CLOCK_TOLERANCE = 0.05;
+/** Renewed after this part of its time, so that a lost or slow renewal does not end it. */
+const RENEW_PART = 1 / 3;
+/** Without a strong query for so long the lease is let go. */
+const IDLE_MS = 1_000;
+/** A leader that refused, or has only begun to lead, is asked again after this. */
+const RETRY_MS = 50;
+/** A cluster without leases is asked again after this: it may have been restarted with other settings. */
+const RETRY_WITHOUT_MS = 10_000;
+
+interface Moment {
+  readonly monotonicMs: number;
+  readonly wallMs: number;
+}
+
+interface Held {
+  readonly link: Link;
+  /** When it was asked for: it counts from then, since the leader counts from a later moment. */
+  readonly since: Moment;
+  readonly durationMs: number;
+}
+
+/**
+ * The right to answer strong lookups and inodes from memory, given by the leader for a short time
+ * and prolonged while it is used (see Leases in node/leases.ts for what the leader does for it).
+ *
+ * Only answers count that came over the connection that holds the lease, to requests that were sent
+ * while it was held without a break since: the leader has noted them. When the lease ends, for
+ * whatever reason, everything is forgotten.
+ */
+export class Lease {
+  private readonly cache = new AnswerCache();
+  private held: Held | null = null;
+  /** Counts up with every break. */
+  private epoch = 0;
+  /** Of all that changed up to here, and that we may have kept, the leader has told us. */
+  private knownIndex = 0;
+  private askingAt: Link | null = null;
+  private usedAtMs = Number.NEGATIVE_INFINITY;
+  private notBeforeMs = Number.NEGATIVE_INFINITY;
+  private renewal: Timer | null = null;
+  private closed = false;
+
+  constructor(
+    private readonly cluster: Pick<Cluster, 'clock' | 'leader' | 'ask' | 'onRefusal'>,
+    private readonly wake: () => void,
+  ) {}
+
+  /** Strong queries are answered from memory or asked for, and nobody knows who leads. */
+  get seeksLeader(): boolean {
+    const leaderKnown = this.cluster.leader !== null && !this.cluster.leader.suspect;
+    return !leaderKnown && !this.closed && this.used;
+  }
+
+  /** Asks for a lease when there is none and the query is one that it would answer. */
+  answer(query: Query): QueryResult | undefined {
+    if (query.type !== 'lookup' && query.type !== 'get-inode') return undefined;
+    this.usedAtMs = this.clock.monotonicMs();
+    if (this.valid) return this.cache.answer(query);
+    this.drop();
+    this.ask();
+    if (this.cluster.leader === null) this.wake();
+    return undefined;
+  }
+
+  /** A request is sent over this link now. Its answer may be learned under the returned number, if any. */
+  holdAt(link: Link): number | null {
+    return this.held?.link === link && this.valid ? this.epoch : null;
+  }
+
+  learn(hold: number, index: number, facts: readonly Fact[]): void {
+    if (hold !== this.epoch || !this.valid) return;
+    this.knownIndex = Math.max(this.knownIndex, index);
+    this.cache.learn(index, facts);
+  }
+
+  /** A node pushed this because of our lease. */
+  changed(link: Link, { index, reset, effects }: Changes): void {
+    if (this.held?.link === link) this.knownIndex = Math.max(this.knownIndex, index);
+    this.cache.change(index, reset, effects);
+  }
+
+  /**
+   * The stream of changes may be ahead of the leader's word: who heard of a change there must not
+   * get an older answer here.
+   */
+  watched(index: number, reset: boolean, effects: readonly Effect[]): void {
+    if (index > this.knownIndex) this.cache.change(index, reset, effects);
+  }
+
+  onLeader(): void {
+    if (this.held !== null && this.held.link !== this.cluster.leader) this.drop();
+    this.notBeforeMs = Number.NEGATIVE_INFINITY;
+    if (this.used) this.ask();
+  }
+
+  onClosed(link: Link): void {
+    if (this.held?.link === link) this.drop();
+  }
+
+  close(): void {
+    this.closed = true;
+    this.drop();
+  }
+
+  private get clock(): Clock {
+    return this.cluster.clock;
+  }
+
+  private get used(): boolean {
+    return this.clock.monotonicMs() - this.usedAtMs <= IDLE_MS;
+  }
+
+  /** The lease is held at this moment. Never answered from memory: a moment later it may be over. */
+  private get valid(): boolean {
+    if (this.held === null || this.held.link !== this.cluster.leader) return false;
+    const { since, durationMs } = this.held;
+    const now = momentOf(this.clock);
+    const passedMs = now.monotonicMs - since.monotonicMs;
+    const apartMs = Math.abs(now.wallMs - since.wallMs - passedMs);
+    return passedMs < durationMs * USED_PART && apartMs <= durationMs * CLOCK_TOLERANCE;
+  }
+
+  private drop(): void {
+    this.renewal?.cancel();
+    this.renewal = null;
+    if (this.held === null) return;
+    this.held = null;
+    this.epoch++;
+    this.knownIndex = 0;
+    this.cache.clear();
+  }
+
+  private ask(): void {
+    const { leader } = this.cluster;
+    if (leader === null || leader === this.askingAt || this.closed) return;
+    const since = momentOf(this.clock);
+    if (since.monotonicMs < this.notBeforeMs) return;
+    this.askingAt = leader;
+    this.cluster.ask(
+      leader,
+      (id) => ({ type: 'lease', id }),
+      (response) => {
+        if (this.askingAt === leader) this.askingAt = null;
+        this.onAnswer(leader, since, response);
+      },
+    );
+  }
+
+  private onAnswer(link: Link, since: Moment, response: ClientResponse | undefined): void {
+    if (link !== this.cluster.leader || this.closed) return;
+    if (response?.type !== 'lease-reply' || response.durationMs === 0) {
+      this.drop();
+      const retryMs = response?.type === 'lease-reply' ? RETRY_WITHOUT_MS : RETRY_MS;
+      this.notBeforeMs = this.clock.monotonicMs() + retryMs;
+      if (response?.type === 'refusal' && response.code === 'NOT_LEADER') {
+        this.cluster.onRefusal(link, response);
+        this.wake();
+      }
+      return;
+    }
+    // Prolonged without a break, or else a new one, under which nothing is known yet.
+    if (!this.valid) this.drop();
+    this.held = { link, since, durationMs: response.durationMs };
+    this.renewal?.cancel();
+    this.renewal = this.clock.setTimer(response.durationMs * RENEW_PART, () => {
+      this.renewal = null;
+      if (this.used) this.ask();
+    });
+  }
+}
+
+function momentOf(clock: Clock): Moment {
+  const { sec, nsec } = clock.now();
+  return { monotonicMs: clock.monotonicMs(), wallMs: sec * 1_000 + nsec / 1e6 };
+}

@@ -1,0 +1,228 @@
+import t from 'tap';
+import type { Changes } from '../../src/codec/client-messages.js';
+import { type FactKey, nameKey } from '../../src/filesystem/facts.js';
+import type { Effect } from '../../src/filesystem/filesystem.js';
+import { Leases } from '../../src/node/leases.js';
+
+const LEASE_MS = 200;
+
+class Client {
+  readonly heard: (Changes | string)[] = [];
+
+  push(changes: Changes): void {
+    this.heard.push(changes);
+  }
+
+  get pushes(): Changes[] {
+    return this.heard.filter((one) => typeof one !== 'string');
+  }
+
+  get answers(): string[] {
+    return this.heard.filter((one) => typeof one === 'string');
+  }
+}
+
+function world({ begun = true } = {}) {
+  const clock = {
+    nowMs: 1_000,
+    monotonicMs: () => clock.nowMs,
+  };
+  const leases = new Leases(clock, LEASE_MS);
+  const pass = (ms: number) => {
+    clock.nowMs += ms;
+    leases.tick();
+  };
+  const ask = (client: Client, index: number, what: string, reveals: readonly FactKey[] = []) =>
+    leases.answer(client, {
+      index,
+      reveals: () => reveals,
+      send: () => client.heard.push(what),
+      refuse: () => client.heard.push(`refused ${what}`),
+    });
+  const apply = (index: number, ...effects: Effect[]) => {
+    leases.applied(index, effects);
+    leases.flush();
+  };
+  if (begun) {
+    leases.begin(1);
+    pass(LEASE_MS);
+  }
+  return { leases, pass, ask, apply };
+}
+
+function inode(ino: number): Effect {
+  return { type: 'inode', ino, data: false, gone: false };
+}
+
+t.test('who may keep an answer keeps others waiting until it acknowledged', async (t) => {
+  const { leases, ask, apply } = world();
+  const [reader, writer] = [new Client(), new Client()];
+  t.equal(leases.grant(reader), LEASE_MS);
+  ask(reader, 1, 'read', [7]);
+  apply(2, inode(7));
+  t.match(reader.pushes, [{ index: 2, reset: false, effects: [{ ino: 7 }] }]);
+  ask(writer, 1, 'older');
+  ask(writer, 2, 'written');
+  ask(writer, 3, 'read');
+  t.strictSame(writer.answers, ['older'], 'what does not show the change need not wait');
+  leases.acknowledge(reader, (reader.pushes[0]?.id ?? 0) - 1);
+  t.equal(writer.answers.length, 1);
+  leases.acknowledge(reader, reader.pushes[0]?.id ?? 0);
+  t.strictSame(writer.answers, ['older', 'written', 'read']);
+});
+
+t.test('names are told of each for itself, and only once', async (t) => {
+  const { leases, ask, apply } = world();
+  const [reader, writer] = [new Client(), new Client()];
+  const entry = (name: string): Effect => ({ type: 'entry', parent: 1, name: Buffer.from(name) });
+  leases.grant(reader);
+  ask(reader, 1, 'a', [nameKey(1, Buffer.from('a'))]);
+  ask(reader, 1, 'b', [nameKey(1, Buffer.from('b'))]);
+  apply(2, entry('c'), inode(1));
+  t.equal(reader.pushes.length, 0, 'nobody keeps that');
+  apply(3, entry('a'));
+  apply(4, entry('a'));
+  apply(5, entry('b'));
+  t.match(reader.pushes, [{ index: 3 }, { index: 5 }]);
+  leases.acknowledge(reader, reader.pushes[0]?.id ?? 0);
+  ask(writer, 4, 'four');
+  ask(writer, 5, 'five');
+  t.strictSame(writer.answers, ['four']);
+});
+
+t.test(
+  'changes come before any answer that shows them, and their hearer need not wait',
+  async (t) => {
+    const { leases, ask } = world();
+    const [one, other] = [new Client(), new Client()];
+    leases.grant(one);
+    leases.grant(other);
+    ask(one, 1, 'read', [7]);
+    ask(other, 1, 'read', [8]);
+    leases.applied(2, [inode(7)]);
+    ask(one, 2, 'written');
+    t.match(one.heard.slice(1), [{ type: 'changes', index: 2 }, 'written']);
+    leases.applied(3, [inode(8)]);
+    ask(one, 3, 'again');
+    t.equal(one.answers.length, 2, 'but it waits for others');
+    leases.flush();
+    leases.acknowledge(other, other.pushes[0]?.id ?? 0);
+    t.equal(one.answers.length, 3);
+  },
+);
+
+t.test('a lease that is over holds nobody up, also of a client that went away', async (t) => {
+  const { leases, pass, ask, apply } = world();
+  const [reader, writer] = [new Client(), new Client()];
+  leases.grant(reader);
+  ask(reader, 1, 'read', [7]);
+  apply(2, inode(7));
+  ask(writer, 2, 'written');
+  pass(LEASE_MS - 1);
+  t.strictSame(writer.answers, []);
+  pass(1);
+  t.strictSame(writer.answers, ['written']);
+  leases.grant(reader);
+  apply(3, inode(7));
+  t.equal(reader.pushes.length, 1, 'a new lease starts with nothing');
+});
+
+t.test(
+  'who prolongs its lease and acknowledges nothing does not hold others up for ever',
+  async (t) => {
+    const { leases, pass, ask, apply } = world();
+    const [reader, writer] = [new Client(), new Client()];
+    leases.grant(reader);
+    ask(reader, 1, 'read', [7]);
+    apply(2, inode(7));
+    ask(writer, 2, 'written');
+    let refused = false;
+    for (let ms = 0; ms <= 2 * LEASE_MS; ms += LEASE_MS / 4) {
+      refused ||= leases.grant(reader) === null;
+      pass(LEASE_MS / 4);
+    }
+    t.ok(refused);
+    t.strictSame(writer.answers, ['written']);
+  },
+);
+
+t.test('a late acknowledgement is none for a later lease', async (t) => {
+  const { leases, pass, ask, apply } = world();
+  const [reader, writer] = [new Client(), new Client()];
+  leases.grant(reader);
+  ask(reader, 1, 'read', [7]);
+  apply(2, inode(7));
+  pass(LEASE_MS);
+  leases.grant(reader);
+  ask(reader, 2, 'read', [7]);
+  apply(3, inode(7));
+  ask(writer, 3, 'written');
+  leases.acknowledge(reader, reader.pushes[0]?.id ?? 0);
+  t.strictSame(writer.answers, []);
+  leases.acknowledge(reader, reader.pushes[1]?.id ?? 0);
+  t.strictSame(writer.answers, ['written']);
+});
+
+t.test('a new leader waits until the leases of the one before are over', async (t) => {
+  const { leases, pass, ask } = world({ begun: false });
+  const client = new Client();
+  ask(client, 1, 'early');
+  t.strictSame(client.answers, ['refused early'], 'who does not lead answers nothing');
+  leases.begin(5);
+  ask(client, 1, 'read');
+  t.equal(leases.grant(client), null);
+  pass(LEASE_MS - 1);
+  t.equal(leases.grant(client), null);
+  t.equal(client.answers.length, 1);
+  pass(1);
+  t.strictSame(client.answers, ['refused early', 'read']);
+  t.equal(leases.grant(client), LEASE_MS);
+});
+
+t.test('with the office go the leases and the answers that wait', async (t) => {
+  const { leases, pass, ask, apply } = world();
+  const [reader, writer] = [new Client(), new Client()];
+  leases.grant(reader);
+  ask(reader, 1, 'read', [7]);
+  apply(2, inode(7));
+  ask(writer, 2, 'written');
+  leases.end();
+  t.strictSame(writer.answers, ['refused written']);
+  leases.begin(3);
+  pass(LEASE_MS);
+  apply(3, inode(7));
+  t.equal(reader.pushes.length, 1);
+});
+
+t.test('a client that keeps too much forgets everything', async (t) => {
+  const { leases, ask, apply } = world();
+  const [reader, writer] = [new Client(), new Client()];
+  leases.grant(reader);
+  leases.grant(writer);
+  ask(writer, 1, 'read', [1]);
+  apply(2, inode(1));
+  // Waits for the writer's client, and is kept when it comes.
+  ask(reader, 2, 'held', [2]);
+  const many = Array.from({ length: 65_536 }, (_, i) => i + 10);
+  ask(reader, 1, 'many', many);
+  t.match(reader.heard, [{ type: 'changes', index: 2, reset: true, effects: [] }, 'many']);
+  ask(writer, 2, 'waits');
+  t.notOk(writer.answers.includes('waits'));
+  leases.acknowledge(reader, reader.pushes[0]?.id ?? 0);
+  t.ok(writer.answers.includes('waits'));
+  leases.acknowledge(writer, writer.pushes[0]?.id ?? 0);
+  t.ok(reader.answers.includes('held'));
+  apply(3, inode(2));
+  t.match(reader.pushes.at(-1), { index: 3, effects: [{ ino: 2 }] });
+});
+
+t.test('without leases everything leaves at once', async (t) => {
+  const leases = new Leases({ monotonicMs: () => 0 }, 0);
+  let sent = false;
+  const send = () => {
+    sent = true;
+  };
+  leases.answer(new Client(), { index: 1, reveals: () => [], send, refuse: () => {} });
+  t.ok(sent);
+  t.equal(leases.on, false);
+});
