@@ -30,4 +30,5 @@ clean: ## remove what was built (not ./data)
 node_modules/.package-lock.json: package.json package-lock.json
 	@# Not `npm ci`: it refuses a lock file that does not list the other platforms' optional packages.
 	@npm install --no-save --no-audit --no-fund --loglevel=error
+	@sh scripts/native.sh
 	@touch $@

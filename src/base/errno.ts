@@ -73,6 +73,7 @@ const ERRNO_OF_CODE: Record<ErrorCode, ErrnoName> = {
   DISK_FAILED: 'EIO',
   DIVERGED: 'EIO',
   PORT_TAKEN: 'EIO',
+  NATIVE_UNUSABLE: 'EIO',
   MOUNT_UNAVAILABLE: 'ENODEV',
 };
 

@@ -27,6 +27,7 @@ export type ErrorCode =
   | 'DIVERGED' // this node's state differs from the others' at the same index
   // This machine.
   | 'PORT_TAKEN'
+  | 'NATIVE_UNUSABLE' // a native dependency does not work with this Node
   | 'MOUNT_UNAVAILABLE'; // a prerequisite is missing; the message says what to do
 
 /** The errno names that commands and queries of the filesystem end with. */

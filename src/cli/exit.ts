@@ -29,6 +29,7 @@ const EXIT_OF_CODE: Partial<Record<ErrorCode, number>> = {
   DIVERGED: EXIT.data,
   MOUNT_UNAVAILABLE: EXIT.prerequisite,
   PORT_TAKEN: EXIT.prerequisite,
+  NATIVE_UNUSABLE: EXIT.prerequisite,
 };
 
 export function exitCodeOf(error: unknown): number {
