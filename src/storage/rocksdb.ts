@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import openRocksdb from 'rocksdb';
+import type openRocksdb from 'rocksdb';
 import { type ErrorCode, MootError } from '../base/errors.js';
 import { checkDatabaseFiles } from './rocksdb-check.js';
 
@@ -40,17 +40,18 @@ type Handle = ReturnType<typeof openRocksdb>;
 /** Node of this version and later aborts in the package's prebuilt binary; see native-notes/rocksdb.md. */
 const COMPILED_FROM_MAJOR = 22;
 
-/** A sentence instead of an abort of the process. */
-function requireUsableBinary(): void {
+/** Loaded when it is needed, and with a sentence instead of an abort of the process. */
+async function loadPackage(): Promise<typeof openRocksdb> {
   const major = Number(process.versions.node.split('.')[0]);
-  if (major < COMPILED_FROM_MAJOR) return;
   const base = dirname(createRequire(import.meta.url).resolve('rocksdb/package.json'));
-  if (existsSync(join(base, 'build', 'Release'))) return;
-  throw new MootError(
-    'NATIVE_UNUSABLE',
-    `the prebuilt rocksdb does not work with Node ${process.versions.node}: build it where mootfs is ` +
-      'installed (npm_config_build_from_source=true npm rebuild rocksdb), or use Node 20',
-  );
+  if (major >= COMPILED_FROM_MAJOR && !existsSync(join(base, 'build', 'Release'))) {
+    throw new MootError(
+      'NATIVE_UNUSABLE',
+      `the prebuilt rocksdb does not work with Node ${process.versions.node}: build it where mootfs ` +
+        'is installed (npm_config_build_from_source=true npm rebuild rocksdb), or use Node 20',
+    );
+  }
+  return (await import('rocksdb')).default;
 }
 
 /** One RocksDB database. Keys are binary strings: a character is a byte. The only user of the package. */
@@ -65,7 +66,6 @@ export class RocksDatabase {
   ) {}
 
   static async open(directory: string, options: DatabaseOptions): Promise<RocksDatabase> {
-    requireUsableBinary();
     if (options.mustExist && !existsSync(directory)) {
       throw new MootError('DATA_CORRUPT', `${directory} is missing`);
     }
@@ -78,7 +78,7 @@ export class RocksDatabase {
     if (options.mustExist && !existsSync(join(directory, 'CURRENT'))) {
       throw new MootError('DATA_CORRUPT', `${join(directory, 'CURRENT')} is missing`);
     }
-    const handle = openRocksdb(directory);
+    const handle = (await loadPackage())(directory);
     await call<void>(directory, (done) =>
       handle.open(
         {
