@@ -62,6 +62,14 @@ setup() {
   [[ "$output" == *"host:port"* ]]
 }
 
+@test "a reader that has seen enough ends the command quietly" {
+  head -c 3000000 /dev/zero | mootfs put - /zeros
+  [ "$(mootfs cat /zeros 2>&1 | head -c 5 | od -An -tx1 | tr -d ' \n')" = 0000000000 ]
+  mootfs cat /zeros 2>"$LOCAL/errors" | head -c 1 >/dev/null
+  [ ! -s "$LOCAL/errors" ]
+  mootfs rm /zeros
+}
+
 @test "snapshot now, on all nodes and on one" {
   run mootfs snapshot
   [ "$status" -eq 0 ]

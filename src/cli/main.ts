@@ -12,6 +12,7 @@ import { VERSION } from './version.js';
 /** Runs one command line; sets process.exitCode. */
 export async function main(argv: readonly string[]): Promise<void> {
   const program = makeProgram();
+  leaveClosedPipes(SERVING.has(commandName(argv)));
   try {
     await program.parseAsync(argv);
   } catch (error) {
@@ -21,6 +22,19 @@ export async function main(argv: readonly string[]): Promise<void> {
     }
     reportFailure(commandName(argv), error);
     process.exitCode = exitCodeOf(error);
+  }
+}
+
+/** Commands that serve others: a reader of their messages who goes away must not end them. */
+const SERVING = new Set(['up', 'node', 'mount']);
+
+/** `mootfs cat big | head` ends quietly when head has seen enough. */
+function leaveClosedPipes(serving: boolean): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+      if (!serving) process.exit();
+    });
   }
 }
 

@@ -21,9 +21,6 @@ export function addUpCommand(program: Command): void {
   const command = program
     .command('up')
     .description('Run a whole cluster on this machine, mounted once per node, until Ctrl-C.')
-    .addOption(
-      setting('--count <n>', 'number of nodes').argParser(wholeNumber(1, 9)).default(3).hideHelp(),
-    )
     .option('--nodes <n>', 'number of nodes', wholeNumber(1, 9), 3)
     .addOption(setting('--data <dir>', "directory for all nodes' data").default('data'))
     .addOption(
