@@ -109,7 +109,8 @@ export interface NodeOptions extends MountOptions {
   readonly snapshotLogMib: number;
   readonly snapshotLogEntries: number;
   readonly sessionTimeoutMs: number;
-  readonly control?: string | null;
+  /** host:port or 'off' */
+  readonly control?: string;
   readonly allowFaults?: boolean;
   readonly director?: string;
   readonly logLevel: LogLevel;
@@ -139,7 +140,7 @@ async function runNode(options: NodeOptions): Promise<void> {
   const node = await startNode({
     ...options,
     ...{ id, data, peers, listen },
-    control: options.control === undefined ? controlBeside(self.address) : options.control,
+    control: options.control === 'off' ? null : (options.control ?? controlBeside(self.address)),
     allowFaults: options.allowFaults === true,
     director: options.director ?? null,
   });
@@ -177,8 +178,8 @@ export function controlBeside(address: string): string | null {
   return control > 65_535 ? null : formatAddress({ host, port: control });
 }
 
-function parseControl(text: string): string | null {
-  return text === 'off' ? null : parseAddressText(text);
+function parseControl(text: string): string {
+  return text === 'off' ? text : parseAddressText(text);
 }
 
 function missing(name: string): MootError {
