@@ -10,7 +10,12 @@ import {
   createMemoryStateStore,
   MemoryDisk,
 } from '../../src/storage/memory.js';
-import type { SnapshotExport, SnapshotImport, StateStore } from '../../src/storage/state-store.js';
+import type {
+  RecordVisitor,
+  SnapshotExport,
+  SnapshotImport,
+  StateStore,
+} from '../../src/storage/state-store.js';
 import type { Machine } from './machine.js';
 
 /** Who wants to know what is on its way to the log. */
@@ -61,6 +66,20 @@ export class SimDisk {
   crash(power: boolean): void {
     if (power) this.memory.crash((writes) => randomBetween(this.random, 0, writes + 1));
     else this.memory.kill();
+  }
+
+  /** The tree as it is stored now, not counting what is on its way; and up to which index. */
+  async storedTree(): Promise<{ index: number; records: Map<Key, Tables[Table]> }> {
+    const store = createMemoryStateStore(this.memory);
+    const { index } = await store.open();
+    const records = new Map<Key, Tables[Table]>();
+    await store.readAll({
+      onRecord: (key, value) => records.set(key, value),
+      onDamaged: (error) => {
+        throw error;
+      },
+    });
+    return { index, records };
   }
 
   wipe(): void {
@@ -227,6 +246,10 @@ class SimStateStore implements StateStore {
       finish: () => this.access.write(this.access.syncMicros(), () => target.finish()),
       abort: () => target.abort(),
     };
+  }
+
+  readAll(visitor: RecordVisitor): Promise<void> {
+    return this.inner.readAll(visitor);
   }
 
   close(): Promise<void> {

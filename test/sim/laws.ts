@@ -46,7 +46,9 @@ export class Laws {
         ensure(committed?.term !== term, `${server.id} removes the committed entry ${index}`);
       }
     }
-    for (const save of saves) this.matching(server, save);
+    /** What the saves before have put in front of the entries in hand. */
+    const terms = new Map<number, number>();
+    for (const save of saves) this.matching(server, save, terms);
   }
 
   onDurable(server: Server, saves: readonly Save[]): void {
@@ -111,10 +113,10 @@ export class Laws {
   }
 
   /** Log matching: (index, term) names one entry, with one history before it. */
-  private matching(server: Server, { entries }: Save): void {
-    let previous: number | undefined;
+  private matching(server: Server, { entries }: Save, terms: Map<number, number>): void {
     for (const entry of entries) {
-      previous ??= termOnDisk(server, entry.index - 1);
+      terms.set(entry.index, entry.term);
+      const previous = terms.get(entry.index - 1) ?? termOnDisk(server, entry.index - 1);
       const key = `${entry.index}:${entry.term}`;
       const value = `${entry.kind} ${Buffer.from(entry.data).toString('latin1')}`;
       const known = this.entries.get(key);
@@ -126,7 +128,6 @@ export class Laws {
         if (earlier === undefined) this.entries.set(order, `${previous}`);
         else ensure(earlier === `${previous}`, `${server.id}: another history before ${key}`);
       }
-      previous = entry.term;
     }
   }
 

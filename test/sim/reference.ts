@@ -179,9 +179,10 @@ function position(sorted: readonly Key[], key: Key): number {
 /** The same text for the same value, however its bytes are held. */
 export function canonical(value: unknown): string {
   if (value instanceof Uint8Array) return `<${Buffer.from(value).toString('latin1')}>`;
-  if (value instanceof Map) return canonical([...value]);
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
   if (typeof value === 'object' && value !== null) {
+    // Replies of a session are a map that is no Map.
+    if (Symbol.iterator in value) return canonical([...(value as Iterable<unknown>)]);
     const fields = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
     return `{${fields.map(([name, one]) => `${name}:${canonical(one)}`).join()}}`;
   }

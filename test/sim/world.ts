@@ -1,7 +1,7 @@
 import { describe, isMootError } from '../../src/base/errors.js';
 import { type Random, randomBetween, seededRandom } from '../../src/base/random.js';
 import type { NodeConfig } from '../../src/node/node.js';
-import { treeProblems } from '../support/tree-invariants.js';
+import { checkTree } from '../support/tree-invariants.js';
 import { SimClient } from './client.js';
 import { type Fault, planFaults } from './faults.js';
 import { History } from './history.js';
@@ -10,7 +10,7 @@ import { Loop } from './loop.js';
 import { Machine } from './machine.js';
 import { SimNetwork, type Weather } from './network.js';
 import { Programs } from './programs.js';
-import { Reference } from './reference.js';
+import { canonical, Reference } from './reference.js';
 import { Server } from './server.js';
 import { Trouble } from './trouble.js';
 
@@ -207,22 +207,32 @@ export class World {
     if (failed()) return;
     if (!finished()) this.wrong(new Error(`no progress after healing\n${this.describe()}`));
     try {
-      this.judgeEnd();
+      await this.judgeEnd();
     } catch (error) {
       this.wrong(error);
     }
   }
 
-  private judgeEnd(): void {
-    this.history.judgeUnanswered();
-    this.programs.judgeEnd(this.reference);
-    const problems = treeProblems(this.reference.tree(this.reference.index));
-    ensure(problems.length === 0, `broken tree: ${problems.join('; ')}`);
+  private async judgeEnd(): Promise<void> {
+    const { history, programs, reference, servers } = this;
+    history.judgeUnanswered();
+    programs.judgeEnd(reference);
+    checkTree(reference.tree(reference.index));
+    for (const { id, disk } of servers) {
+      const { index, records } = await disk.storedTree();
+      const right = new Map(reference.tree(index).all());
+      for (const key of new Set([...records.keys(), ...right.keys()])) {
+        const [has, should] = [canonical(records.get(key)), canonical(right.get(key))];
+        ensure(has === should, `${id} has stored ${has} for ${key} at ${index}, not ${should}`);
+      }
+    }
   }
 
   /** Nobody waits, and all nodes are the same. */
   private settled(): boolean {
-    if (this.clients.some((client) => client.outstanding > 0)) return false;
+    if (this.clients.some(({ outstanding, machine }) => outstanding > 0 || machine.paused)) {
+      return false;
+    }
     const statuses = this.servers.map((server) => server.status);
     const leader = statuses.find((status) => status?.role === 'leader');
     return (
