@@ -132,6 +132,7 @@ export async function startNode(settings: NodeSettings): Promise<RunningNode> {
     const others = peers.map((peer) => peer.address);
     const client = connectClient({ nodes: others, cluster, name: `control of ${id}` });
     const neighbours = new Neighbours(client, () => node.status(), systemClock);
+    const pages = await loadPages();
     const server = await startNodeControl({
       ...{ address, node, transport, monitor, timing, snapshotTailEntries, report },
       faults: faulty?.faults ?? null,
@@ -140,7 +141,10 @@ export async function startNode(settings: NodeSettings): Promise<RunningNode> {
       members: () => neighbours.members(),
       metrics: () => metrics.answer(),
       failure: () => failure,
-      pages: await loadPages(),
+      pages,
+    }).catch(async (error: unknown) => {
+      await client.close();
+      throw error;
     });
     neighbours.start();
     return async () => {
