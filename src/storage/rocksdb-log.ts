@@ -13,6 +13,7 @@ import type {
   TermRun,
 } from '../raft/types.js';
 import { number56, parse56 } from './binary-key.js';
+import type { StoreFigures } from './figures.js';
 import type { LogStore } from './log-store.js';
 import { type DatabaseOptions, type Operation, RocksDatabase } from './rocksdb.js';
 
@@ -50,13 +51,15 @@ export interface RocksLogOptions {
   readonly directory: string;
   /** A directory without a log is refused: this node has had one. */
   readonly mustExist: boolean;
+  /** For a look from outside: `open` changes nothing, and nothing else may be written. */
+  readonly readOnly?: boolean;
 }
 
-export function createRocksLogStore(options: RocksLogOptions): LogStore {
+export function createRocksLogStore(options: RocksLogOptions): LogStore & StoreFigures {
   return new RocksLogStore(options);
 }
 
-class RocksLogStore implements LogStore {
+class RocksLogStore implements LogStore, StoreFigures {
   private database: RocksDatabase | null = null;
   private mark: SnapshotMark = { index: 0, term: 0 };
   private lastIndex = 0;
@@ -67,8 +70,12 @@ class RocksLogStore implements LogStore {
 
   async open(): Promise<Omit<RestoredState, 'appliedIndex'>> {
     assert(this.database === null, 'a log is opened once');
-    const { directory, mustExist } = this.options;
-    this.database = await RocksDatabase.open(directory, { ...DATABASE_OPTIONS, mustExist });
+    const { directory, mustExist, readOnly = false } = this.options;
+    this.database = await RocksDatabase.open(directory, {
+      ...DATABASE_OPTIONS,
+      mustExist,
+      readOnly,
+    });
     try {
       return await this.restore();
     } catch (error) {
@@ -149,6 +156,10 @@ class RocksLogStore implements LogStore {
     await this.database?.close();
   }
 
+  figures(): Readonly<Record<string, number>> {
+    return this.database?.figures() ?? {};
+  }
+
   private opened(): RocksDatabase {
     if (this.database === null) throw new MootError('CLOSED', 'the log is not open');
     return this.database;
@@ -216,11 +227,15 @@ class RocksLogStore implements LogStore {
       }
     });
     this.lastIndex = expected - 1;
-    if (leftFrom !== null) await this.remove(leftFrom, this.mark.index);
+    if (leftFrom !== null && this.options.readOnly !== true) {
+      await this.remove(leftFrom, this.mark.index);
+    }
     return termRuns;
   }
 
   private async finishReset(): Promise<void> {
+    this.lastIndex = this.mark.index;
+    if (this.options.readOnly === true) return;
     for (;;) {
       const keys = await this.someEntryKeys();
       if (keys.length === 0) break;
@@ -230,7 +245,6 @@ class RocksLogStore implements LogStore {
       );
     }
     await this.opened().batch([putMark(this.mark, false)], true);
-    this.lastIndex = this.mark.index;
   }
 
   private someEntryKeys(): Promise<string[]> {
