@@ -1,7 +1,6 @@
 import { MootError } from '../base/errors.js';
-import type { RestoredState, SnapshotMark } from '../raft/types.js';
-
-type RestoredLog = Omit<RestoredState, 'appliedIndex'>;
+import type { ConfigurationAt, RestoredState, SnapshotMark } from '../raft/types.js';
+import type { RestoredLog } from '../storage/log-store.js';
 
 /**
  * How the log and the tree of one node fit together when it starts.
@@ -17,6 +16,7 @@ type RestoredLog = Omit<RestoredState, 'appliedIndex'>;
 export function fitTogether(
   log: RestoredLog,
   tree: SnapshotMark,
+  configuration: ConfigurationAt,
 ): { readonly restored: RestoredState; readonly resetTo: SnapshotMark | null } {
   if (tree.index < log.snapshot.index) {
     throw new MootError(
@@ -27,7 +27,8 @@ export function fitTogether(
   }
   const hardState = { ...log.hardState, recovering: log.hardState.recovering || isFresh(log) };
   if (tree.index <= log.lastIndex && termAt(log, tree.index) === tree.term) {
-    return { restored: { ...log, hardState, appliedIndex: tree.index }, resetTo: null };
+    const restored = { ...log, hardState, appliedIndex: tree.index, configuration };
+    return { restored, resetTo: null };
   }
   if (!hardState.recovering) {
     throw new MootError(
@@ -43,6 +44,8 @@ export function fitTogether(
       lastIndex: tree.index,
       termRuns: [],
       appliedIndex: tree.index,
+      configuration,
+      configurationEntries: [],
     },
     resetTo: tree,
   };

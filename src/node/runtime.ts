@@ -1,12 +1,20 @@
 import { describe, type ErrorCode, isMootError, MootError } from '../base/errors.js';
 import type { NodeStatus, SubmitRequest } from '../codec/client-messages.js';
 import { decodeLogCommand, encodeLogCommand } from '../codec/commands.js';
+import {
+  configurationCodec,
+  decodeConfiguration,
+  decodeConfigurationAt,
+  encodeConfigurationAt,
+} from '../codec/configuration.js';
 import type { PeerMessage } from '../codec/peer-messages.js';
 import { checkCommand } from '../filesystem/check.js';
 import type { LogCommand } from '../filesystem/commands.js';
+import { MEMBERS } from '../filesystem/keys.js';
 import { createFilesystem } from '../filesystem/state-machine.js';
 import { createRaft } from '../raft/raft.js';
 import type {
+  ConfigurationAt,
   Entry,
   LoadRequest,
   NodeId,
@@ -89,7 +97,7 @@ class Runtime implements Node {
   /** A snapshot takes the tree's place, and the core rests. */
   private installing = false;
   /** It is in the store, and the core does not know yet. */
-  private installed: ArrivedSnapshot | null = null;
+  private installed: (ArrivedSnapshot & { readonly configuration: ConfigurationAt }) | null = null;
   private releasedIndex = 0;
   private startedMs: number;
   private lostOfficeMs = 0;
@@ -139,7 +147,8 @@ class Runtime implements Node {
     const { parts, tree } = this;
     const { log, state, clock, random, config, transport, digest } = parts;
     const treeMark = await tree.open();
-    const { restored, resetTo } = fitTogether(await log.open(), treeMark);
+    const configuration = await this.openMembers(treeMark);
+    const { restored, resetTo } = fitTogether(await log.open(), treeMark, configuration);
     if (restored.hardState.recovering && this.others.length === 0 && restored.lastIndex > 0) {
       throw new MootError('DATA_CORRUPT', 'the log is lost, and there is no other node to ask');
     }
@@ -147,7 +156,7 @@ class Runtime implements Node {
     const raft = createRaft(
       {
         id: config.id,
-        voters: config.peers.map((peer) => peer.id),
+        configurations: configurationCodec,
         electionTicksMin: this.plan.electionTicksMin,
         electionTicksMax: this.plan.electionTicksMax,
         heartbeatTicks: this.plan.heartbeatTicks,
@@ -278,6 +287,32 @@ class Runtime implements Node {
   stop(): Promise<void> {
     this.stopping ??= this.stopAll();
     return this.stopping;
+  }
+
+  /**
+   * Who decides, as the tree knows it. The members that the node is started with count once, on a
+   * directory that knows of none; later ones come by the log or in a snapshot.
+   */
+  private async openMembers(treeMark: SnapshotMark): Promise<ConfigurationAt> {
+    const { state, config } = this.parts;
+    const stored = await this.storedMembers();
+    if (stored !== null) return stored;
+    const voters = config.peers.map(({ id, address }) => ({ id, address }));
+    const configuration = { voters, outgoing: [], learners: [], removed: [] };
+    const first = { index: 0, configuration };
+    const value = encodeConfigurationAt(first);
+    await state.write([{ type: 'put', key: MEMBERS, value }], treeMark);
+    return first;
+  }
+
+  private async storedMembers(): Promise<ConfigurationAt | null> {
+    const [stored] = await this.parts.state.get([MEMBERS]);
+    if (stored === undefined) return null;
+    try {
+      return decodeConfigurationAt(stored);
+    } catch (cause) {
+      throw new MootError('DATA_CORRUPT', "the tree's record of the members is damaged", { cause });
+    }
   }
 
   private async stopAll(): Promise<void> {
@@ -499,7 +534,11 @@ class Runtime implements Node {
       this.alive.compaction.count(data.length);
       try {
         const command = kind === 'command' ? decodeLogCommand(data) : null;
-        items.push({ mark: { index, term }, command });
+        const members =
+          kind === 'configuration'
+            ? encodeConfigurationAt({ index, configuration: decodeConfiguration(data) })
+            : null;
+        items.push({ mark: { index, term }, command, members });
       } catch (cause) {
         const message = `entry ${index} of the log cannot be read`;
         this.fail(new MootError('DATA_CORRUPT', message, { cause }));
@@ -598,9 +637,13 @@ class Runtime implements Node {
         await log.append([{ ...save, hardState: { ...hardState, recovering: true } }]);
         await this.tree.replace(mark, async () => {
           await source.finish();
+          const configuration = await this.storedMembers();
+          if (configuration === null) {
+            throw new MootError('DATA_CORRUPT', 'a snapshot came without the members');
+          }
           await log.reset(mark);
           await log.append([{ ...save, hardState }]);
-          this.installed = snapshot;
+          this.installed = { ...snapshot, configuration };
         });
       });
     } finally {
@@ -613,13 +656,13 @@ class Runtime implements Node {
   private onReplaced(mark: SnapshotMark): void {
     const { raft, feed, watches, compaction } = this.alive;
     if (this.installed === null) return;
-    const { from, term } = this.installed;
+    const { from, term, configuration } = this.installed;
     this.installed = null;
     feed.reset(mark.index);
     compaction.reset(mark);
     this.hashes.reset();
     this.releasedIndex = mark.index;
-    raft.snapshotInstalled(from, term, mark);
+    raft.snapshotInstalled(from, term, mark, configuration);
     this.proposals.giveUp('this node was behind and has taken in a snapshot', mark.index);
     watches.reset(mark.index);
     this.reads.applied(mark.index);
