@@ -9,7 +9,7 @@ import type {
   NodeId,
 } from '../raft/types.js';
 import { ADDRESS_CHARS_MAX } from './limits.js';
-import { pack, unpack } from './msgpack.js';
+import { packOwned, unpack } from './msgpack.js';
 import { Reader } from './reader.js';
 import type { Packed } from './values.js';
 
@@ -19,7 +19,7 @@ const ID = /^[A-Za-z0-9._-]{1,64}$/;
 
 /** The data of an entry of kind 'configuration'. */
 export const configurationCodec: ConfigurationCodec = {
-  encode: (configuration) => pack([VERSION, ...packConfiguration(configuration)]),
+  encode: (configuration) => packOwned([VERSION, ...packConfiguration(configuration)]),
   decode(data) {
     try {
       return decodeConfiguration(data);
@@ -32,7 +32,7 @@ export const configurationCodec: ConfigurationCodec = {
 
 /** Throws BAD_MESSAGE with the field that is wrong. */
 export function decodeConfiguration(data: Uint8Array): Configuration {
-  const r = new Reader(unpack(data), 'configuration');
+  const r = new Reader(unpack(view(data)), 'configuration');
   const version = r.uint('version');
   if (version !== VERSION) throw bad(`version ${version} is unknown`);
   return readConfiguration(r);
@@ -40,12 +40,12 @@ export function decodeConfiguration(data: Uint8Array): Configuration {
 
 /** The stored form of what is in force at some applied index. */
 export function encodeConfigurationAt({ index, configuration }: ConfigurationAt): Uint8Array {
-  return pack([VERSION, index, packConfiguration(configuration)]);
+  return packOwned([VERSION, index, packConfiguration(configuration)]);
 }
 
 /** Throws BAD_MESSAGE. */
 export function decodeConfigurationAt(data: Uint8Array): ConfigurationAt {
-  const r = new Reader(unpack(data), 'configuration');
+  const r = new Reader(unpack(view(data)), 'configuration');
   const version = r.uint('version');
   if (version !== VERSION) throw bad(`version ${version} is unknown`);
   return { index: r.uint('index'), configuration: unpackConfiguration(r.any('configuration')) };
@@ -101,6 +101,11 @@ function readLearner(packed: unknown): Learner {
 function checkId(id: unknown): NodeId {
   if (typeof id === 'string' && ID.test(id)) return id;
   throw bad('an id is none');
+}
+
+/** The library leaves a property behind on what it reads. */
+function view(data: Uint8Array): Uint8Array {
+  return data.subarray();
 }
 
 function bad(why: string): MootError {

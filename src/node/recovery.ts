@@ -1,5 +1,5 @@
 import { MootError } from '../base/errors.js';
-import type { ConfigurationAt, RestoredState, SnapshotMark } from '../raft/types.js';
+import type { RestoredState, SnapshotMark } from '../raft/types.js';
 import type { RestoredLog } from '../storage/log-store.js';
 
 /**
@@ -16,8 +16,10 @@ import type { RestoredLog } from '../storage/log-store.js';
 export function fitTogether(
   log: RestoredLog,
   tree: SnapshotMark,
-  configuration: ConfigurationAt,
-): { readonly restored: RestoredState; readonly resetTo: SnapshotMark | null } {
+): {
+  readonly restored: Omit<RestoredState, 'configuration'>;
+  readonly resetTo: SnapshotMark | null;
+} {
   if (tree.index < log.snapshot.index) {
     throw new MootError(
       'DATA_CORRUPT',
@@ -27,8 +29,7 @@ export function fitTogether(
   }
   const hardState = { ...log.hardState, recovering: log.hardState.recovering || isFresh(log) };
   if (tree.index <= log.lastIndex && termAt(log, tree.index) === tree.term) {
-    const restored = { ...log, hardState, appliedIndex: tree.index, configuration };
-    return { restored, resetTo: null };
+    return { restored: { ...log, hardState, appliedIndex: tree.index }, resetTo: null };
   }
   if (!hardState.recovering) {
     throw new MootError(
@@ -44,7 +45,6 @@ export function fitTogether(
       lastIndex: tree.index,
       termRuns: [],
       appliedIndex: tree.index,
-      configuration,
       configurationEntries: [],
     },
     resetTo: tree,

@@ -4,13 +4,11 @@ import { decodeLogCommand, encodeLogCommand } from '../codec/commands.js';
 import {
   configurationCodec,
   decodeConfiguration,
-  decodeConfigurationAt,
   encodeConfigurationAt,
 } from '../codec/configuration.js';
 import type { PeerMessage } from '../codec/peer-messages.js';
 import { checkCommand } from '../filesystem/check.js';
 import type { LogCommand } from '../filesystem/commands.js';
-import { MEMBERS } from '../filesystem/keys.js';
 import { createFilesystem } from '../filesystem/state-machine.js';
 import { createRaft } from '../raft/raft.js';
 import type {
@@ -30,6 +28,7 @@ import { type Service, serveClient } from './clients.js';
 import { Compaction } from './compaction.js';
 import { Feed } from './feed.js';
 import { Leases } from './leases.js';
+import { openMembers, storedMembers } from './members.js';
 import { LEASE_MS_DEFAULT, type Node, type NodeParts } from './node.js';
 import { checkSession, type Decide, Proposals } from './proposals.js';
 import { Queries } from './queries.js';
@@ -147,8 +146,12 @@ class Runtime implements Node {
     const { parts, tree } = this;
     const { log, state, clock, random, config, transport, digest } = parts;
     const treeMark = await tree.open();
-    const configuration = await this.openMembers(treeMark);
-    const { restored, resetTo } = fitTogether(await log.open(), treeMark, configuration);
+    const fit = fitTogether(await log.open(), treeMark);
+    const { resetTo } = fit;
+    const restored = {
+      ...fit.restored,
+      configuration: await openMembers(state, treeMark, fit.restored, config.peers),
+    };
     if (restored.hardState.recovering && this.others.length === 0 && restored.lastIndex > 0) {
       throw new MootError('DATA_CORRUPT', 'the log is lost, and there is no other node to ask');
     }
@@ -287,32 +290,6 @@ class Runtime implements Node {
   stop(): Promise<void> {
     this.stopping ??= this.stopAll();
     return this.stopping;
-  }
-
-  /**
-   * Who decides, as the tree knows it. The members that the node is started with count once, on a
-   * directory that knows of none; later ones come by the log or in a snapshot.
-   */
-  private async openMembers(treeMark: SnapshotMark): Promise<ConfigurationAt> {
-    const { state, config } = this.parts;
-    const stored = await this.storedMembers();
-    if (stored !== null) return stored;
-    const voters = config.peers.map(({ id, address }) => ({ id, address }));
-    const configuration = { voters, outgoing: [], learners: [], removed: [] };
-    const first = { index: 0, configuration };
-    const value = encodeConfigurationAt(first);
-    await state.write([{ type: 'put', key: MEMBERS, value }], treeMark);
-    return first;
-  }
-
-  private async storedMembers(): Promise<ConfigurationAt | null> {
-    const [stored] = await this.parts.state.get([MEMBERS]);
-    if (stored === undefined) return null;
-    try {
-      return decodeConfigurationAt(stored);
-    } catch (cause) {
-      throw new MootError('DATA_CORRUPT', "the tree's record of the members is damaged", { cause });
-    }
   }
 
   private async stopAll(): Promise<void> {
@@ -622,7 +599,7 @@ class Runtime implements Node {
    */
   private async install(snapshot: ArrivedSnapshot): Promise<boolean> {
     const { saver, raft } = this.alive;
-    const { log } = this.parts;
+    const { log, state } = this.parts;
     const { mark, source } = snapshot;
     if (snapshot.term < raft.status().term) return false;
     if (!raft.wantsSnapshot(mark)) {
@@ -637,7 +614,7 @@ class Runtime implements Node {
         await log.append([{ ...save, hardState: { ...hardState, recovering: true } }]);
         await this.tree.replace(mark, async () => {
           await source.finish();
-          const configuration = await this.storedMembers();
+          const configuration = await storedMembers(state);
           if (configuration === null) {
             throw new MootError('DATA_CORRUPT', 'a snapshot came without the members');
           }

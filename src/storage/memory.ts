@@ -8,10 +8,12 @@ import type { Entry, HardState, Save, SnapshotMark, TermRun } from '../raft/type
 import type { LogStore, RestoredLog } from './log-store.js';
 import { ChunkReader, ChunkWriter } from './snapshot-format.js';
 import {
+  type RecordVisitor,
   SNAPSHOT_CHUNK_BYTES,
   type SnapshotExport,
   type SnapshotImport,
   type StateStore,
+  visitRecord,
 } from './state-store.js';
 
 export type DiskOperation =
@@ -299,6 +301,15 @@ class MemoryStateStore implements StateStore {
 
   async close(): Promise<void> {
     await this.importing?.abort();
+  }
+
+  async readAll(visitor: RecordVisitor): Promise<void> {
+    this.disk.check(this.life);
+    const { state } = this.disk;
+    for (const key of state.range('', '\uffff', Number.POSITIVE_INFINITY)) {
+      const sealed = state.records.get(key);
+      if (sealed !== undefined) visitRecord(visitor, { key, sealed: Buffer.from(sealed) });
+    }
   }
 
   private decode<T extends Table>(key: Key<T>): Tables[T] | undefined {
