@@ -399,8 +399,14 @@ class Core implements Raft {
       configuration: this.configurations.latest,
       removed: this.removed,
       transferringTo: this.transfer?.to ?? null,
+      electionElapsedTicks: this.electionElapsed,
+      electionTimeoutTicks: this.electionTimeout,
       followers: this.replication?.status() ?? [],
     };
+  }
+
+  termAt(index: number): number | null {
+    return this.log.terms.termAt(index);
   }
 
   // --- Elections (thesis §3.4, §9.6, §4.2.3) -----------------------------------------------------

@@ -6,6 +6,7 @@ import { Reader } from '../codec/reader.js';
 import { seal, unseal } from '../codec/records.js';
 import type { Entry, EntryKind, HardState, Save, SnapshotMark, TermRun } from '../raft/types.js';
 import { number56, parse56 } from './binary-key.js';
+import type { StoreFigures } from './figures.js';
 import type { LogStore, RestoredLog } from './log-store.js';
 import { type DatabaseOptions, type Operation, RocksDatabase } from './rocksdb.js';
 
@@ -47,11 +48,11 @@ export interface RocksLogOptions {
   readonly readOnly?: boolean;
 }
 
-export function createRocksLogStore(options: RocksLogOptions): LogStore {
+export function createRocksLogStore(options: RocksLogOptions): LogStore & StoreFigures {
   return new RocksLogStore(options);
 }
 
-class RocksLogStore implements LogStore {
+class RocksLogStore implements LogStore, StoreFigures {
   private database: RocksDatabase | null = null;
   private mark: SnapshotMark = { index: 0, term: 0 };
   private lastIndex = 0;
@@ -146,6 +147,10 @@ class RocksLogStore implements LogStore {
 
   async close(): Promise<void> {
     await this.database?.close();
+  }
+
+  figures(): Readonly<Record<string, number>> {
+    return this.database?.figures() ?? {};
   }
 
   private opened(): RocksDatabase {
