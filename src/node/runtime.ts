@@ -31,6 +31,7 @@ import { Saver } from './saver.js';
 import { SessionExpiry } from './sessions.js';
 import { type ArrivedSnapshot, SnapshotReceiver } from './snapshot-receiver.js';
 import { SnapshotSender } from './snapshot-sender.js';
+import { Stall } from './stall.js';
 import { hashText, StateHashes } from './state-hash.js';
 import { nodeStatus } from './status.js';
 import { planTicks, Ticker, type TickPlan } from './ticker.js';
@@ -80,6 +81,9 @@ class Runtime implements Node {
   private readonly expiry: SessionExpiry;
   private readonly hashes: StateHashes;
   private readonly bootstrap: Bootstrap;
+  private readonly savesStall = new Stall();
+  private readonly applyStall = new Stall();
+  private readonly writeStall = new Stall();
   private readonly senders = new Map<NodeId, SnapshotSender>();
   private running: Running | null = null;
   /** As of the end of the last `process`. */
@@ -163,16 +167,10 @@ class Runtime implements Node {
     const onFailed = (error: unknown) => this.fail(error);
     const saver = new Saver(
       log,
-      clock,
       {
         onSaved: (number, messages) => {
           this.sendAll(messages);
           raft.saved(number);
-          this.process();
-        },
-        onStalled: () => {
-          parts.report('the disk has not finished a write for seconds; stepping down');
-          raft.stepDown();
           this.process();
         },
         onFailed,
@@ -359,6 +357,7 @@ class Runtime implements Node {
   private duties(nowMs: number): void {
     const { config } = this.parts;
     this.alive.watches.tick();
+    this.noticeStall(nowMs);
     for (const sender of this.senders.values()) sender.tick();
     if (this.now.recovering && !this.installing) this.tryBootstrap(nowMs);
     if (this.leading) {
@@ -373,6 +372,22 @@ class Runtime implements Node {
     } else if (nowMs - this.lostOfficeMs > config.electionTimeoutMaxMs) {
       this.proposals.giveUp('this node leads no longer and has not heard what became of it');
     }
+  }
+
+  /**
+   * A node whose disk hangs neither leads nor stands: heartbeats need no disk, so nobody else would
+   * notice, and nothing would be committed or answered.
+   */
+  private noticeStall(nowMs: number): void {
+    const { saver, raft } = this.alive;
+    const { index } = this.tree.applied;
+    const saves = this.savesStall.observe(nowMs, saver.waiting, saver.finished);
+    const reads = this.applyStall.observe(nowMs, this.now.commitIndex > index, index);
+    const writes = this.writeStall.observe(nowMs, this.tree.isWriting, this.tree.written.index);
+    if (!saves && !reads && !writes) return;
+    if (this.leading)
+      this.parts.report('the disk has not finished a read or a write for seconds; stepping down');
+    raft.stepDown();
   }
 
   private tryBootstrap(nowMs: number): void {
