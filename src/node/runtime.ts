@@ -19,7 +19,7 @@ import type {
 import type { ClientConnection, ClientHandlers } from '../transport/transport.js';
 import { Bootstrap } from './bootstrap.js';
 import { type Service, serveClient } from './clients.js';
-import { Compaction } from './compaction.js';
+import { Compaction, type Laggard } from './compaction.js';
 import { Feed } from './feed.js';
 import { Leases } from './leases.js';
 import { LEASE_MS_DEFAULT, type Node, type NodeParts } from './node.js';
@@ -50,6 +50,10 @@ const TAIL_BYTES_MAX = 16_777_216;
 const DUTIES_MS = 100;
 /** A read waits at least this long for a leader before the client is sent elsewhere. */
 const READ_WAIT_MS_MIN = 1_000;
+/** The log is kept for a follower that was heard from within this: it may be restarting. */
+const AWAY_MS = 5_000;
+/** What an inode takes in a snapshot, with its names and attributes. */
+const RECORDS_BYTES = 512;
 
 /** Makes a node out of interfaces and the pure cores. */
 export function createNode(parts: NodeParts): Node {
@@ -85,6 +89,10 @@ class Runtime implements Node {
   private readonly applyStall = new Stall();
   private readonly writeStall = new Stall();
   private readonly senders = new Map<NodeId, SnapshotSender>();
+  /** Followers that took in a snapshot from this leader and are not at the log's end yet. */
+  private readonly catchingUp = new Set<NodeId>();
+  /** When this leader last knew each follower to be there. */
+  private readonly heardMs = new Map<NodeId, number>();
   private running: Running | null = null;
   /** As of the end of the last `process`. */
   private present: RaftStatus | null = null;
@@ -197,7 +205,8 @@ class Runtime implements Node {
         state,
         tree,
         saver,
-        neededBehind: () => this.neededBehind(),
+        laggards: () => this.laggards(),
+        treeBytes: () => this.tree.counters.bytes + this.tree.counters.inodes * RECORDS_BYTES,
         onCompacted: (mark) => {
           raft.compacted(mark);
           this.process();
@@ -361,6 +370,9 @@ class Runtime implements Node {
     for (const sender of this.senders.values()) sender.tick();
     if (this.now.recovering && !this.installing) this.tryBootstrap(nowMs);
     if (this.leading) {
+      for (const { id, recentlyActive } of this.now.followers) {
+        if (recentlyActive) this.heardMs.set(id, nowMs);
+      }
       for (const message of this.hashes.tick(nowMs, config.id, this.now.term, this.others)) {
         this.send(message);
       }
@@ -501,6 +513,8 @@ class Runtime implements Node {
       this.senders.delete(to);
     }
     if (leads) return;
+    this.catchingUp.clear();
+    this.heardMs.clear();
     this.leases.end();
     this.lostOfficeMs = this.parts.clock.monotonicMs();
     this.parts.report(`leads no longer; now term ${this.present.term}`);
@@ -511,7 +525,7 @@ class Runtime implements Node {
   private give(entries: readonly Entry[]): void {
     const items: Committed[] = [];
     for (const { index, term, kind, data } of entries) {
-      this.alive.compaction.count(data.length);
+      this.alive.compaction.count(index, data.length);
       try {
         const command = kind === 'command' ? decodeLogCommand(data) : null;
         items.push({ mark: { index, term }, command });
@@ -582,8 +596,10 @@ class Runtime implements Node {
       digest,
       send: (chunk) => this.send(chunk),
       queuedBytes: () => transport.queuedBytes(to),
+      delayMsMax: config.heartbeatMs,
       onEnd: (outcome) => {
         if (this.senders.get(to) === sender) this.senders.delete(to);
+        if (outcome.ok) this.catchingUp.add(to);
         this.raft.snapshotSent(to, outcome);
         this.scheduleTurn();
       },
@@ -642,17 +658,20 @@ class Runtime implements Node {
     this.scheduleTurn();
   }
 
-  /** What no follower that keeps up, and no stream under way, needs any more. */
-  private neededBehind(): number {
-    let index = Number.POSITIVE_INFINITY;
-    for (const follower of this.raft.status().followers) {
-      const sender = this.senders.get(follower.id);
-      if (sender !== undefined) index = Math.min(index, sender.index);
-      else if (follower.recentlyActive && follower.state === 'replicate') {
-        index = Math.min(index, follower.match);
-      }
-    }
-    return index;
+  /** Followers for whom the log is kept, within bounds. */
+  private laggards(): readonly Laggard[] {
+    const { followers, lastIndex } = this.raft.status();
+    const { snapshotTailEntries } = this.parts.config;
+    const heardFrom = this.parts.clock.monotonicMs() - AWAY_MS;
+    return followers.flatMap(({ id, match, next, state }) => {
+      const sender = this.senders.get(id);
+      if (sender !== undefined) return [{ index: sender.index, bySnapshot: true }];
+      // In a probe what it has is not known; `next` is where it goes on.
+      const index = state === 'replicate' ? match : next - 1;
+      if (match >= lastIndex - snapshotTailEntries) this.catchingUp.delete(id);
+      const isThere = (this.heardMs.get(id) ?? 0) > heardFrom;
+      return isThere ? [{ index, bySnapshot: this.catchingUp.has(id) }] : [];
+    });
   }
 
   // Clients.

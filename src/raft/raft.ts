@@ -162,8 +162,8 @@ class Core implements Raft {
     let bytes = 0;
     for (const one of data) bytes += one.byteLength;
     // Something larger than the bound still gets through when it is alone.
-    const waiting = replication.uncommittedBytes + this.unappliedBytes;
-    if (waiting > 0 && waiting + bytes > this.config.uncommittedBytesMax) {
+    const { pinnedBytes } = this.log;
+    if (pinnedBytes > 0 && pinnedBytes + bytes > this.config.uncommittedBytesMax) {
       return { ok: false, reason: 'full' };
     }
     const first = this.log.lastIndex + 1;
@@ -518,7 +518,8 @@ class Core implements Raft {
       this.refuseAppend(message.from, prevIndex, prevTerm);
       return;
     }
-    // Too far behind with applying: dropped as if the network had, and sent again in a while.
+    // Too far behind with applying: dropped as if the network had, and sent again in a while. What is
+    // not committed must not count: more of it may be what a commit waits for.
     if (entries.length > 0 && this.unappliedBytes > this.config.uncommittedBytesMax) return;
     for (let i = Math.max(0, this.commitIndex - prevIndex); i < entries.length; i++) {
       const entry = entries[i];
@@ -601,7 +602,7 @@ class Core implements Raft {
     const index = this.replication.replicatedIndex();
     // By counting, only entries of the own term are committed (thesis §3.6.2, figure 8).
     if (index <= this.commitIndex || this.log.terms.termAt(index) !== this.term) return;
-    this.replication.committed(this.commitIndex + 1, index);
+    this.replication.committed();
     this.commitTo(index);
   }
 

@@ -24,8 +24,6 @@ export class Replication {
   due = true;
   loads: LoadRequest[] = [];
   snapshotsTo: NodeId[] = [];
-  /** Bytes of this term's entries that are not committed. */
-  uncommittedBytes = 0;
 
   private readonly followers: readonly Progress[];
   private readonly byId: ReadonlyMap<NodeId, Progress>;
@@ -52,7 +50,6 @@ export class Replication {
 
   append(entry: Entry): void {
     this.log.append(entry);
-    this.uncommittedBytes += entryBytes(entry);
     this.due = true;
   }
 
@@ -65,10 +62,7 @@ export class Replication {
     return quorumIndex(reached);
   }
 
-  committed(from: number, to: number): void {
-    for (let i = from; i <= to; i++) {
-      if (this.log.terms.termAt(i) === this.term) this.uncommittedBytes -= this.log.bytesAt(i);
-    }
+  committed(): void {
     this.due = true;
   }
 

@@ -71,7 +71,11 @@ export interface RaftConfig {
   readonly inFlightBytesMax: number;
   /** Entries' bytes in one AppendEntries (one entry may be larger). */
   readonly appendBytesMax: number;
-  /** At the leader: bytes proposed and not yet committed; beyond it `propose` refuses. */
+  /**
+   * Bytes in the log that are not committed, not durable here or not applied: they are in memory.
+   * Beyond it a leader's `propose` refuses. A follower takes no more when so much is committed and
+   * not applied.
+   */
   readonly uncommittedBytesMax: number;
   /** Entries' bytes kept in memory behind the applied index, for followers that lag a little. */
   readonly tailBytesMax: number;
@@ -254,7 +258,7 @@ export interface Raft {
   step(message: RaftMessage): void;
   /**
    * Appends entries with these payloads, in order, if this node leads. Full: too much is not
-   * committed, or committed and not applied; worth another try after the next commit or `applied`.
+   * committed, saved or applied; worth another try after the next `saved` or `applied`.
    */
   propose(data: readonly Uint8Array[]): ProposeResult;
   /** Asks for a read index; the answer comes in `ready().reads` under the same context. */

@@ -65,7 +65,7 @@ t.test('a follower that was away a long time takes in a snapshot over its old tr
     await client.execute({ type: 'unlink', parent: 1, name: bytes(`f${i}`) });
     await client.execute(makeFile(`g${i}`));
   }
-  // As long as the follower may only lag a little, the leader keeps for it what it lacks.
+  // As long as the follower may be back soon, the leader keeps for it what it lacks.
   await until('the leader has forgotten what the follower lacks', async () => {
     const { node } = await cluster.leader();
     await node.snapshot();
