@@ -13,11 +13,13 @@ import { World } from './world.js';
  * `make torture`: real nodes and mounts, everything that may go wrong, programs that write what
  * verifies itself, and afterwards: is every promise kept? MOOTFS_TORTURE_SECONDS in all, half of
  * them with three nodes and half with five (MOOTFS_TORTURE_NODES=3 or 3,5). MOOTFS_TORTURE_SEED
- * chooses the faults and what programs do, as far as real processes repeat themselves.
+ * chooses the faults and what programs do, as far as real processes repeat themselves;
+ * MOOTFS_TORTURE_FAULTS, a regular expression, which kinds of faults.
  */
 const SECONDS = Number(process.env.MOOTFS_TORTURE_SECONDS ?? 600);
 const SIZES = (process.env.MOOTFS_TORTURE_NODES ?? '3,5').split(',').map(Number);
 const SEED = Number(process.env.MOOTFS_TORTURE_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const FAULTS = new RegExp(process.env.MOOTFS_TORTURE_FAULTS ?? '');
 /** A program that has not ended so long after all was healed hangs. */
 const WORKER_END_MS = 120_000;
 
@@ -63,7 +65,7 @@ async function live(world: World, random: Random, endMs: number): Promise<void> 
   // A program that ends early is reported where it is waited for.
   for (const worker of workers) worker.catch(() => {});
   const beginMs = performance.now();
-  const counts = await torment(world, random, endMs, (fault) =>
+  const counts = await torment(world, random, FAULTS, endMs, (fault) =>
     say(`${((performance.now() - beginMs) / 1000).toFixed(1).padStart(7)} s  ${fault}`),
   );
   world.heal();
