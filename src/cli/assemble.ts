@@ -5,7 +5,7 @@ import { systemRandom } from '../base/random.js';
 import { createFilesystemClient } from '../client/client.js';
 import type { FilesystemClient } from '../client/filesystem-client.js';
 import { createInProcessDialer } from '../client/in-process.js';
-import type { ReadLevel } from '../codec/client-messages.js';
+import type { ReadLevel, WriteConcern } from '../codec/client-messages.js';
 import { FuseCounts } from '../control/fuse-counts.js';
 import { createLogger, type LogFormat, type LogLevel } from '../control/logger.js';
 import { measureLogStore } from '../control/measured-log-store.js';
@@ -52,6 +52,8 @@ export interface NodeSettings {
   readonly director: string | null;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
+  readonly leaseMs: number;
+  readonly writeConcern: WriteConcern;
 }
 
 /** How much of the log stays behind a compaction, so that a follower that lags a little needs no snapshot. */
@@ -109,6 +111,8 @@ export async function startNode(settings: NodeSettings): Promise<RunningNode> {
       snapshotTailEntries,
       sessionTimeoutMs: settings.sessionTimeoutMs,
       control: settings.control,
+      leaseMs: settings.leaseMs,
+      writeConcern: settings.writeConcern,
     },
     log: measuredLog,
     state,

@@ -1,5 +1,5 @@
 import { describe, type ErrorCode, isMootError, MootError } from '../base/errors.js';
-import type { NodeStatus, SubmitRequest } from '../codec/client-messages.js';
+import type { NodeStatus, QueryRequest, SubmitRequest } from '../codec/client-messages.js';
 import { decodeLogCommand, encodeLogCommand } from '../codec/commands.js';
 import type { PeerMessage } from '../codec/peer-messages.js';
 import { checkCommand } from '../filesystem/check.js';
@@ -22,9 +22,17 @@ import { type Service, serveClient } from './clients.js';
 import { Compaction, type Laggard } from './compaction.js';
 import { Feed } from './feed.js';
 import { Leases } from './leases.js';
-import { LEASE_MS_DEFAULT, type Node, type NodeInspection, type NodeParts } from './node.js';
+import { LiveVoters } from './live-voters.js';
+import {
+  LEASE_MS_DEFAULT,
+  type Node,
+  type NodeInspection,
+  type NodeParts,
+  READ_LEASE_MS,
+} from './node.js';
 import { checkSession, type Decide, Proposals } from './proposals.js';
 import { Queries } from './queries.js';
+import { ReadLease } from './read-lease.js';
 import { Reads } from './reads.js';
 import { fitTogether } from './recovery.js';
 import { Saver } from './saver.js';
@@ -85,7 +93,12 @@ class Runtime implements Node {
   private readonly tree: Tree;
   private readonly proposals: Proposals;
   private readonly reads: Reads;
+  private readonly leaseMs: number;
   private readonly leases: Leases;
+  /** Used with write concern `all` only. */
+  private readonly liveVoters = new LiveVoters(READ_LEASE_MS);
+  private readonly readLease: ReadLease;
+  private awaited: readonly NodeId[] = [];
   private readonly expiry: SessionExpiry;
   private readonly hashes: StateHashes;
   private readonly bootstrap: Bootstrap;
@@ -147,7 +160,11 @@ class Runtime implements Node {
       waitMs: Math.max(READ_WAIT_MS_MIN, 2 * config.electionTimeoutMaxMs),
       roundMs: config.electionTimeoutMaxMs,
     });
-    this.leases = new Leases(clock, config.leaseMs ?? LEASE_MS_DEFAULT);
+    this.leaseMs = this.waitsForAll ? 0 : (config.leaseMs ?? LEASE_MS_DEFAULT);
+    this.leases = new Leases(clock, this.leaseMs);
+    this.readLease = new ReadLease(clock, (to, term, id) =>
+      this.send({ type: 'read-lease', from: config.id, to, term, id }),
+    );
     this.expiry = new SessionExpiry(config.sessionTimeoutMs);
     this.bootstrap = new Bootstrap(config.id, this.others);
     this.hashes = new StateHashes(({ index, own, leaders }) => {
@@ -253,7 +270,7 @@ class Runtime implements Node {
           else refuse('NOT_LEADER', 'this node does not lead');
           return;
         }
-        queries.ask(request, answer, refuse);
+        queries.ask(this.atOwnTree(request), answer, refuse);
         this.scheduleTurn();
       },
       confirm: (confirmed, refused) => {
@@ -285,7 +302,11 @@ class Runtime implements Node {
   }
 
   status(): NodeStatus {
-    return nodeStatus(this.parts, this.raft.status(), this.tree, this.startedMs);
+    return nodeStatus(this.parts, this.raft.status(), this.tree, this.startedMs, {
+      leaseMs: this.leaseMs,
+      writeConcern: this.waitsForAll ? 'all' : 'majority',
+      liveVoters: this.awaited,
+    });
   }
 
   inspect(): NodeInspection {
@@ -359,6 +380,10 @@ class Runtime implements Node {
     return this.stopping === null ? null : { code: 'CLOSED', message: 'the node stops' };
   }
 
+  private get waitsForAll(): boolean {
+    return this.parts.config.writeConcern === 'all';
+  }
+
   private get alive(): Running {
     if (this.running === null) throw new MootError('CLOSED', 'the node has not started');
     return this.running;
@@ -386,6 +411,7 @@ class Runtime implements Node {
     const nowMs = this.parts.clock.monotonicMs();
     this.reads.tick();
     this.leases.tick();
+    if (this.waitsForAll && !this.leading) this.readLease.tick(this.office());
     if (nowMs - this.dutiesMs >= DUTIES_MS) {
       this.dutiesMs = nowMs;
       this.duties(nowMs);
@@ -403,6 +429,7 @@ class Runtime implements Node {
       for (const { id, recentlyActive } of this.now.followers) {
         if (recentlyActive) this.heardMs.set(id, nowMs);
       }
+      if (this.waitsForAll) this.waitForVoters(nowMs);
       for (const message of this.hashes.tick(nowMs, config.id, this.now.term, this.others)) {
         this.send(message);
       }
@@ -469,6 +496,12 @@ class Runtime implements Node {
         break;
       case 'state-hash':
         this.hashes.check(message);
+        break;
+      case 'read-lease':
+        this.grantReadLease(message.from, message.term, message.id);
+        break;
+      case 'read-lease-reply':
+        this.readLease.granted(message);
         break;
       default:
         this.onRaftMessage(message);
@@ -537,6 +570,8 @@ class Runtime implements Node {
     if (leads && (!led || before?.term !== this.present.term)) {
       this.expiry.begin();
       this.leases.begin(this.present.term);
+      this.liveVoters.begin(this.parts.clock.monotonicMs());
+      if (this.waitsForAll) this.waitForVoters(this.parts.clock.monotonicMs());
       this.parts.report(`leads in term ${this.present.term}`);
     }
     if (!led) return;
@@ -549,8 +584,53 @@ class Runtime implements Node {
     this.catchingUp.clear();
     this.heardMs.clear();
     this.leases.end();
+    this.liveVoters.end();
+    this.awaited = [];
     this.lostOfficeMs = this.parts.clock.monotonicMs();
     this.parts.report(`leads no longer; now term ${this.present.term}`);
+  }
+
+  // Write concern `all`.
+
+  private office(): { readonly leader: NodeId; readonly term: number } | null {
+    const { leader, term } = this.now;
+    return leader === null ? null : { leader, term };
+  }
+
+  private waitForVoters(nowMs: number): void {
+    const before = this.awaited;
+    this.awaited = this.liveVoters.update(nowMs, this.others, this.raft.status());
+    this.raft.waitFor(this.awaited);
+    for (const id of before) {
+      if (!this.awaited.includes(id)) this.parts.report(`waits for ${id} no longer`);
+    }
+  }
+
+  private grantReadLease(to: NodeId, term: number, id: number): void {
+    if (!this.waitsForAll || !this.leading || this.now.term !== term) return;
+    const grant = () => {
+      const leading = this.raft.status();
+      if (leading.role !== 'leader' || leading.term !== term) return;
+      const durationMs = this.liveVoters.grant(this.parts.clock.monotonicMs(), to, leading);
+      if (durationMs === 0) return;
+      this.send({
+        type: 'read-lease-reply',
+        from: this.parts.config.id,
+        to,
+        term,
+        id,
+        durationMs,
+      });
+    };
+    this.reads.strong(grant, () => {});
+    this.scheduleTurn();
+  }
+
+  /** A strong read that this node may answer by itself needs its tree to be at the end of its log. */
+  private atOwnTree(request: QueryRequest): QueryRequest {
+    if (request.level !== 'strong' || !this.waitsForAll || this.leading) return request;
+    if (!this.readLease.use(this.office())) return request;
+    return { ...request, level: 'session', minIndex: this.raft.status().lastIndex };
   }
 
   // Entries on their way to the tree.

@@ -174,6 +174,11 @@ class Core implements Raft {
     return { ok: true, first, term };
   }
 
+  waitFor(followers: readonly NodeId[]): void {
+    this.replication?.waitFor(followers);
+    this.advanceLeaderCommit();
+  }
+
   readIndex(context: number): void {
     if (this.replication !== null) this.replication.reads.ask({ from: null, context });
     else if (this.leader !== null) this.forwards.ask(context);

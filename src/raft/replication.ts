@@ -27,6 +27,7 @@ export class Replication {
 
   private readonly followers: readonly Progress[];
   private readonly byId: ReadonlyMap<NodeId, Progress>;
+  private awaited: readonly Progress[] = [];
   private readonly reached: number[] = [];
 
   constructor(
@@ -53,13 +54,20 @@ export class Replication {
     this.due = true;
   }
 
+  /** See Raft.waitFor. */
+  waitFor(ids: readonly NodeId[]): void {
+    this.awaited = this.followers.filter(({ id }) => ids.includes(id));
+  }
+
   /** The last index that a majority has on disk. The own copy counts like any other: when it is saved. */
   replicatedIndex(): number {
     const { reached } = this;
     reached.length = 0;
     reached.push(this.log.savedIndex);
     for (const follower of this.followers) reached.push(follower.counts ? follower.match : 0);
-    return quorumIndex(reached);
+    let index = quorumIndex(reached);
+    for (const { match } of this.awaited) index = Math.min(index, match);
+    return index;
   }
 
   committed(): void {
@@ -191,6 +199,7 @@ export class Replication {
       inFlightMessages: follower.inFlight.messages,
       inFlightBytes: follower.inFlight.bytes,
       recentlyActive: follower.recentlyActive,
+      counts: follower.counts,
     }));
   }
 

@@ -245,6 +245,8 @@ export interface FollowerStatus {
   readonly inFlightMessages: number;
   readonly inFlightBytes: number;
   readonly recentlyActive: boolean;
+  /** False while it recovers: its copies are not part of a majority. */
+  readonly counts: boolean;
 }
 
 export type ProposeResult =
@@ -264,6 +266,11 @@ export interface Raft {
    * committed, saved or applied; worth another try after the next `saved` or `applied`.
    */
   propose(data: readonly Uint8Array[]): ProposeResult;
+  /**
+   * From now on, as long as this node leads in this term, nothing is committed that these followers
+   * do not have on disk, besides a majority. A new leader waits for nobody until it is told.
+   */
+  waitFor(followers: readonly NodeId[]): void;
   /** Asks for a read index; the answer comes in `ready().reads` under the same context. */
   readIndex(context: number): void;
   /** Stand at once, as if the election timeout had passed (pre-vote first). */
