@@ -189,7 +189,11 @@ export async function verifyDirectory(path: string): Promise<Verification> {
 /** See recoverAlone. A directory with anything wrong in it is refused. */
 export async function recoverDirectory(
   path: string,
-  options: { readonly accepted: boolean; readonly newCluster: string | null },
+  options: {
+    readonly accepted: boolean;
+    readonly newCluster: string | null;
+    readonly address: string | null;
+  },
 ): Promise<Survivor> {
   const { problems } = await verifyDirectory(path);
   refuseProblems(path, problems);
@@ -197,7 +201,7 @@ export async function recoverDirectory(
   if (!used) throw new MootError('BAD_ARGUMENT', `${path} was never used by a node`);
   const stores = { mustExist: true, readOnly: !options.accepted };
   const survivor = await recoverAlone(
-    id,
+    { id, address: options.address },
     createRocksLogStore({ ...stores, directory: logDirectory }),
     createRocksStateStore({ ...stores, directory: treeDirectory, onFailure: () => {} }),
     () => options.accepted,

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { Survivor } from '../node/recover.js';
 import { recoverDirectory } from './assemble.js';
 import { EXIT } from './exit.js';
-import { parseId } from './members.js';
+import { parseAddressText, parseId } from './members.js';
 import { addExample } from './settings.js';
 
 export function addRecoverCommand(program: Command): void {
@@ -19,11 +19,17 @@ export function addRecoverCommand(program: Command): void {
       'give the cluster a new name, so that nobody takes the old one for it',
       parseId,
     )
+    .option(
+      '--address <address>',
+      'where the node is reached from now on; default: as before',
+      parseAddressText,
+    )
     .action(async (directory: string, options: RecoverOptions) => {
       const accepted = options.acceptLoss === true;
       const survivor = await recoverDirectory(directory, {
         accepted,
         newCluster: options.newCluster ?? null,
+        address: options.address ?? null,
       });
       process.stdout.write(accepted ? renderDone(directory, survivor) : renderWarning(survivor));
       if (!accepted) process.exitCode = EXIT.failed;
@@ -38,6 +44,7 @@ export function addRecoverCommand(program: Command): void {
 interface RecoverOptions {
   readonly acceptLoss?: boolean;
   readonly newCluster?: string;
+  readonly address?: string;
 }
 
 function renderWarning(survivor: Survivor): string {

@@ -28,11 +28,12 @@ export interface Survivor {
  * One entry says so, behind everything in the log and in a new term, and is in force as soon as it
  * is there (thesis §4.1). Nothing is cut off: what is in the log may have been acknowledged. What
  * was not takes effect as well. `confirm` sees what there is and is false when nothing is to be
- * changed. The stores are not open yet, and are closed at the end. No other node may go on under
- * the old configuration: its majority would be another cluster.
+ * changed. `address`: where the node is reached from now on; null: as before. The stores are not
+ * open yet, and are closed at the end. No other node may go on under the old configuration: its
+ * majority would be another cluster.
  */
 export async function recoverAlone(
-  id: NodeId,
+  { id, address }: { readonly id: NodeId; readonly address: string | null },
   log: LogStore,
   state: StateStore,
   confirm: (survivor: Survivor) => boolean,
@@ -40,7 +41,15 @@ export async function recoverAlone(
   try {
     const mark = await state.open();
     const { restored, resetTo } = fitTogether(await log.open(), mark);
-    const before = await configurationInForce(state, restored);
+    const before =
+      (await configurationInForce(state, restored)) ??
+      (address === null ? null : { ...NOBODY, voters: [{ id, address }] });
+    if (before === null) {
+      throw new MootError(
+        'BAD_ARGUMENT',
+        'neither log nor tree says who the members are: say at which address this node is reached',
+      );
+    }
     const self = membersOf(before).find((member) => member.id === id);
     if (self === undefined || isRemoved(before, id)) {
       throw new MootError(
@@ -51,7 +60,7 @@ export async function recoverAlone(
     const others = membersOf(before).flatMap((member) => (member.id === id ? [] : member.id));
     const survivor: Survivor = {
       id,
-      address: self.address,
+      address: address ?? self.address,
       others,
       lastIndex: restored.lastIndex,
       appliedIndex: mark.index,
@@ -61,9 +70,8 @@ export async function recoverAlone(
     if (!confirm(survivor)) return survivor;
     if (resetTo !== null) await log.reset(resetTo);
     const after: Configuration = {
-      voters: [{ id, address: self.address }],
-      outgoing: [],
-      learners: [],
+      ...NOBODY,
+      voters: [{ id, address: survivor.address }],
       removed: [...new Set([...before.removed, ...others])],
     };
     const term = restored.hardState.term + 1;
@@ -83,16 +91,19 @@ export async function recoverAlone(
   }
 }
 
-/** The newest in the log, or else the tree's. */
+const NOBODY: Configuration = { voters: [], outgoing: [], learners: [], removed: [] };
+
+/**
+ * The newest in the log, or else the tree's. null: the first one, which is in no log, was lost with
+ * the power before the tree was first synced.
+ */
 async function configurationInForce(
   state: StateStore,
   { configurationEntries }: Pick<RestoredLog, 'configurationEntries'>,
-): Promise<Configuration> {
+): Promise<Configuration | null> {
   const newest = configurationEntries.at(-1);
   const decoded = newest === undefined ? null : configurationCodec.decode(newest.data);
-  const found = decoded ?? (await storedMembers(state))?.configuration;
-  if (found !== undefined) return found;
-  throw new MootError('DATA_CORRUPT', 'neither log nor tree says who the members are');
+  return decoded ?? (await storedMembers(state))?.configuration ?? null;
 }
 
 async function lastChange(

@@ -10,9 +10,13 @@ import {
   until,
 } from '../support/cluster.js';
 
-function recover(member: Member, confirm: (survivor: Survivor) => boolean = () => true) {
+function recover(
+  member: Member,
+  confirm: (survivor: Survivor) => boolean = () => true,
+  address: string | null = null,
+) {
   return recoverAlone(
-    member.id,
+    { id: member.id, address },
     createMemoryLogStore(member.disk),
     createMemoryStateStore(member.disk),
     confirm,
@@ -47,7 +51,7 @@ t.test('one survivor goes on alone, with all that it ever heard of', async (t) =
   const [survivor, other] = cluster.members;
   if (survivor === undefined || other === undefined) throw new Error('no members');
   const lastIndex = survivor.node.status().lastIndex;
-  await Promise.all(cluster.members.map((member) => member.kill()));
+  await Promise.all(cluster.members.map((member) => member.stop()));
 
   const seen: Survivor[] = [];
   const untouched = structuredClone(survivor.disk.log.entries);
@@ -84,11 +88,24 @@ t.test('who is no member cannot', async (t) => {
   await write(cluster, 'a');
   const [member] = cluster.members;
   if (member === undefined) throw new Error('no member');
-  await member.kill();
+  await member.stop();
   const { disk } = member;
   const stores = [createMemoryLogStore(disk), createMemoryStateStore(disk)] as const;
   await t.rejects(
-    recoverAlone('stranger', ...stores, () => true),
+    recoverAlone({ id: 'stranger', address: null }, ...stores, () => true),
     { code: 'BAD_ARGUMENT' },
   );
+});
+
+t.test('when even the names of the members were lost with the power', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3 });
+  t.teardown(() => cluster.stop());
+  await write(cluster, 'a', 'b', 'late');
+  const leader = await cluster.leader();
+  await Promise.all(cluster.members.map((member) => member.kill()));
+  await t.rejects(recover(leader), { code: 'BAD_ARGUMENT' });
+  await recover(leader, () => true, leader.config.address);
+  await leader.start();
+  await until('it leads', () => leader.node.status().role === 'leader');
+  t.notOk((await names(leader)).includes(null));
 });
