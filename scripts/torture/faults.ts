@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import { type Random, randomBetween } from '../../src/base/random.js';
-import type { TortureNode, World } from './world.js';
+import { type TortureNode, type World, waitFor } from './world.js';
 
 /** What may go wrong. It lasts until the returned function is called; that also mends it. */
 interface Fault {
@@ -17,8 +17,10 @@ const LASTS_MS = [300, 6_000] as const;
 const PEACE_MS = [200, 3_000] as const;
 /** The end of a write-ahead log may be torn by any crash: damage there proves nothing. */
 const TAIL_BYTES = 131_072;
-/** Bytes turned over in one fault. */
-const FLIPS = 8;
+/** A node reads all that it needs when it starts. */
+const SETTLED_MS = 60_000;
+/** Bytes turned over in one fault: few, so that it is not always the same file that is found. */
+const FLIPS_MAX = 3;
 
 export const FAULTS: Readonly<Record<string, Fault>> = {
   'kill -9 of a node': {
@@ -206,6 +208,11 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
       flip(node, random);
       node.damaged = true;
       node.process.start();
+      // It refuses its data, or serves: what it has not looked at by then, it may look at later.
+      await waitFor('what becomes of the damage', SETTLED_MS, async () => {
+        if (!node.damaged) return true;
+        return (await world.status()).some(({ status }) => status?.id === node.name);
+      });
       return async () => {
         // What was not read since is still there.
         if (!node.damaged) return;
@@ -278,7 +285,7 @@ function flip({ disk }: TortureNode, random: Random): void {
     return end > 0 ? [{ path, end }] : [];
   });
   if (places.length === 0) return;
-  for (let i = 0; i < FLIPS; i++) {
+  for (let i = randomBetween(random, 0, FLIPS_MAX); i < FLIPS_MAX; i++) {
     const { path, end } = pick(random, places);
     const at = randomBetween(random, 0, end);
     const fd = openSync(path, 'r+');

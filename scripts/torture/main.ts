@@ -11,31 +11,33 @@ import { World } from './world.js';
 
 /**
  * `make torture`: real nodes and mounts, everything that may go wrong, programs that write what
- * verifies itself, and afterwards: is every promise kept? MOOTFS_TORTURE_SECONDS in all, half of
- * them with three nodes and half with five (MOOTFS_TORTURE_NODES=3 or 3,5). MOOTFS_TORTURE_SEED
- * chooses the faults and what programs do, as far as real processes repeat themselves;
+ * verifies itself, and afterwards: is every promise kept? MOOTFS_TORTURE_SECONDS in all, shared by
+ * the worlds of MOOTFS_TORTURE_WORLDS: each a number of nodes, with -all those of a cluster with
+ * write concern all. MOOTFS_TORTURE_SEED chooses the faults and what programs do, as far as real
+ * processes repeat themselves;
  * MOOTFS_TORTURE_FAULTS, a regular expression, which kinds of faults.
  */
 const SECONDS = Number(process.env.MOOTFS_TORTURE_SECONDS ?? 600);
-const SIZES = (process.env.MOOTFS_TORTURE_NODES ?? '3,5').split(',').map(Number);
+const WORLDS = (process.env.MOOTFS_TORTURE_WORLDS ?? '3,5,3-all').split(',');
 const SEED = Number(process.env.MOOTFS_TORTURE_SEED ?? Math.floor(Math.random() * 2 ** 31));
 const FAULTS = new RegExp(process.env.MOOTFS_TORTURE_FAULTS ?? '');
 /** A program that has not ended so long after all was healed hangs. */
 const WORKER_END_MS = 120_000;
 
 let failed = false;
-for (const size of SIZES) {
-  const violations = await torture(size, SECONDS / SIZES.length, seededRandom(SEED + size));
+for (const [i, name] of WORLDS.entries()) {
+  const violations = await torture(name, SECONDS / WORLDS.length, seededRandom(SEED + i));
   if (violations.length > 0) failed = true;
   for (const violation of violations) say(`VIOLATION: ${violation}`);
 }
 say(failed ? `FAILED; MOOTFS_TORTURE_SEED=${SEED}` : 'no violation');
 process.exit(failed ? 1 : 0);
 
-async function torture(size: number, seconds: number, random: Random): Promise<string[]> {
-  say(`== ${size} nodes for ${seconds} s; MOOTFS_TORTURE_SEED=${SEED}`);
+async function torture(name: string, seconds: number, random: Random): Promise<string[]> {
+  say(`== world ${name} for ${seconds.toFixed(0)} s; MOOTFS_TORTURE_SEED=${SEED}`);
+  const flags = name.endsWith('-all') ? ['--write-concern', 'all'] : [];
   const beginMs = performance.now();
-  const world = await World.make(size, () => clock(random));
+  const world = await World.make(Number.parseInt(name, 10), flags, () => clock(random));
   const { violations } = world;
   try {
     await world.start();

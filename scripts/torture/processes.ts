@@ -166,7 +166,7 @@ export class Disk {
   /** The files of log and tree that hold records. */
   files(): string[] {
     return readdirSync(this.data, { recursive: true, encoding: 'utf8' })
-      .filter((name) => /\.(log|sst)$/.test(name))
+      .filter((name) => /\.(log|sst)$|\/(MANIFEST-\d+|CURRENT)$/.test(name))
       .map((name) => join(this.data, name));
   }
 

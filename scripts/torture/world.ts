@@ -47,11 +47,16 @@ export class World {
   damageFound = 0;
   private readonly addresses: readonly string[];
 
-  static async make(count: number, clocks: () => string): Promise<World> {
-    return new World(count, await freePorts(2 * count), clocks);
+  static async make(count: number, flags: readonly string[], clocks: () => string): Promise<World> {
+    return new World(count, await freePorts(2 * count), flags, clocks);
   }
 
-  private constructor(count: number, ports: readonly number[], clocks: () => string) {
+  private constructor(
+    count: number,
+    ports: readonly number[],
+    flags: readonly string[],
+    clocks: () => string,
+  ) {
     const names = Array.from({ length: count }, (_, i) => `n${i + 1}`);
     const proxyPort = (i: number) => ports[i] ?? 0;
     const nodePort = (i: number) => ports[count + i] ?? 0;
@@ -66,6 +71,7 @@ export class World {
       const args = [
         ...['node', '--id', name, '--data', disk.data, '--peers', peers],
         ...['--listen', this.addresses[i] ?? '', '--cluster', CLUSTER, ...NODE_FLAGS],
+        ...flags,
       ];
       const node: TortureNode = {
         name,
