@@ -4,6 +4,7 @@ import { isDirectory } from '../filesystem/mode.js';
 import { isDot, isDotDot, mayBeEntry } from '../filesystem/name.js';
 import type { Query, QueryResult } from '../filesystem/queries.js';
 import type { Ino, Inode } from '../filesystem/records.js';
+import type { KeptQuery } from './filesystem-client.js';
 
 /** Inodes and names together, some 500 bytes each. Fewer than a node notes for one client. */
 const RECORDS_MAX = 50_000;
@@ -57,6 +58,17 @@ export class AnswerCache {
     if (directory === undefined || !('inode' in directory)) return undefined;
     const absent = fact !== undefined || (mayBeEntry(name) && this.knowsAllNames(directory.inode));
     return absent ? { ok: false, code: 'ENOENT' } : undefined;
+  }
+
+  /**
+   * What is answered is known of the subject itself, so that its changes will be told of. That a
+   * name is not there because all others are known ends with any change of the directory, and
+   * nobody is told of the name then.
+   */
+  isKnownItself(query: KeptQuery): boolean {
+    return this.records.has(
+      query.type === 'lookup' ? nameKey(query.parent, query.name) : query.ino,
+    );
   }
 
   /** As many names of it are known as it has entries. */

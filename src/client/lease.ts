@@ -91,7 +91,8 @@ export class Lease {
   /** See FilesystemClient.kept. */
   kept(query: KeptQuery): Kept | null {
     const forMs = this.remainingMs;
-    const result = forMs > 0 ? this.cache.answer(query) : undefined;
+    if (forMs <= 0 || !this.cache.isKnownItself(query)) return null;
+    const result = this.cache.answer(query);
     if (result === undefined) return null;
     this.usedAtMs = this.clock.monotonicMs();
     if (!result.ok) return result.code === 'ENOENT' ? { inode: null, forMs } : null;

@@ -158,10 +158,9 @@ export class Leases {
     const keys = effects.map(keyOfEffect);
     for (const lease of this.leases.values()) {
       if (lease.expiresMs <= nowMs) continue;
-      const told = effects.filter((effect) => concerns(lease.interest, effect));
-      if (told.length === 0) continue;
       // What was told once needs no telling again until another answer reveals it.
-      for (const key of keys) lease.interest.delete(key);
+      const told = effects.filter((_, i) => lease.interest.delete(keys[i] ?? ''));
+      if (told.length === 0) continue;
       const pending = this.hold(lease, index, nowMs);
       pending.effects.push(...told);
       pending.index = index;
@@ -292,10 +291,4 @@ export class Leases {
       answer.send(null);
     }
   }
-}
-
-/** Who knows a directory may know from it that the name was not there. */
-function concerns(interest: ReadonlySet<FactKey>, effect: Effect): boolean {
-  if (interest.has(keyOfEffect(effect))) return true;
-  return effect.type === 'entry' && interest.has(effect.parent);
 }

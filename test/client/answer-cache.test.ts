@@ -132,6 +132,9 @@ t.test('with all names of a directory known, all others are not there', async (t
   const absent = { ok: false, code: 'ENOENT' } as const;
   cache.learn(1, [directory(0)]);
   t.strictSame(cache.answer(lookup('a')), absent, 'it is empty');
+  t.notOk(cache.isKnownItself(lookup('a')), 'and who is told of changes of the name is not told');
+  cache.learn(1, [keepName('gone', null)]);
+  t.ok(cache.isKnownItself(lookup('gone')));
   cache.change(2, false, [inodeEffect(1), nameEffect('a')]);
   t.equal(cache.answer(lookup('a')), undefined);
   cache.learn(2, [directory(1)]);

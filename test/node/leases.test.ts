@@ -269,13 +269,3 @@ t.test('an own command behind a change by another tells of both before', async (
   ask(writer, 3, 'written', [8], true);
   t.match(writer.heard.slice(1), [{ index: 3, effects: [{ ino: 7 }, { ino: 8 }] }, 'written']);
 });
-
-t.test('who keeps a directory is told of its names, known or not', async (t) => {
-  const { leases, ask, apply } = world();
-  const reader = new Client();
-  leases.grant(reader);
-  ask(reader, 1, 'read', [1]);
-  const entry: Effect = { type: 'entry', parent: 1, name: Buffer.from('new') };
-  apply(2, inode(1), entry);
-  t.match(reader.pushes, [{ index: 2, effects: [{ ino: 1 }, { type: 'entry', parent: 1 }] }]);
-});
