@@ -4,6 +4,8 @@ import { EXIT, exitCodeOf, reportFailure } from './exit.js';
 import { addFileCommands } from './files.js';
 import { addMountCommand } from './mount.js';
 import { addNodeCommand } from './node.js';
+import { addPlayCommand } from './play.js';
+import { addReplCommand } from './repl.js';
 import { addSnapshotCommand } from './snapshot.js';
 import { addStatusCommand } from './status.js';
 import { addUmountCommand } from './umount.js';
@@ -65,6 +67,8 @@ Example:
     addSnapshotCommand,
     addCheckCommand,
     addFileCommands,
+    addReplCommand,
+    addPlayCommand,
   ]) {
     add(program);
   }

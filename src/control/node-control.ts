@@ -14,7 +14,7 @@ import { type Answer, type ControlServer, json, startControlServer, text } from 
 
 /** Events of this many milliseconds go out together. */
 const EVENTS_MS = 50;
-const DOCUMENT_MS = 500;
+const DOCUMENT_MS = 200;
 const LOG_LINES_MAX = 1_000;
 
 export interface NodeControlParts {
