@@ -1,32 +1,15 @@
 import { MootError } from '../base/errors.js';
 import { ClusterLink } from './cluster-link.js';
+import type { DirectorDocument, ProcessDocument } from './director-document.js';
 import { Operations, type Processes } from './operations.js';
 import { loadPages } from './pages.js';
-import { PACE_MS_MAX, type PlayDocument, Player } from './player.js';
+import { PACE_MS_MAX, Player } from './player.js';
 import { SCENES, sceneOf } from './scenes/scenes.js';
 import type { ClientFactory } from './scenes/stage.js';
 import { type ControlServer, startControlServer } from './server.js';
 import { openSocket } from './socket.js';
 
 const DOCUMENT_MS = 200;
-
-/** What whoever started the nodes says of itself. */
-export interface DirectorDocument {
-  readonly director: true;
-  readonly nodes: readonly ProcessDocument[];
-  readonly scenes: readonly {
-    readonly name: string;
-    readonly title: string;
-    readonly nodesMin: number;
-  }[];
-  readonly play: PlayDocument | null;
-}
-
-export interface ProcessDocument {
-  readonly id: string;
-  readonly state: 'starting' | 'up' | 'down' | 'stopped';
-  readonly control: string | null;
-}
 
 export interface DirectorParts {
   readonly address: string;

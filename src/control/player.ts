@@ -116,7 +116,7 @@ class PlayerPace implements Pace {
   private readonly controller = new AbortController();
   private go: (() => void) | null = null;
   private giveUp: ((reason: unknown) => void) | null = null;
-  private timer: NodeJS.Timeout | undefined;
+  private timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     private readonly paceMs: number,

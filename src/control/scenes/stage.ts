@@ -182,9 +182,12 @@ export class SceneClient {
   /** The file's content; null when it is not there. */
   async read(path: string, level: ReadLevel): Promise<string | null> {
     try {
-      const parts: Uint8Array[] = [];
-      for await (const part of new Paths(this.client, { level }).read(path)) parts.push(part);
-      return Buffer.concat(parts).toString();
+      const decoder = new TextDecoder();
+      let text = '';
+      for await (const part of new Paths(this.client, { level }).read(path)) {
+        text += decoder.decode(part, { stream: true });
+      }
+      return text;
     } catch (error) {
       if (isMootError(error, 'ENOENT')) return null;
       throw error;
