@@ -96,9 +96,12 @@ async function runRepl(options: ReplOptions): Promise<number> {
   const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
   const lines: string[] = [];
   let failed = false;
+  let readline: Interface | null = null;
+  /** For the next line of a person. */
+  let waiting = false;
   const print = (text: string) => {
     process.stdout.write(`${terminal ? '\r\x1b[K' : ''}${text}\n`);
-    if (terminal && waiting) readline.prompt(true);
+    if (waiting) readline?.prompt(true);
   };
   const console: Console = {
     ruled: null,
@@ -114,8 +117,11 @@ async function runRepl(options: ReplOptions): Promise<number> {
     done: false,
     paceMs: terminal ? PACE_MS : 0,
   };
-  let waiting = false;
-  const readline = createInterface({
+  if (options.cluster !== undefined) {
+    console.ruled = await joinCluster(options.cluster, (id, events) => tell(console, id, events));
+  }
+  // From here on lines are read: whoever listens must be there.
+  readline = createInterface({
     input: process.stdin,
     output: process.stdout,
     terminal,
@@ -124,13 +130,10 @@ async function runRepl(options: ReplOptions): Promise<number> {
     removeHistoryDuplicates: true,
     completer: (line: string) => complete(console, line),
   });
-  if (options.cluster !== undefined) {
-    console.ruled = await joinCluster(options.cluster, (id, events) => tell(console, id, events));
-  }
   if (terminal) print("A console for clusters. 'help' shows the commands, Tab completes them.");
   try {
     for await (const line of linesOf(readline, (now) => {
-      waiting = now;
+      waiting = now && terminal;
     })) {
       if (line.trim() !== '') lines.push(line.trim());
       try {

@@ -37,6 +37,11 @@ export function addUpCommand(program: Command): void {
         .default(1),
     )
     .addOption(
+      setting('--snapshot-log-entries <n>', 'as for a node').argParser(
+        wholeNumber(100, 100_000_000),
+      ),
+    )
+    .addOption(
       setting(
         '--control <off>',
         "'off': no page and no control ports; else 1000 above the nodes' own",
@@ -61,6 +66,7 @@ interface UpOptions extends MountOptions {
   readonly mount: boolean;
   readonly stretch: number;
   readonly control?: string;
+  readonly snapshotLogEntries?: number;
   readonly restart: boolean;
 }
 
@@ -71,7 +77,7 @@ async function runUp(options: UpOptions): Promise<void> {
     ...options,
     ports,
     mounts: options.mount ? options.mounts : null,
-    snapshotLogEntries: null,
+    snapshotLogEntries: options.snapshotLogEntries ?? null,
   });
   const client = connectClient({
     nodes: cluster.members.map((m) => m.address),

@@ -23,7 +23,7 @@ function Page({ store }: { store: Store }) {
   return (
     <>
       <header>
-        <h1>mootfs {cluster}</h1>
+        <h1>{cluster}</h1>
         <p aria-live="polite" class={leader === undefined ? 'warn' : ''}>
           {leader === undefined ? 'nobody leads' : `${leader.id} leads in term ${leader.term}`}
         </p>

@@ -88,7 +88,7 @@ function NodeMark(props: { moment: Moment; place: Place; store: Store }) {
       data-role={role}
       data-term={d.term}
       role="button"
-      tabIndex={0}
+      tabindex={0}
       aria-pressed={chosen}
       aria-label={`${d.id}, ${role}, term ${d.term}`}
       transform={`translate(${place.x} ${place.y})`}

@@ -23,6 +23,7 @@ export class UpCluster {
       [
         ...['up', '--no-mount', '--nodes', String(nodes), '--port', String(port)],
         ...['--stretch', String(stretch), '--data', join(root, 'data')],
+        ...['--snapshot-log-entries', '200'],
       ],
       { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, MOOTFS_CONTROL: '' } },
     );
