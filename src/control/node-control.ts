@@ -160,10 +160,18 @@ function documentOf(parts: NodeControlParts, rates: Rates): NodeDocument {
   };
 }
 
+/** Entries that no client asked for. */
+const COMMANDLESS: Readonly<Record<Entry['kind'], string | null>> = {
+  command: null,
+  empty: 'a new leader begins',
+  configuration: 'the members change',
+};
+
 function logLine({ index, term, kind, data }: Entry, commitIndex: number): LogLine {
   const committed = index <= commitIndex;
-  if (kind === 'empty') {
-    const command = 'a new leader begins';
+  const own = COMMANDLESS[kind];
+  if (own !== null) {
+    const command = own;
     return { index, term, timeMs: null, session: null, command, committed };
   }
   const { session, time, command } = decodeLogCommand(data);

@@ -23,6 +23,8 @@ const SHAPES: Readonly<Record<MessageKind, readonly [Shape, string, number]>> = 
   'read-index-reply': ['dot', '#3b82c4', 3],
   'snapshot-chunk': ['diamond', '#c2482d', 9],
   'snapshot-ack': ['dot', '#c2482d', 4],
+  'timeout-now': ['diamond', '#a77be0', 6],
+  removed: ['dot', '#888888', 4],
   bootstrap: ['ring', '#888888', 3],
   'bootstrap-reply': ['dot', '#888888', 3],
   'state-hash': ['ring', '#888888', 2],
