@@ -176,10 +176,13 @@ SCRIPT
   wait_for "the nodes" nodes_shown
   keys C-u 'watch on' Enter
   wait_for "watching" on_screen 'watching is on'
+  echo hello >notes.txt
+  keys 'load notes.txt' Enter
+  wait_for "a commit, told without asking" on_screen 'n[123] knows that entr.* committed'
   keys 'crash n1' Enter
   wait_for "a crash" on_screen 'n1 is dead'
   keys 'recover n1' Enter
-  wait_for "a node that follows, told without asking" on_screen 'n1 follows n'
+  wait_for "the node again" on_screen 'n1 is back'
   keys Up Up
   wait_for "the command before" on_screen 'moot> crash n1$'
   keys C-u 'history' Enter
