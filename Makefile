@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up build test bench pictures soak simulate format clean pack
+.PHONY: help up build test bench pictures soak simulate torture format clean pack
 SHELL := /bin/sh
 
 help: ## show this
@@ -23,6 +23,9 @@ simulate: build ## simulated worlds full of faults: SEEDS=500, FROM=a seed, or S
 
 pictures: build ## make the README's pictures of the page and the console (needs chromium)
 	@node dist/scripts/pictures.js
+
+torture: build ## real nodes and mounts, tormented for MOOTFS_TORTURE_SECONDS (600); needs root
+	@node dist/scripts/torture/main.js
 
 format: node_modules/.package-lock.json ## format and lint the sources
 	@npm run --silent format

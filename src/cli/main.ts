@@ -5,6 +5,7 @@ import { addFileCommands } from './files.js';
 import { addMountCommand } from './mount.js';
 import { addNodeCommand } from './node.js';
 import { addPlayCommand } from './play.js';
+import { addRecoverCommand } from './recover.js';
 import { addReplCommand } from './repl.js';
 import { addSnapshotCommand } from './snapshot.js';
 import { addStatusCommand } from './status.js';
@@ -66,6 +67,7 @@ Example:
     addStatusCommand,
     addSnapshotCommand,
     addCheckCommand,
+    addRecoverCommand,
     addFileCommands,
     addReplCommand,
     addPlayCommand,
