@@ -21,6 +21,8 @@ const SHAPES: Readonly<Record<MessageKind, readonly [Shape, string, number]>> = 
   'vote-reply': ['dot', '#d6409f', 5],
   'read-index': ['ring', '#3b82c4', 3],
   'read-index-reply': ['dot', '#3b82c4', 3],
+  'read-lease': ['ring', '#3b82c4', 3],
+  'read-lease-reply': ['dot', '#3b82c4', 3],
   'snapshot-chunk': ['diamond', '#c2482d', 9],
   'snapshot-ack': ['dot', '#c2482d', 4],
   'timeout-now': ['diamond', '#a77be0', 6],
