@@ -7,7 +7,7 @@ export type FaultKind =
   /** Machines on one side hear nothing of those on the other. */
   | {
       readonly type: 'partition';
-      readonly shape: 'halves' | 'alone' | 'leader-alone' | 'ring' | 'random';
+      readonly shape: 'halves' | 'alone' | 'leader-alone' | 'ring' | 'link' | 'random';
       readonly oneWay: boolean;
       readonly pick: number;
       readonly forMs: number;
@@ -85,24 +85,50 @@ const WEIGHTS: Readonly<Record<FaultType, number>> = {
 
 const TYPES = Object.keys(WEIGHTS) as FaultType[];
 
+export interface Plan {
+  readonly faults: readonly Fault[];
+  /**
+   * From then on nothing changes any more: some nodes do not reach some others, but a majority could
+   * work together, and whoever leads can stay. null: in this world everything may happen.
+   */
+  readonly steadyFromMs: number | null;
+}
+
+/** A world that is only partitioned in part needs so long to find its leader. */
+const SETTLING_MS = 3_000;
+
 /**
  * The faults of one world. Each world has only some kinds of them, so that rare ones also come
  * alone and often; a few worlds have none at all.
  */
-export function planFaults(random: Random, untilMs: number): readonly Fault[] {
+export function planFaults(random: Random, untilMs: number): Plan {
   const below = (count: number) => randomBetween(random, 0, count);
   const chance = (rate: number) => random.next() < rate;
-  if (chance(0.03)) return [];
+  if (chance(0.03)) return { faults: [], steadyFromMs: SETTLING_MS };
+  if (chance(0.05)) {
+    const atMs = below(3_000);
+    const shape = chance(0.5) ? 'ring' : 'link';
+    const fault = {
+      type: 'partition',
+      shape,
+      oneWay: chance(0.3),
+      pick: below(1_000_000),
+    } as const;
+    return {
+      faults: [{ atMs, ...fault, forMs: untilMs }],
+      steadyFromMs: atMs + SETTLING_MS,
+    };
+  }
   const every = chance(0.3);
   const types = TYPES.filter(() => every || chance(0.4));
-  const everyMs = 100 + below(1_500);
+  const everyMs = 150 + below(2_500);
   const faults: Fault[] = [];
   // The cluster is there before the first fault, more or less.
   for (let atMs = below(1_500); atMs < untilMs; atMs += below(2 * everyMs)) {
     const type = pickWeighted(random, types);
     if (type !== null) faults.push({ atMs, ...MAKERS[type](below, chance) });
   }
-  return faults;
+  return { faults, steadyFromMs: null };
 }
 
 type Below = (count: number) => number;
@@ -173,7 +199,7 @@ const MAKERS: { readonly [T in FaultType]: (below: Below, chance: Chance) => Fau
   'hanging-disk': (below, chance) => ({
     type: 'hanging-disk',
     who: who(below, chance),
-    forMs: 1_000 + below(9_000),
+    forMs: chance(0.7) ? 200 + below(2_000) : 5_500 + below(3_000),
   }),
   'failing-disk': (below, chance) => ({ type: 'failing-disk', who: who(below, chance) }),
   'full-disk': (below, chance) => ({

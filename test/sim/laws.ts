@@ -11,6 +11,9 @@ interface Seen {
   recovering: boolean;
 }
 
+/** A leader whose disk does not finish a write steps down after 5 s of its clock. */
+const HUNG_MICROS_MAX = 5_300_000;
+
 /**
  * What must hold of every node at every moment: figure 3 of the Raft paper, what its disk must have
  * before it says so, and one history that all apply.
@@ -106,7 +109,12 @@ export class Laws {
       const durable = server.disk.memory.log.hardState?.term ?? 0;
       ensure(term >= durable, `${id}: its term went from ${durable} to ${term} at its start`);
     }
-    if (role === 'leader') this.leads(server, term);
+    if (role === 'leader') {
+      this.leads(server, term);
+      const { machine, disk } = server;
+      const hungMicros = disk.appending === null ? 0 : (machine?.awakeSince(disk.appending) ?? 0);
+      ensure(hungMicros < HUNG_MICROS_MAX, `${id} leads although its disk hangs`);
+    }
     if (appliedIndex > this.reference.index) this.advance(server, appliedIndex);
     if (appliedIndex !== before?.appliedIndex) this.sameState(status);
     this.seen.set(server, { term, commitIndex, appliedIndex, recovering: status.recovering });

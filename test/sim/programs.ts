@@ -33,7 +33,7 @@ export class Programs {
   }
 
   start(client: SimClient, machine: Machine): void {
-    const thinkMs = 10 + this.work.below(200);
+    const thinkMs = 2 + this.work.below(120);
     for (let i = 0; i < PROGRAMS; i++) {
       const random = seededRandom(this.work.below(2 ** 31));
       machine.after(random.next() * 100_000, 'program', () => {
@@ -100,12 +100,21 @@ export class Programs {
     random: Random,
   ): Promise<void> {
     await this.findJournal(client);
+    // Some only look, again and again, so that much is answered out of the client's memory.
+    if (random.next() < 0.3) await this.look(client, thinkMs / 4);
     while (!this.stopped) {
       const { work } = this;
       if (work.chance(0.15)) await this.write(client, writer);
       else if (work.chance(0.5)) work.learn(await client.command(work.command()));
       else work.learn(await client.query(work.query(), work.level()));
       await client.sleep(random.next() * 2 * thinkMs);
+    }
+  }
+
+  private async look(client: SimClient, thinkMs: number): Promise<void> {
+    while (!this.stopped) {
+      this.work.learn(await client.query(this.work.lookup(), 'strong'));
+      await client.sleep(thinkMs);
     }
   }
 

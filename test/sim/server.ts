@@ -76,7 +76,7 @@ export class Server {
     if (this.running) return;
     const { loop, network, config, seed, clockErrors, judge, onWrong } = this.options;
     const life = ++this.lives;
-    const machine = new Machine(loop, this.id, clockErrors, () => {
+    const machine = new Machine(loop, this.id, clockErrors, this.random, () => {
       if (this.machine === machine && this.serving) this.judged(() => this.step(judge));
     });
     this.machine = machine;

@@ -203,12 +203,9 @@ export class Trouble {
       }
       case 'leader-alone': {
         const leader = this.server('leader').id;
-        // From its peers, and perhaps not from its clients.
-        const clientsToo = random.next() < 0.3;
-        return all.filter(
-          ([a, b]) =>
-            (a === leader || b === leader) && (clientsToo || (a[0] === 'n' && b[0] === 'n')),
-        );
+        // From its peers, and from some of its clients: the others still think that it leads.
+        const cut = new Set(hosts.filter((host) => host[0] === 'n' || random.next() < 0.5));
+        return all.filter(([a, b]) => (a === leader ? cut.has(b) : b === leader && cut.has(a)));
       }
       case 'ring': {
         // Each node reaches its two neighbours only.
@@ -218,6 +215,11 @@ export class Trouble {
           const apart = Math.abs(at(a) - at(b));
           return apart !== 1 && apart !== nodes.length - 1;
         });
+      }
+      case 'link': {
+        const nodes = hosts.filter((host) => host[0] === 'n');
+        const all = pairs(nodes);
+        return all.length === 0 ? [] : [nth(all, Math.floor(random.next() * all.length))];
       }
       case 'random':
         return all.filter(() => random.next() < 0.3);

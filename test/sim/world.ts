@@ -3,7 +3,7 @@ import { type Random, randomBetween, seededRandom } from '../../src/base/random.
 import type { NodeConfig } from '../../src/node/node.js';
 import { checkTree } from '../support/tree-invariants.js';
 import { SimClient } from './client.js';
-import { type Fault, planFaults } from './faults.js';
+import { type Fault, type Plan, planFaults } from './faults.js';
 import { History } from './history.js';
 import { ensure, Laws } from './laws.js';
 import { Loop } from './loop.js';
@@ -40,6 +40,8 @@ const FAULTS_MS = 22_000;
 /** All must be well again within so long after the last fault ended. */
 const HEALING_MS = 25_000;
 const CLUSTER = 'world';
+/** Chance may end a term early when the network is slow; more than that is a fight. */
+const STEADY_TERMS_MAX = 3;
 /** The clocks of two machines may run apart by this part (see client/lease.ts). */
 const DRIFT_MAX = 0.02;
 
@@ -54,10 +56,11 @@ export class World {
   readonly history = new History(this.reference);
   readonly laws: Laws;
   readonly story: string[] = [];
-  readonly faults: readonly Fault[];
+  private readonly plan: Plan;
   private readonly trouble: Trouble;
   private readonly programs: Programs;
   private readonly faultsMs: number;
+  private readonly sessionTimeoutMs: number;
   private clientsMade = 0;
   private problem: string | null = null;
 
@@ -65,9 +68,10 @@ export class World {
     const { seed } = options;
     this.faultsMs = options.faultsMs ?? FAULTS_MS;
     this.random = seededRandom(seed);
-    this.faults = planFaults(seededRandom(seed + 1), this.faultsMs);
+    this.plan = planFaults(seededRandom(seed + 1), this.faultsMs);
     this.network = new SimNetwork(this.loop, seededRandom(seed + 2), this.usualWeather());
     this.laws = new Laws(this.servers, this.reference);
+    this.sessionTimeoutMs = 2_000 + this.below(this.chance(0.3) ? 3_000 : 30_000);
     for (const config of this.configs()) {
       this.servers.push(
         new Server({
@@ -95,10 +99,11 @@ export class World {
   /** Lives this world's life. What is wrong is in the result; a bug of the simulator throws. */
   async run(): Promise<WorldResult> {
     const { loop, servers, trouble } = this;
+    const { faults, steadyFromMs } = this.plan;
     for (const server of servers) server.start();
     const clients = 2 + this.below(3);
     for (let i = 0; i < clients; i++) this.newClient();
-    for (const [i, fault] of this.faults.entries()) {
+    for (const [i, fault] of faults.entries()) {
       if (this.options.only?.has(i) ?? true) trouble.plan(fault);
     }
     const failed = () => this.problem !== null;
@@ -106,6 +111,7 @@ export class World {
     process.on('uncaughtException', wrong);
     process.on('unhandledRejection', wrong);
     try {
+      if (steadyFromMs !== null) await this.steady(steadyFromMs);
       await loop.run(this.faultsMs * 1_000, failed);
       if (!failed()) await this.heal();
       // Node tells of rejections that nobody handles when its own loop goes on.
@@ -118,8 +124,8 @@ export class World {
       seed: this.options.seed,
       trace: loop.trace,
       virtualMs: loop.nowMs,
-      faults: this.faults,
-      happened: this.faults.map((_, i) => i).filter((i) => this.options.only?.has(i) ?? true),
+      faults,
+      happened: faults.map((_, i) => i).filter((i) => this.options.only?.has(i) ?? true),
       problem: this.problem,
       counts: {
         steps: loop.steps,
@@ -132,9 +138,19 @@ export class World {
     };
   }
 
+  /** Where nothing changes any more, whoever leads goes on leading. */
+  private async steady(fromMs: number): Promise<void> {
+    const failed = () => this.problem !== null;
+    await this.loop.run(fromMs * 1_000, failed);
+    const before = this.laws.counts.terms;
+    await this.loop.run(this.faultsMs * 1_000, failed);
+    const terms = this.laws.counts.terms - before;
+    if (terms > STEADY_TERMS_MAX) this.wrong(new Error(`${terms} leaders, and nothing changed`));
+  }
+
   newClient(): void {
     const name = `c${++this.clientsMade}`;
-    const machine = new Machine(this.loop, name, this.clockErrors());
+    const machine = new Machine(this.loop, name, this.clockErrors(), this.random);
     const addresses = this.servers.map(({ options }) => options.config.address);
     const first = this.below(addresses.length);
     const client = new SimClient({
@@ -147,7 +163,7 @@ export class World {
       deadlineMs: 3_000 + this.below(9_000),
       cache: this.chance(0.6),
       holdsOpen: this.chance(0.5),
-      keepAliveMs: 2_000,
+      keepAliveMs: this.sessionTimeoutMs / 5,
       onWrong: (error) => this.wrong(error),
     });
     this.clients.push(client);
@@ -289,7 +305,7 @@ export class World {
       snapshotLogBytes: 67_108_864,
       snapshotLogEntries: small ? 20 + this.below(100) : 100_000,
       snapshotTailEntries: small ? this.below(40) : 1_000,
-      sessionTimeoutMs: 10_000 + this.below(20_000),
+      sessionTimeoutMs: this.sessionTimeoutMs,
       ...(this.chance(0.3) ? { leaseMs: 0 } : {}),
     };
     return peers.map(({ id, address }) => ({ ...common, id, address }));
