@@ -105,7 +105,7 @@ export function planFaults(random: Random, untilMs: number): Plan {
   const below = (count: number) => randomBetween(random, 0, count);
   const chance = (rate: number) => random.next() < rate;
   if (chance(0.03)) return { faults: [], steadyFromMs: SETTLING_MS };
-  if (chance(0.05)) {
+  if (chance(0.08)) {
     const atMs = below(3_000);
     const shape = chance(0.5) ? 'ring' : 'link';
     const fault = {

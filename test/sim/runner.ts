@@ -64,6 +64,7 @@ export async function runWorlds(
 /** In a process of its own: lives one world after the other and reports each. */
 export async function work(job: Job): Promise<void> {
   const endMs = performance.now() + job.forMs;
+  process.on('disconnect', () => process.exit());
   // Nodes refuse much, and every error takes down where it comes from.
   Error.stackTraceLimit = STACK_FRAMES;
   for (let seed = job.from; seed < job.end && performance.now() < endMs; seed += job.step) {

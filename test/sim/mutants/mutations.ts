@@ -105,8 +105,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a partial partition brings elections without end',
     file: 'src/raft/raft.js',
-    from: "else if (result === 'won' && this.role === 'pre-candidate')",
-    to: "else if (this.role === 'pre-candidate')",
+    from: '(this.leader !== null && this.silenceElapsed < this.config.electionTicksMin)',
+    to: 'false',
   },
   {
     name: 'a late save acknowledges entries that were replaced since',

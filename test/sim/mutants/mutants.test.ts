@@ -1,0 +1,35 @@
+import { readFileSync } from 'node:fs';
+import t from 'tap';
+import { mutated } from './hooks.js';
+import { MUTATIONS } from './mutations.js';
+import { runMutant } from './run.js';
+
+// On a busy machine the worlds take their time; they are no test of speed.
+t.setTimeout(280_000);
+
+/** The simulation is tested by mistakes made on purpose; `make mutants` makes them all. */
+const QUICK = [
+  'an append is acknowledged before it is synced',
+  'a commit is counted without a majority',
+  'a snapshot leaves a conflicting log behind',
+  'a failed sync counts as one that succeeded later',
+  'corruption is taken for the end of the log',
+];
+/** Each of these takes a handful. */
+const SEEDS_MAX = 40;
+
+t.test('every mistake has its place in the code', async (t) => {
+  for (const mutation of MUTATIONS) {
+    const source = readFileSync(new URL(`../../../${mutation.file}`, import.meta.url), 'utf8');
+    t.not(mutated(source, mutation), source, mutation.name);
+  }
+  t.equal(new Set(MUTATIONS.map(({ name }) => name)).size, MUTATIONS.length);
+});
+
+for (const mutation of MUTATIONS.filter(({ name }) => QUICK.includes(name))) {
+  t.test(mutation.name, async (t) => {
+    const { found, seeds } = await runMutant(mutation, { from: 1, seeds: SEEDS_MAX, jobs: 2 });
+    t.not(found, null);
+    t.comment(`${seeds} seeds: ${found?.problem}`);
+  });
+}
