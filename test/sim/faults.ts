@@ -29,6 +29,13 @@ export type FaultKind =
   | { readonly type: 'stop'; readonly who: Who; readonly forMs: number }
   | { readonly type: 'rolling-restart'; readonly everyMs: number }
   | { readonly type: 'blackout'; readonly forMs: number }
+  /** Nodes go off and on again, one after the other, faster than elections. */
+  | {
+      readonly type: 'storm';
+      readonly pick: number;
+      readonly everyMs: number;
+      readonly forMs: number;
+    }
   | {
       readonly type: 'pause';
       readonly who: Who;
@@ -70,6 +77,7 @@ const WEIGHTS: Readonly<Record<FaultType, number>> = {
   stop: 3,
   'rolling-restart': 1,
   blackout: 1,
+  storm: 2,
   pause: 6,
   'pause-client': 4,
   'kill-client': 2,
@@ -172,6 +180,12 @@ const MAKERS: { readonly [T in FaultType]: (below: Below, chance: Chance) => Fau
   }),
   'rolling-restart': (below) => ({ type: 'rolling-restart', everyMs: 100 + below(1_000) }),
   blackout: (below, chance) => ({ type: 'blackout', forMs: forMs(below, chance) }),
+  storm: (below) => ({
+    type: 'storm',
+    pick: below(1_000_000),
+    everyMs: 40 + below(300),
+    forMs: 1_000 + below(4_000),
+  }),
   pause: (below, chance) => ({
     type: 'pause',
     who: who(below, chance),

@@ -118,6 +118,18 @@ export class Trouble {
         this.later(forMs, () => server.start(), true);
       }
     },
+    storm: ({ pick, everyMs, forMs }) => {
+      const random = seededRandom(pick);
+      for (let atMs = 0; atMs < forMs; atMs += everyMs) {
+        this.later(atMs, () => {
+          const server = this.server(
+            random.next() < 0.3 ? 'leader' : Math.floor(random.next() * 100),
+          );
+          this.down(server, random.next() < 0.8);
+          this.later(random.next() * 2 * everyMs, () => server.start(), true);
+        });
+      }
+    },
     pause: ({ who, asleep, forMs }) => {
       const { machine } = this.server(who);
       if (machine === null) return;
