@@ -27,14 +27,14 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a read is served before the first entry of the term is committed',
     file: 'src/raft/raft.js',
-    from: 'if (knowsCommit && replication.reads.canBegin) {',
+    from: 'if (this.hasCommittedInTerm && replication.reads.canBegin) {',
     to: 'if (replication.reads.canBegin) {',
   },
   {
     name: 'a read is served by a leader that was paused',
     file: 'src/raft/replication.js',
-    from: 'let confirmed = 1;',
-    to: 'let confirmed = this.config.voters.length;',
+    from: 'return confirmed ? this.reads.end() : null;',
+    to: 'return this.reads.end();',
   },
   {
     name: 'a lease is trusted whatever the clocks say',
