@@ -38,7 +38,7 @@ const SYNC_MICROS_MAX = 2_000;
  * done, whatever their writer knows.
  */
 export class SimDisk {
-  memory = new MemoryDisk();
+  memory: MemoryDisk;
   /** When the append that is under way began. */
   appending: number | null = null;
   /** How often it was replaced by an empty one. */
@@ -53,7 +53,12 @@ export class SimDisk {
   /** Indexes of log entries that are damaged. */
   readonly damaged = new Set<number>();
 
-  constructor(readonly random: Random) {}
+  constructor(
+    readonly random: Random,
+    private readonly snapshotChunkBytes: number,
+  ) {
+    this.memory = this.emptyDisk();
+  }
 
   /** The stores for one life of the process. */
   stores(machine: Machine, watcher: DiskWatcher): { log: LogStore; state: StateStore } {
@@ -87,9 +92,13 @@ export class SimDisk {
 
   wipe(): void {
     this.replaced++;
-    this.memory = new MemoryDisk();
+    this.memory = this.emptyDisk();
     this.damaged.clear();
     this.failures = 0;
+  }
+
+  private emptyDisk(): MemoryDisk {
+    return new MemoryDisk({ snapshotChunkBytes: this.snapshotChunkBytes });
   }
 
   /** One entry of the log is not what was written any more. False: there is none. */

@@ -27,7 +27,7 @@ export class Laws {
   /** What any (index, term) ever stood for, and the term of the entry before it. */
   private readonly entries = new Map<string, string>();
   private readonly seen = new Map<Server, Seen>();
-  readonly counts = { terms: 0, commits: 0, snapshots: 0 };
+  readonly counts = { terms: 0, commits: 0 };
 
   constructor(
     private readonly servers: readonly Server[],

@@ -33,6 +33,7 @@ export interface ServerOptions {
   readonly config: NodeConfig;
   readonly seed: number;
   readonly clockErrors: ClockErrors;
+  readonly snapshotChunkBytes: number;
   readonly judge: Judge;
   /** Something that must not be was seen. */
   readonly onWrong: (error: unknown) => void;
@@ -54,7 +55,7 @@ export class Server {
 
   constructor(readonly options: ServerOptions) {
     this.random = seededRandom(options.seed);
-    this.disk = new SimDisk(seededRandom(options.seed + 1));
+    this.disk = new SimDisk(seededRandom(options.seed + 1), options.snapshotChunkBytes);
   }
 
   get id(): string {

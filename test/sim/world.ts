@@ -73,6 +73,7 @@ export class World {
     this.network = new SimNetwork(this.loop, seededRandom(seed + 2), this.usualWeather());
     this.laws = new Laws(this.servers, this.reference);
     this.sessionTimeoutMs = 2_000 + this.below(this.chance(0.3) ? 3_000 : 30_000);
+    const snapshotChunkBytes = this.chance(0.6) ? 1_000 + this.below(10_000) : 1_048_576;
     for (const config of this.configs()) {
       this.servers.push(
         new Server({
@@ -81,6 +82,7 @@ export class World {
           config,
           seed: seed * 101 + this.servers.length * 7,
           clockErrors: this.clockErrors(),
+          snapshotChunkBytes,
           judge: {
             onStart: (server) => this.laws.onStart(server),
             onAppend: (server, saves) => this.laws.onAppend(server, saves),
@@ -121,6 +123,7 @@ export class World {
       process.off('uncaughtException', wrong);
       process.off('unhandledRejection', wrong);
     }
+    const story = this.collectStory();
     return {
       seed: this.options.seed,
       trace: loop.trace,
@@ -132,10 +135,11 @@ export class World {
         steps: loop.steps,
         frames: this.network.frames,
         ...this.laws.counts,
+        snapshots: story.filter((line) => line.includes('took in a snapshot')).length,
         ...this.history.counts,
         ...this.trouble.counts,
       },
-      story: this.collectStory(),
+      story,
     };
   }
 
