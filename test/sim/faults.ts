@@ -61,6 +61,11 @@ export type FaultKind =
   | { readonly type: 'full-disk'; readonly who: Who; readonly forMs: number }
   | { readonly type: 'damage'; readonly who: Who }
   | { readonly type: 'wipe'; readonly who: Who; readonly forMs: number }
+  /**
+   * One follower falls behind, another one loses its disk, and then the leader dies: whoever is left
+   * must not decide without it.
+   */
+  | { readonly type: 'worst-moment'; readonly pick: number; readonly forMs: number }
   | { readonly type: 'snapshot'; readonly who: Who };
 
 /** A node by number, or whoever leads by then. */
@@ -88,6 +93,7 @@ const WEIGHTS: Readonly<Record<FaultType, number>> = {
   'full-disk': 2,
   damage: 2,
   wipe: 2,
+  'worst-moment': 2,
   snapshot: 6,
 };
 
@@ -151,10 +157,12 @@ function who(below: Below, chance: Chance): Who {
   return chance(0.4) ? 'leader' : below(100);
 }
 
+const SHAPES = ['halves', 'alone', 'leader-alone', 'leader-alone', 'ring', 'random'] as const;
+
 const MAKERS: { readonly [T in FaultType]: (below: Below, chance: Chance) => FaultKind } = {
   partition: (below, chance) => ({
     type: 'partition',
-    shape: (['halves', 'alone', 'leader-alone', 'ring', 'random'] as const)[below(5)] ?? 'halves',
+    shape: SHAPES[below(SHAPES.length)] ?? 'halves',
     oneWay: chance(0.3),
     pick: below(1_000_000),
     forMs: forMs(below, chance),
@@ -189,13 +197,13 @@ const MAKERS: { readonly [T in FaultType]: (below: Below, chance: Chance) => Fau
   pause: (below, chance) => ({
     type: 'pause',
     who: who(below, chance),
-    asleep: chance(0.3),
+    asleep: chance(0.5),
     forMs: forMs(below, chance),
   }),
   'pause-client': (below, chance) => ({
     type: 'pause-client',
     who: below(100),
-    asleep: chance(0.3),
+    asleep: chance(0.5),
     forMs: forMs(below, chance),
   }),
   'kill-client': (below) => ({ type: 'kill-client', who: below(100) }),
@@ -225,6 +233,11 @@ const MAKERS: { readonly [T in FaultType]: (below: Below, chance: Chance) => Fau
   wipe: (below, chance) => ({
     type: 'wipe',
     who: who(below, chance),
+    forMs: forMs(below, chance),
+  }),
+  'worst-moment': (below, chance) => ({
+    type: 'worst-moment',
+    pick: below(1_000_000),
     forMs: forMs(below, chance),
   }),
   snapshot: (below, chance) => ({ type: 'snapshot', who: who(below, chance) }),

@@ -27,6 +27,8 @@ export class Laws {
   /** What any (index, term) ever stood for, and the term of the entry before it. */
   private readonly entries = new Map<string, string>();
   private readonly seen = new Map<Server, Seen>();
+  /** The highest that any node ever had. */
+  private committedIndex = 0;
   readonly counts = { terms: 0, commits: 0 };
 
   constructor(
@@ -111,13 +113,25 @@ export class Laws {
     }
     if (role === 'leader') {
       this.leads(server, term);
+      this.ownTerm(server, term, commitIndex);
       const { machine, disk } = server;
       const hungMicros = disk.appending === null ? 0 : (machine?.awakeSince(disk.appending) ?? 0);
       ensure(hungMicros < HUNG_MICROS_MAX, `${id} leads although its disk hangs`);
     }
+    this.committedIndex = Math.max(this.committedIndex, commitIndex);
     if (appliedIndex > this.reference.index) this.advance(server, appliedIndex);
     if (appliedIndex !== before?.appliedIndex) this.sameState(status);
     this.seen.set(server, { term, commitIndex, appliedIndex, recovering: status.recovering });
+  }
+
+  /** By counting, a leader commits only up to an entry of its own term (thesis §3.6.2, figure 8). */
+  private ownTerm(server: Server, term: number, commitIndex: number): void {
+    if (commitIndex <= this.committedIndex) return;
+    const last = termOnDisk(server, commitIndex);
+    ensure(
+      last === undefined || last === term,
+      `${server.id} commits ${commitIndex} of term ${last} in term ${term}`,
+    );
   }
 
   /** Log matching: (index, term) names one entry, with one history before it. */

@@ -175,8 +175,29 @@ export class Trouble {
       this.wipe(server);
       this.later(forMs, () => server.start(), true);
     },
+    'worst-moment': ({ pick, forMs }) => this.worstMoment(pick, forMs),
     snapshot: ({ who }) => this.server(who).snapshot(),
   };
+
+  private worstMoment(pick: number, forMs: number): void {
+    const { network, servers } = this.world;
+    const leader = this.server('leader');
+    const followers = servers.filter((server) => server !== leader);
+    const lost = nth(followers, pick);
+    const cuts = followers
+      .filter((server) => server !== lost)
+      .flatMap(({ id }) => [[leader.id, id] as const, [lost.id, id] as const]);
+    for (const [from, to] of cuts) network.cut(from, to);
+    this.later(300, () => {
+      for (const [from, to] of cuts) network.heal(from, to);
+      if (!this.othersWhole(lost)) return;
+      this.down(lost, true);
+      this.wipe(lost);
+      lost.start();
+      this.down(leader, true);
+      this.later(forMs, () => leader.start(), true);
+    });
+  }
 
   private partition(fault: Extract<FaultKind, { type: 'partition' }>): void {
     const { network } = this.world;

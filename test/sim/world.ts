@@ -313,7 +313,7 @@ export class World {
       snapshotLogEntries: small ? 20 + this.below(100) : 100_000,
       snapshotTailEntries: small ? this.below(40) : 1_000,
       sessionTimeoutMs: this.sessionTimeoutMs,
-      ...(this.chance(0.3) ? { leaseMs: 0 } : {}),
+      ...(this.chance(0.4) ? { leaseMs: 0 } : {}),
     };
     return peers.map(({ id, address }) => ({ ...common, id, address }));
   }

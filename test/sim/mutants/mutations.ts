@@ -68,9 +68,9 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a snapshot is acknowledged before it is durable',
-    file: 'src/node/snapshot-receiver.js',
-    from: 'const { from, term } = chunk;',
-    to: "const { from, term } = chunk; this.answer(chunk, chunk.sequence, 'installed');",
+    file: 'src/node/runtime.js',
+    from: 'await source.finish();',
+    to: 'void source.finish();',
   },
   {
     name: 'the applied index is written apart from the tree',
