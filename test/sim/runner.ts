@@ -64,7 +64,8 @@ export async function runWorlds(
 /** In a process of its own: lives one world after the other and reports each. */
 export async function work(job: Job): Promise<void> {
   const endMs = performance.now() + job.forMs;
-  process.on('disconnect', () => process.exit());
+  const alone = () => process.exit();
+  process.on('disconnect', alone);
   // Nodes refuse much, and every error takes down where it comes from.
   Error.stackTraceLimit = STACK_FRAMES;
   for (let seed = job.from; seed < job.end && performance.now() < endMs; seed += job.step) {
@@ -73,8 +74,10 @@ export async function work(job: Job): Promise<void> {
     const { user, system } = process.cpuUsage(before);
     const report: Report = { seed, virtualMs, problem, counts, cpuMs: (user + system) / 1_000 };
     process.send?.(report);
-    if (problem !== null) return;
+    if (problem !== null) break;
   }
+  // Who listens for the end of the channel is kept alive by it.
+  process.off('disconnect', alone);
 }
 
 /**

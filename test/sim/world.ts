@@ -313,7 +313,7 @@ export class World {
       snapshotLogEntries: small ? 20 + this.below(100) : 100_000,
       snapshotTailEntries: small ? this.below(40) : 1_000,
       sessionTimeoutMs: this.sessionTimeoutMs,
-      ...(this.chance(0.4) ? { leaseMs: 0 } : {}),
+      ...sharings(this.random.next()),
     };
     return peers.map(({ id, address }) => ({ ...common, id, address }));
   }
@@ -337,4 +337,10 @@ export class World {
       microsPerByte: 0.001,
     };
   }
+}
+
+/** Leases mostly; or none, with reads by any node; or those of a cluster that waits for all voters. */
+function sharings(luck: number): Partial<NodeConfig> {
+  if (luck < 0.15) return { writeConcern: 'all' };
+  return luck < 0.45 ? { leaseMs: 0 } : {};
 }

@@ -98,9 +98,9 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a leader with a hung disk goes on with its heartbeats',
-    file: 'src/node/saver.js',
-    from: 'this.events.onStalled();',
-    to: '',
+    file: 'src/node/stall.js',
+    from: 'return nowMs - this.sinceMs >= STALL_MS;',
+    to: 'return false;',
   },
   {
     name: 'a partial partition brings elections without end',
