@@ -77,7 +77,7 @@ flip() {
 }
 
 @test "a newer format and unreadable settings are refused" {
-  sed -i 's/"format": 1/"format": 2/' "$ROOT/n1/mootfs.json"
+  sed -i 's/"format": 2/"format": 3/' "$ROOT/n1/mootfs.json"
   start_refused "newer"
   echo '{' >"$ROOT/n1/mootfs.json"
   start_refused "$ROOT/n1/mootfs.json"
