@@ -1,5 +1,5 @@
-import { type FileHandle, mkdir, open, readdir, unlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { type FileHandle, mkdir, open, readdir, stat, unlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { assert } from '../base/assert.js';
 import { MootError } from '../base/errors.js';
@@ -13,67 +13,93 @@ export interface Place {
   readonly checksum: number;
 }
 
-/** A file that is this long gets a successor: what is dropped is dropped a file at a time. */
-const FILE_BYTES = 16 * 1_048_576;
+/** File u32, offset u32, length u32, checksum u32. */
+const PLACE_BYTES = 16;
 /** IOV_MAX of limits.h: buffers in one call. */
 const BUFFERS_MAX = 1_024;
+/** Files kept open for reading. */
+const OPEN_FILES_MAX = 64;
+
+/** A file that data is appended to no more. */
+export interface ClosedFile {
+  readonly number: number;
+  readonly bytes: number;
+}
 
 /**
  * Large data in files of its own, appended and never changed; what is where, a database knows. To
  * go through RocksDB costs data two more copies in memory, two checksums without the processor's
- * help and up to three writes; here it is written once. One writer at a time; reads may run beside it.
+ * help and up to four writes; here it is written once. One writer at a time; reads may run beside it.
  */
 export class DataFiles {
   private readonly handles = new Map<number, Promise<FileHandle>>();
+  private readonly sizes = new Map<number, number>();
   /** The file that is appended to; none before the first append. */
-  private current: { readonly number: number; readonly handle: FileHandle; bytes: number } | null =
-    null;
+  private current: { readonly number: number; readonly handle: FileHandle } | null = null;
   private lastNumber = 0;
+  private closing = false;
 
-  constructor(private readonly directory: string) {}
+  /** A file of `fileBytes` gets a successor: what is removed is removed a file at a time. */
+  constructor(
+    private readonly directory: string,
+    private readonly fileBytes: number,
+  ) {}
 
-  /** Makes the directory when it is missing; resolves to the numbers of the files in it. */
-  async open(): Promise<readonly number[]> {
-    return this.guard(async () => {
+  /** Makes the directory when it is missing. What was there is appended to no more. */
+  async open(): Promise<void> {
+    await this.guard(async () => {
       await mkdir(this.directory, { recursive: true });
-      const names = await readdir(this.directory);
-      const numbers = names.flatMap((name) => /^(\d+)\.data$/.exec(name)?.[1] ?? []).map(Number);
-      this.lastNumber = Math.max(0, ...numbers);
-      return numbers;
+      await syncDirectory(dirname(this.directory));
+      for (const name of await readdir(this.directory)) {
+        const digits = /^(\d+)\.data$/.exec(name)?.[1];
+        if (digits === undefined) continue;
+        const { size } = await stat(join(this.directory, name));
+        this.sizes.set(Number(digits), size);
+        this.lastNumber = Math.max(this.lastNumber, Number(digits));
+      }
     });
   }
 
+  /** Of all files. */
+  get bytes(): number {
+    let bytes = 0;
+    for (const size of this.sizes.values()) bytes += size;
+    return bytes;
+  }
+
+  get closed(): readonly ClosedFile[] {
+    return [...this.sizes]
+      .filter(([number]) => number !== this.current?.number)
+      .map(([number, bytes]) => ({ number, bytes }));
+  }
+
   /** On disk, synced, when the promise resolves: one place for each part. */
-  async append(parts: readonly Uint8Array[]): Promise<Place[]> {
+  append(parts: readonly Uint8Array[]): Promise<Place[]> {
     return this.guard(async () => {
-      const file = await this.fileToAppend();
-      let offset = file.bytes;
+      const { number, handle } = await this.fileToAppend();
+      const start = this.sizes.get(number) ?? 0;
+      let offset = start;
       const places = parts.map((part) => {
-        const place = { file: file.number, offset, length: part.length, checksum: crc32(part) };
+        const place = { file: number, offset, length: part.length, checksum: crc32(part) };
         offset += part.length;
         return place;
       });
-      await writeAll(file.handle, parts, file.bytes);
-      await file.handle.datasync();
-      file.bytes = offset;
+      await writeAll(handle, parts, start);
+      await handle.datasync();
+      this.sizes.set(number, offset);
       return places;
     });
   }
 
-  /** The data at `place`; DATA_CORRUPT, naming the file, when it is not there as it was written. */
-  async read(place: Place): Promise<Buffer> {
-    const path = this.pathOf(place.file);
-    const data = Buffer.allocUnsafeSlow(place.length);
-    const bytes = await this.guard(async () => {
-      const handle = await this.handleOf(place.file);
-      return handle === null ? null : readAll(handle, data, place.offset);
-    });
-    if (bytes === null) throw new MootError('DATA_CORRUPT', `${path} is missing`);
-    if (bytes < data.length) throw new MootError('DATA_CORRUPT', `${path} has lost its end`);
-    if (crc32(data) !== place.checksum) {
-      throw new MootError('DATA_CORRUPT', `${path} at ${place.offset} does not match its checksum`);
+  /** The data at each place; DATA_CORRUPT, naming the file, when it is not there as it was written. */
+  async read(places: readonly Place[]): Promise<Buffer[]> {
+    const parts = places.map((place) => Buffer.allocUnsafeSlow(place.length));
+    for (let from = 0; from < places.length; ) {
+      const end = endOfRun(places, from);
+      await this.readRun(places.slice(from, end), parts.slice(from, end));
+      from = end;
     }
-    return data;
+    return parts;
   }
 
   /** Removes files that nothing refers to. After a crash they may be there again. */
@@ -81,39 +107,60 @@ export class DataFiles {
     await this.guard(async () => {
       for (const number of numbers) {
         if (this.current?.number === number) this.current = null;
-        const handle = this.handles.get(number);
-        this.handles.delete(number);
+        this.sizes.delete(number);
         await unlink(this.pathOf(number)).catch(ignoreMissing);
-        await (await handle)?.close();
+        await this.closeFile(number);
       }
     });
   }
 
-  /** Waits for the reads under way. */
+  /** Waits for what is under way. */
   async close(): Promise<void> {
-    const handles = await Promise.allSettled(this.handles.values());
-    this.handles.clear();
+    this.closing = true;
     this.current = null;
-    for (const handle of handles) if (handle.status === 'fulfilled') await handle.value.close();
+    await Promise.allSettled([...this.handles.keys()].map((number) => this.closeFile(number)));
   }
 
-  private async fileToAppend() {
-    if (this.current !== null && this.current.bytes < FILE_BYTES) return this.current;
+  private async readRun(places: readonly Place[], parts: readonly Buffer[]): Promise<void> {
+    const [first] = places;
+    if (first === undefined) return;
+    const path = this.pathOf(first.file);
+    const wanted = places.reduce((sum, place) => sum + place.length, 0);
+    const bytes = await this.guard(async () => {
+      const handle = await this.handleOf(first.file);
+      return handle === null ? null : readAll(handle, parts, first.offset);
+    });
+    if (bytes === null) throw new MootError('DATA_CORRUPT', `${path} is missing`);
+    if (bytes < wanted) throw new MootError('DATA_CORRUPT', `${path} has lost its end`);
+    for (const [i, { offset, checksum }] of places.entries()) {
+      const part = parts[i];
+      assert(part !== undefined, 'each place has its part');
+      if (crc32(part) === checksum) continue;
+      throw new MootError('DATA_CORRUPT', `${path} at ${offset} does not match its checksum`);
+    }
+  }
+
+  private async fileToAppend(): Promise<{ readonly number: number; readonly handle: FileHandle }> {
+    const { current } = this;
+    if (current !== null && (this.sizes.get(current.number) ?? 0) < this.fileBytes) return current;
+    if (this.closing) throw this.closedError();
     const number = ++this.lastNumber;
     const handle = await open(this.pathOf(number), 'wx+', 0o644);
     this.handles.set(number, Promise.resolve(handle));
+    this.sizes.set(number, 0);
     await syncDirectory(this.directory);
-    this.current = { number, handle, bytes: 0 };
+    this.current = { number, handle };
     return this.current;
   }
 
   /** null: there is no such file. */
   private async handleOf(number: number): Promise<FileHandle | null> {
-    let handle = this.handles.get(number);
-    if (handle === undefined) {
-      handle = open(this.pathOf(number), 'r');
-      this.handles.set(number, handle);
-    }
+    if (this.closing) throw this.closedError();
+    const handle = this.handles.get(number) ?? open(this.pathOf(number), 'r');
+    // The one used last is the last to go.
+    this.handles.delete(number);
+    this.handles.set(number, handle);
+    this.closeOldest();
     try {
       return await handle;
     } catch (error) {
@@ -121,6 +168,28 @@ export class DataFiles {
       ignoreMissing(error);
       return null;
     }
+  }
+
+  private closeOldest(): void {
+    if (this.handles.size <= OPEN_FILES_MAX) return;
+    for (const number of this.handles.keys()) {
+      if (number === this.current?.number) continue;
+      this.closeFile(number).catch(() => {
+        // It was open for reading: nothing is lost.
+      });
+      return;
+    }
+  }
+
+  /** The handle itself waits for what is under way. */
+  private async closeFile(number: number): Promise<void> {
+    const handle = this.handles.get(number);
+    this.handles.delete(number);
+    await (await handle)?.close();
+  }
+
+  private closedError(): MootError {
+    return new MootError('CLOSED', `the files in ${this.directory} are closed`);
   }
 
   private pathOf(number: number): string {
@@ -171,13 +240,49 @@ function behind(parts: readonly Uint8Array[], bytes: number): Uint8Array[] {
   return rest;
 }
 
-/** Resolves to how many bytes there were, at most `data.length`. */
-async function readAll(handle: FileHandle, data: Buffer, offset: number): Promise<number> {
+/** Resolves to how many bytes there were for the parts, one behind the other. */
+async function readAll(
+  handle: FileHandle,
+  parts: readonly Uint8Array[],
+  offset: number,
+): Promise<number> {
   let length = 0;
-  while (length < data.length) {
-    const { bytesRead } = await handle.read(data, length, data.length - length, offset + length);
+  let rest = parts.filter((part) => part.length > 0);
+  while (rest.length > 0) {
+    const { bytesRead } = await handle.readv(rest.slice(0, BUFFERS_MAX), offset + length);
     if (bytesRead === 0) break;
     length += bytesRead;
+    rest = behind(rest, bytesRead);
   }
   return length;
+}
+
+/** Places that lie one behind the other are read together. */
+function endOfRun(places: readonly Place[], from: number): number {
+  for (let end = from + 1; ; end++) {
+    const last = places[end - 1];
+    const next = places[end];
+    const follows =
+      last !== undefined && next?.file === last.file && next.offset === last.offset + last.length;
+    if (!follows) return end;
+  }
+}
+
+export function encodePlace({ file, offset, length, checksum }: Place): Buffer {
+  const place = Buffer.allocUnsafe(PLACE_BYTES);
+  for (const [i, number] of [file, offset, length, checksum].entries()) {
+    place.writeUInt32BE(number, 4 * i);
+  }
+  return place;
+}
+
+/** null: it is none. */
+export function decodePlace(place: Buffer): Place | null {
+  if (place.length !== PLACE_BYTES) return null;
+  return {
+    file: place.readUInt32BE(0),
+    offset: place.readUInt32BE(4),
+    length: place.readUInt32BE(8),
+    checksum: place.readUInt32BE(12),
+  };
 }

@@ -14,7 +14,7 @@ import type {
   TermRun,
 } from '../raft/types.js';
 import { number56, parse56 } from './binary-key.js';
-import { DataFiles, type Place } from './data-files.js';
+import { DataFiles, decodePlace, encodePlace, type Place } from './data-files.js';
 import type { LogStore } from './log-store.js';
 import { type DatabaseOptions, type Operation, RocksDatabase } from './rocksdb.js';
 
@@ -39,6 +39,8 @@ const DATA_DIRECTORY = 'data';
  */
 const FILED_BYTES_MIN = 262_144;
 const FILED_ENTRY_BYTES_MIN = 4_096;
+/** A part of what is kept of the log, so that little more than that is on disk. */
+const FILE_BYTES = 16 * 1_048_576;
 
 const DATABASE_OPTIONS: Omit<DatabaseOptions, 'mustExist'> = {
   synced: true,
@@ -58,8 +60,6 @@ const KINDS: readonly EntryKind[] = ['command', 'empty'];
 const ENTRY_HEADER_BYTES = 8;
 /** Added to the kind: a place follows. */
 const IN_FILE = 0x80;
-/** File u32, offset u32, length u32, checksum u32. */
-const PLACE_BYTES = 16;
 const ENTRY_KEY_LENGTH = 8;
 
 export interface RocksLogOptions {
@@ -85,7 +85,7 @@ class RocksLogStore implements LogStore {
   private readonly reads = new Set<Promise<unknown>>();
 
   constructor(private readonly options: RocksLogOptions) {
-    this.files = new DataFiles(join(options.directory, DATA_DIRECTORY));
+    this.files = new DataFiles(join(options.directory, DATA_DIRECTORY), FILE_BYTES);
   }
 
   async open(): Promise<Omit<RestoredState, 'appliedIndex'>> {
@@ -222,7 +222,9 @@ class RocksLogStore implements LogStore {
   private async entryOf({ index, term, kind, data, place }: StoredEntry): Promise<Entry> {
     if (data !== null) return { index, term, kind, data };
     try {
-      return { index, term, kind, data: await this.files.read(place) };
+      const [read] = await this.files.read([place]);
+      assert(read !== undefined, 'a place has its data');
+      return { index, term, kind, data: read };
     } catch (cause) {
       if (!isMootError(cause, 'DATA_CORRUPT')) throw cause;
       throw new MootError('DATA_CORRUPT', `log entry ${index} is damaged: ${cause.message}`, {
@@ -247,15 +249,16 @@ class RocksLogStore implements LogStore {
       if (this.options.mustExist) throw corrupt(`${this.options.directory} has lost its content`);
       await database.batch([putFormat()], true);
     } else {
-      const found = readFormat(openValue(FORMAT_KEY, 'format', format));
-      if (found !== FORMAT) await database.batch([putFormat()], true);
+      const older = readFormat(openValue(FORMAT_KEY, 'format', format)) !== FORMAT;
+      if (older) await database.batch([putFormat()], true);
     }
-    const filesFound = await this.files.open();
+    await this.files.open();
     const resetting = mark === undefined ? false : this.restoreMark(mark);
     const termRuns = resetting ? [] : await this.verify();
     if (resetting) await this.finishReset();
     // What was never acknowledged, or was compacted.
-    await this.files.remove(filesFound.filter((file) => !this.lastIn.has(file)));
+    const found = this.files.closed.map((file) => file.number);
+    await this.files.remove(found.filter((file) => !this.lastIn.has(file)));
     this.readableIndex = this.lastIndex;
     return {
       hardState: hardState === undefined ? FIRST_HARD_STATE : decodeHardState(hardState),
@@ -416,14 +419,6 @@ function encodeEntry(entry: Entry, place: Place | undefined): Buffer {
   return seal(entryKey(entry.index), Buffer.concat([header, rest]));
 }
 
-function encodePlace({ file, offset, length, checksum }: Place): Buffer {
-  const place = Buffer.allocUnsafe(PLACE_BYTES);
-  for (const [i, number] of [file, offset, length, checksum].entries()) {
-    place.writeUInt32BE(number, 4 * i);
-  }
-  return place;
-}
-
 function decodeEntry(index: number, sealed: Buffer): StoredEntry {
   let payload: Buffer;
   try {
@@ -437,17 +432,9 @@ function decodeEntry(index: number, sealed: Buffer): StoredEntry {
   const term = payload.readUIntBE(0, 3) * 2 ** 32 + payload.readUInt32BE(3);
   const rest = payload.subarray(ENTRY_HEADER_BYTES);
   if ((kindByte & IN_FILE) === 0) return { index, term, kind, data: rest, place: null };
-  if (rest.length !== PLACE_BYTES) throw corrupt(`log entry ${index} has no place for its data`);
-  return { index, term, kind, data: null, place: decodePlace(rest) };
-}
-
-function decodePlace(place: Buffer): Place {
-  return {
-    file: place.readUInt32BE(0),
-    offset: place.readUInt32BE(4),
-    length: place.readUInt32BE(8),
-    checksum: place.readUInt32BE(12),
-  };
+  const place = decodePlace(rest);
+  if (place === null) throw corrupt(`log entry ${index} does not say where its data is`);
+  return { index, term, kind, data: null, place };
 }
 
 function missing(index: number): MootError {
