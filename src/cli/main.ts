@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { addCheckCommand } from './check.js';
 import { EXIT, exitCodeOf, reportFailure } from './exit.js';
 import { addFileCommands } from './files.js';
 import { addMountCommand } from './mount.js';
@@ -21,6 +22,8 @@ export async function main(argv: readonly string[]): Promise<void> {
       return;
     }
     reportFailure(commandName(argv), error);
+    // What is still read there for --stop-with-stdin would keep the process.
+    process.stdin.destroy();
     process.exitCode = exitCodeOf(error);
   }
 }
@@ -60,6 +63,7 @@ Example:
     addUmountCommand,
     addStatusCommand,
     addSnapshotCommand,
+    addCheckCommand,
     addFileCommands,
   ]) {
     add(program);

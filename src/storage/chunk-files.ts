@@ -21,6 +21,7 @@ const CHUNKS_FROM = chunkRange(0).from;
 export interface ChunkFilesOptions {
   readonly database: RocksDatabase;
   readonly directory: string;
+  readonly readOnly: boolean;
   /**
    * The files are swept when they have grown by half of what is in use, and by this much: so the
    * work of a sweep is in proportion to what was written, and the files take two and a half times
@@ -51,8 +52,13 @@ export class ChunkFiles {
   }
 
   async open(): Promise<void> {
-    await this.files.open();
+    await this.files.open({ readOnly: this.options.readOnly });
     this.sweepAtBytes = this.files.bytes + this.options.slackBytes;
+  }
+
+  /** Of all files, in use or not. */
+  get bytes(): number {
+    return this.files.bytes;
   }
 
   /** One write to the database after the other: a sweep writes, too. */

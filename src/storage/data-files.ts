@@ -45,12 +45,14 @@ export class DataFiles {
     private readonly fileBytes: number,
   ) {}
 
-  /** Makes the directory when it is missing. What was there is appended to no more. */
-  async open(): Promise<void> {
+  /** Makes the directory when it is missing, unless `readOnly`. What was there is appended to no more. */
+  async open({ readOnly }: { readonly readOnly: boolean }): Promise<void> {
     await this.guard(async () => {
-      await mkdir(this.directory, { recursive: true });
-      await syncDirectory(dirname(this.directory));
-      for (const name of await readdir(this.directory)) {
+      if (!readOnly) {
+        await mkdir(this.directory, { recursive: true });
+        await syncDirectory(dirname(this.directory));
+      }
+      for (const name of await namesIn(this.directory)) {
         const digits = /^(\d+)\.data$/.exec(name)?.[1];
         if (digits === undefined) continue;
         const { size } = await stat(join(this.directory, name));
@@ -203,6 +205,15 @@ export class DataFiles {
       if (error instanceof MootError) throw error;
       throw new MootError('DISK_FAILED', `the files in ${this.directory}`, { cause: error });
     }
+  }
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    ignoreMissing(error);
+    return [];
   }
 }
 

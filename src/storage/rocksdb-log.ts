@@ -14,7 +14,11 @@ import type {
   TermRun,
 } from '../raft/types.js';
 import { number56, parse56 } from './binary-key.js';
+
 import { DataFiles, decodePlace, encodePlace, type Place } from './data-files.js';
+
+import type { StoreFigures } from './figures.js';
+
 import type { LogStore } from './log-store.js';
 import { type DatabaseOptions, type Operation, RocksDatabase } from './rocksdb.js';
 
@@ -66,13 +70,15 @@ export interface RocksLogOptions {
   readonly directory: string;
   /** A directory without a log is refused: this node has had one. */
   readonly mustExist: boolean;
+  /** For a look from outside: `open` changes nothing, and nothing else may be written. */
+  readonly readOnly?: boolean;
 }
 
-export function createRocksLogStore(options: RocksLogOptions): LogStore {
+export function createRocksLogStore(options: RocksLogOptions): LogStore & StoreFigures {
   return new RocksLogStore(options);
 }
 
-class RocksLogStore implements LogStore {
+class RocksLogStore implements LogStore, StoreFigures {
   private database: RocksDatabase | null = null;
   private mark: SnapshotMark = { index: 0, term: 0 };
   private lastIndex = 0;
@@ -90,8 +96,12 @@ class RocksLogStore implements LogStore {
 
   async open(): Promise<Omit<RestoredState, 'appliedIndex'>> {
     assert(this.database === null, 'a log is opened once');
-    const { directory, mustExist } = this.options;
-    this.database = await RocksDatabase.open(directory, { ...DATABASE_OPTIONS, mustExist });
+    const { directory, mustExist, readOnly = false } = this.options;
+    this.database = await RocksDatabase.open(directory, {
+      ...DATABASE_OPTIONS,
+      mustExist,
+      readOnly,
+    });
     try {
       return await this.restore();
     } catch (error) {
@@ -233,6 +243,10 @@ class RocksLogStore implements LogStore {
     }
   }
 
+  figures(): Readonly<Record<string, number>> {
+    return { ...this.database?.figures(), 'data-files-size': this.files.bytes };
+  }
+
   private opened(): RocksDatabase {
     if (this.database === null) throw new MootError('CLOSED', 'the log is not open');
     return this.database;
@@ -240,6 +254,7 @@ class RocksLogStore implements LogStore {
 
   private async restore(): Promise<Omit<RestoredState, 'appliedIndex'>> {
     const database = this.opened();
+    const { readOnly = false } = this.options;
     const [format, hardState, mark] = await database.getMany([
       FORMAT_KEY,
       HARD_STATE_KEY,
@@ -250,15 +265,15 @@ class RocksLogStore implements LogStore {
       await database.batch([putFormat()], true);
     } else {
       const older = readFormat(openValue(FORMAT_KEY, 'format', format)) !== FORMAT;
-      if (older) await database.batch([putFormat()], true);
+      if (older && !readOnly) await database.batch([putFormat()], true);
     }
-    await this.files.open();
+    await this.files.open({ readOnly });
     const resetting = mark === undefined ? false : this.restoreMark(mark);
     const termRuns = resetting ? [] : await this.verify();
     if (resetting) await this.finishReset();
     // What was never acknowledged, or was compacted.
-    const found = this.files.closed.map((file) => file.number);
-    await this.files.remove(found.filter((file) => !this.lastIn.has(file)));
+    const unused = this.files.closed.filter((file) => !this.lastIn.has(file.number));
+    if (!readOnly) await this.files.remove(unused.map((file) => file.number));
     this.readableIndex = this.lastIndex;
     return {
       hardState: hardState === undefined ? FIRST_HARD_STATE : decodeHardState(hardState),
@@ -304,11 +319,15 @@ class RocksLogStore implements LogStore {
       }
     });
     this.lastIndex = expected - 1;
-    if (leftFrom !== null) await this.remove(leftFrom, this.mark.index);
+    if (leftFrom !== null && this.options.readOnly !== true) {
+      await this.remove(leftFrom, this.mark.index);
+    }
     return termRuns;
   }
 
   private async finishReset(): Promise<void> {
+    this.lastIndex = this.mark.index;
+    if (this.options.readOnly === true) return;
     for (;;) {
       const keys = await this.someEntryKeys();
       if (keys.length === 0) break;
@@ -318,7 +337,6 @@ class RocksLogStore implements LogStore {
       );
     }
     await this.opened().batch([putMark(this.mark, false)], true);
-    this.lastIndex = this.mark.index;
   }
 
   private someEntryKeys(): Promise<string[]> {

@@ -10,6 +10,7 @@ import type { Table, Tables } from '../filesystem/records.js';
 import type { Change } from '../filesystem/view.js';
 import type { SnapshotMark } from '../raft/types.js';
 import { ChunkFiles, openChunk } from './chunk-files.js';
+import type { StoreFigures } from './figures.js';
 import { syncDirectory, writeFileDurably } from './files.js';
 import {
   type DatabaseOptions,
@@ -21,10 +22,12 @@ import {
 import { discardOperations, GarbageCollector, isMarker } from './rocksdb-garbage.js';
 import { ChunkReader, ChunkWriter, type SnapshotRecord } from './snapshot-format.js';
 import {
+  type RecordVisitor,
   SNAPSHOT_CHUNK_BYTES,
   type SnapshotExport,
   type SnapshotImport,
   type StateStore,
+  visitRecord,
 } from './state-store.js';
 
 /**
@@ -53,13 +56,15 @@ export interface RocksStateOptions {
   readonly directory: string;
   /** A directory without a tree is refused: this node has had one. */
   readonly mustExist: boolean;
+  /** For a look from outside: `open` changes nothing, and nothing else may be written. */
+  readonly readOnly?: boolean;
   /** The background failed; nothing can be relied on from here. */
   readonly onFailure: (error: unknown) => void;
   /** Unused bytes of large chunks that stay, beside as many as are in use. Default: 256 MiB. */
   readonly garbageBytesMax?: number;
 }
 
-export function createRocksStateStore(options: RocksStateOptions): StateStore {
+export function createRocksStateStore(options: RocksStateOptions): StateStore & StoreFigures {
   return new RocksStateStore(options);
 }
 
@@ -74,7 +79,7 @@ interface Tree extends OpenDatabase {
   readonly garbage: GarbageCollector;
 }
 
-class RocksStateStore implements StateStore {
+class RocksStateStore implements StateStore, StoreFigures {
   private tree: Tree | null = null;
   private mark: SnapshotMark = { index: 0, term: 0 };
   private importing: RocksImport | null = null;
@@ -84,9 +89,9 @@ class RocksStateStore implements StateStore {
   async open(): Promise<SnapshotMark> {
     assert(this.tree === null, 'a tree is opened once');
     const { directory, mustExist } = this.options;
-    await mkdir(directory, { recursive: true });
+    if (!this.readOnly) await mkdir(directory, { recursive: true });
     const number = await this.presentNumber();
-    await this.removeAllBut(number);
+    if (!this.readOnly) await this.removeAllBut(number);
     const opened = await this.openDatabase(number ?? 1, mustExist || number !== null);
     try {
       if (number === null) await this.makePresent(1);
@@ -174,6 +179,32 @@ class RocksStateStore implements StateStore {
     if (this.tree !== null) await closeTree(this.tree);
   }
 
+  async readAll(visitor: RecordVisitor): Promise<void> {
+    const { database, chunks } = this.opened();
+    const reading = database.using(database.iterate(TABLES_FROM), async (iterator) => {
+      const live = new LiveRecords(iterator);
+      for (let record = await live.next(); record !== null; record = await live.next()) {
+        try {
+          visitRecord(visitor, await withItsData(chunks, record));
+        } catch (error) {
+          if (!isMootError(error, 'DATA_CORRUPT')) throw error;
+          visitor.onDamaged(error);
+        }
+      }
+    });
+    await chunks.reading(reading);
+  }
+
+  private get readOnly(): boolean {
+    return this.options.readOnly === true;
+  }
+
+  figures(): Readonly<Record<string, number>> {
+    if (this.tree === null) return {};
+    const { database, chunks } = this.tree;
+    return { ...database.figures(), 'data-files-size': chunks.bytes };
+  }
+
   private opened(): Tree {
     if (this.tree === null) throw new MootError('CLOSED', 'the tree is not open');
     return this.tree;
@@ -181,7 +212,7 @@ class RocksStateStore implements StateStore {
 
   private makeTree(number: number, opened: OpenDatabase): Tree {
     const garbage = new GarbageCollector(opened.database, this.options.onFailure);
-    garbage.wake({ again: true });
+    if (!this.readOnly) garbage.wake({ again: true });
     return { number, ...opened, garbage };
   }
 
@@ -202,10 +233,12 @@ class RocksStateStore implements StateStore {
 
   private async openDatabase(number: number, mustExist: boolean): Promise<OpenDatabase> {
     const path = this.pathOf(number);
-    const database = await RocksDatabase.open(path, { ...DATABASE_OPTIONS, mustExist });
+    const { readOnly } = this;
+    const database = await RocksDatabase.open(path, { ...DATABASE_OPTIONS, mustExist, readOnly });
     const chunks = new ChunkFiles({
       database,
       directory: join(path, CHUNKS_DIRECTORY),
+      readOnly,
       slackBytes: this.options.garbageBytesMax ?? GARBAGE_BYTES_MAX,
       onFailure: this.options.onFailure,
     });
@@ -259,16 +292,17 @@ class RocksExport implements SnapshotExport {
   /** Read, and had no place in the last chunk. */
   private held: SnapshotRecord | null = null;
   private state: 'records' | 'end' | 'over' = 'records';
-  /** Chunks of this discarded content are left out. */
-  private discarded: string | null = null;
+  private readonly records: LiveRecords;
   private closed: Promise<void> | null = null;
 
   constructor(
-    private readonly iterator: RocksIterator,
+    iterator: RocksIterator,
     private readonly chunks: ChunkFiles,
     readonly mark: SnapshotMark,
     private readonly end: () => Promise<void>,
-  ) {}
+  ) {
+    this.records = new LiveRecords(iterator);
+  }
 
   async next(): Promise<Uint8Array | null> {
     if (this.state === 'records') {
@@ -288,7 +322,7 @@ class RocksExport implements SnapshotExport {
 
   private async fill(): Promise<void> {
     for (;;) {
-      const record = this.held ?? (await this.readRecord());
+      const record = this.held ?? (await this.nextRecord());
       this.held = null;
       if (record === null) {
         this.state = 'end';
@@ -302,22 +336,40 @@ class RocksExport implements SnapshotExport {
     }
   }
 
-  private async readRecord(): Promise<SnapshotRecord | null> {
+  private async nextRecord(): Promise<SnapshotRecord | null> {
+    const record = await this.records.next();
+    if (record === null) return null;
+    const whole = await withItsData(this.chunks, record);
+    unseal(whole.key, whole.sealed);
+    return whole;
+  }
+}
+
+/** A chunk that is in a file, as it is in a snapshot. */
+async function withItsData(chunks: ChunkFiles, record: SnapshotRecord): Promise<SnapshotRecord> {
+  const { key, sealed } = record;
+  if (tableOf(key) !== 'chunk' || Buffer.isBuffer(openChunk(key, sealed))) return record;
+  const [data] = await chunks.load([[key, sealed]]);
+  assert(data !== undefined, 'a place has its data');
+  return { key, sealed: seal(key, data) };
+}
+
+/** The tables' records, without the chunks of contents that are discarded and not freed yet. */
+class LiveRecords {
+  /** Chunks of this content are left out. */
+  private discarded: string | null = null;
+
+  constructor(private readonly iterator: RocksIterator) {}
+
+  /** Not verified. */
+  async next(): Promise<SnapshotRecord | null> {
     for (;;) {
       const record = await this.iterator.next();
       if (record === null) return null;
       const [key, sealed] = record;
       if (key < TABLES_FROM) continue;
-      if (isMarker(key)) {
-        this.discarded = key;
-      } else if (this.discarded === null || !key.startsWith(this.discarded)) {
-        if (tableOf(key) === 'chunk') {
-          const [data] = await this.chunks.load([record]);
-          if (data !== undefined) return { key, sealed: seal(key, data) };
-        }
-        unseal(key, sealed);
-        return { key, sealed };
-      }
+      if (isMarker(key)) this.discarded = key;
+      else if (this.discarded === null || !key.startsWith(this.discarded)) return { key, sealed };
     }
   }
 }

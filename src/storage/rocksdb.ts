@@ -20,6 +20,8 @@ export interface DatabaseOptions {
   readonly blockCacheBytes: number;
   /** Snappy. */
   readonly compression: boolean;
+  /** Nothing in the directory is changed, not even what a crash has torn; no lock is taken. */
+  readonly readOnly?: boolean;
 }
 
 /** Larger than RocksDB's 4 KiB: an index entry for each block of an open file is in memory. */
@@ -73,8 +75,11 @@ export class RocksDatabase {
       throw new MootError('DATA_CORRUPT', `${directory} is missing`);
     }
     try {
-      await mkdir(directory, { recursive: true });
-      await checkDatabaseFiles(directory, { synced: options.synced });
+      if (options.readOnly !== true) await mkdir(directory, { recursive: true });
+      await checkDatabaseFiles(directory, {
+        synced: options.synced,
+        mend: options.readOnly !== true,
+      });
     } catch (error) {
       throw error instanceof MootError ? error : translate(directory, error);
     }
@@ -86,6 +91,7 @@ export class RocksDatabase {
       handle.open(
         {
           createIfMissing: !options.mustExist,
+          readOnly: options.readOnly === true,
           compression: options.compression,
           cacheSize: options.blockCacheBytes,
           writeBufferSize: options.writeBufferBytes,
@@ -171,6 +177,14 @@ export class RocksDatabase {
     }
   }
 
+  /** Properties that are cheap to ask for and that an operator looks at. */
+  figures(): Readonly<Record<string, number>> {
+    if (this.closing !== null) return {};
+    return Object.fromEntries(
+      FIGURES.map((name) => [name, Number(this.handle.getProperty(`rocksdb.${name}`))]),
+    );
+  }
+
   /** Waits for what is running. Iterators that are still open fail from then on. */
   close(): Promise<void> {
     this.closing ??= Promise.allSettled(this.running).then(() =>
@@ -220,6 +234,18 @@ export class RocksDatabase {
     return count;
   }
 }
+
+/** See rocksdb/db.h, DB::Properties. */
+const FIGURES = [
+  'cur-size-all-mem-tables',
+  'total-sst-files-size',
+  'estimate-live-data-size',
+  'estimate-num-keys',
+  'estimate-pending-compaction-bytes',
+  'num-running-compactions',
+  'num-running-flushes',
+  'block-cache-usage',
+];
 
 /** RocksDB's num_levels. */
 const LEVELS = 7;

@@ -3,10 +3,10 @@ import { assert } from '../../base/assert.js';
 import { errnoOf } from '../../base/errno.js';
 import { isMootError, MootError } from '../../base/errors.js';
 import { WRITE_BYTES_MAX } from '../../filesystem/records.js';
-import type { MountOperations } from '../mount.js';
+import type { MountOperations, RequestObserver } from '../mount.js';
 import { errnoNameOf } from '../mount-point.js';
 import { handlerOf, type Served, UNANSWERED } from './handlers.js';
-import { OPCODE, type OpcodeName, SIZE } from './protocol.js';
+import { OPCODE, SIZE } from './protocol.js';
 import { Replies } from './replies.js';
 import { type Body, type KernelRequest, readHeader, readLength } from './requests.js';
 
@@ -51,6 +51,7 @@ export class Connection implements Served {
     private readonly fd: number,
     readonly operations: MountOperations,
     private readonly debug: ((line: string) => void) | null,
+    private readonly observer: RequestObserver | null,
   ) {
     this.replies = new Replies(fd, (request, errno) => this.#onReply(request, errno));
     this.ended = new Promise((resolve) => {
@@ -152,6 +153,7 @@ export class Connection implements Served {
     if (this.debug !== null) {
       this.debug(`> ${unique} ${nameOf(opcode)} inode ${request.ino}, ${bytes} bytes`);
     }
+    if (this.observer !== null) request.startedMs = performance.now();
     const body: Body = { buffer, start: SIZE.IN_HEADER, end: bytes, taken: false };
     try {
       const done = handlerOf(opcode)(this, request, body);
@@ -171,6 +173,7 @@ export class Connection implements Served {
 
   #onReply(request: KernelRequest, errno: number): void {
     assert(this.#requests.delete(request.unique), 'a request is answered once');
+    this.observer?.onAnswered(nameOf(request.opcode), performance.now() - request.startedMs, errno);
     if (this.debug !== null) {
       this.debug(`< ${request.unique} ${nameOf(request.opcode)} ${errno === 0 ? 'ok' : -errno}`);
     }
@@ -184,9 +187,12 @@ export class Connection implements Served {
   }
 }
 
+const NAMES: ReadonlyMap<number, string> = new Map(
+  Object.entries(OPCODE).map(([name, opcode]) => [opcode, name]),
+);
+
 function nameOf(opcode: number): string {
-  const names = Object.keys(OPCODE) as OpcodeName[];
-  return names.find((name) => OPCODE[name] === opcode) ?? `opcode ${opcode}`;
+  return NAMES.get(opcode) ?? `opcode ${opcode}`;
 }
 
 /**

@@ -11,6 +11,8 @@ import { FATTR, OPEN_FLAG, OPEN_KILL_SUIDGID, SIZE, WRITE_KILL_SUIDGID } from '.
 export class KernelRequest implements Caller {
   #controller: AbortController | null = null;
   #interrupted = false;
+  /** When it was read; only kept when somebody looks on. */
+  startedMs = 0;
 
   constructor(
     readonly unique: bigint,
