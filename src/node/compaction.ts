@@ -7,8 +7,13 @@ import type { Tree } from './tree.js';
 export interface CompactionLimits {
   readonly logBytes: number;
   readonly logEntries: number;
+  /** Entries that stay, but not more than TAIL_SHARE of `logBytes` of them. */
   readonly tailEntries: number;
 }
+
+const TAIL_SHARE = 0.5;
+/** Sizes are known in steps of this part of the limit. */
+const STEP_SHARE = 1 / 16;
 
 /** A log this many times over its limit is compacted whoever lags behind. */
 const PATIENCE = 4;
@@ -33,6 +38,9 @@ export interface CompactionParts {
 export class Compaction {
   private mark: SnapshotMark;
   private bytes = 0;
+  /** Of all entries counted so far; and how much that was at some indexes, ascending. */
+  private total = 0;
+  private steps: { readonly index: number; readonly total: number }[] = [];
   /** Not due again before this index is applied. */
   private notBefore = 0;
   private running: Promise<number> | null = null;
@@ -49,15 +57,26 @@ export class Compaction {
     return this.mark.index;
   }
 
-  /** An entry with so many bytes was applied. After a restart the count begins anew. */
-  count(bytes: number): void {
+  /** The entry at `index`, with so many bytes, is about to be applied. After a restart the count begins anew. */
+  count(index: number, bytes: number): void {
     this.bytes += bytes;
+    this.total += bytes;
+    const { logBytes } = this.parts.limits;
+    const step = logBytes * STEP_SHARE;
+    if (this.total - (this.steps.at(-1)?.total ?? 0) >= step) {
+      this.steps.push({ index, total: this.total });
+    }
+    // The first of them is behind the tail: so is all before it.
+    while (this.total - (this.steps[1]?.total ?? this.total) > logBytes * TAIL_SHARE) {
+      this.steps.shift();
+    }
   }
 
   /** The log was emptied: it starts behind `mark`. */
   reset(mark: SnapshotMark): void {
     this.mark = mark;
     this.bytes = 0;
+    this.steps = [];
   }
 
   /** True when it is time to `run`. */
@@ -80,10 +99,18 @@ export class Compaction {
 
   private excess(times: number): boolean {
     const { limits, tree } = this.parts;
-    const entries = tree.applied.index - this.mark.index - limits.tailEntries;
+    const entries = this.tailStart(tree.applied.index) - this.mark.index;
     return (
       entries > limits.logEntries * times || (this.bytes > limits.logBytes * times && entries > 0)
     );
+  }
+
+  /** What is up to here need not be kept when `appliedIndex` is. */
+  private tailStart(appliedIndex: number): number {
+    const { logBytes, tailEntries } = this.parts.limits;
+    const [first] = this.steps;
+    const large = first !== undefined && this.total - first.total > logBytes * TAIL_SHARE;
+    return Math.max(appliedIndex - tailEntries, large ? Math.min(first.index, appliedIndex) : 0);
   }
 
   private async compact(): Promise<number> {
@@ -92,7 +119,7 @@ export class Compaction {
     await tree.flush();
     const durable = tree.written;
     await state.sync();
-    const behind = durable.index - limits.tailEntries;
+    const behind = this.tailStart(durable.index);
     const upTo = impatient ? behind : Math.min(behind, neededBehind());
     // Also when nothing can be forgotten: it must not be tried at every command.
     this.bytes = 0;

@@ -529,7 +529,7 @@ class Runtime implements Node {
   private give(entries: readonly Entry[]): void {
     const items: Committed[] = [];
     for (const { index, term, kind, data } of entries) {
-      this.alive.compaction.count(data.length);
+      this.alive.compaction.count(index, data.length);
       try {
         const command = kind === 'command' ? decodeLogCommand(data) : null;
         items.push({ mark: { index, term }, command });
