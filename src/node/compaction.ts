@@ -15,7 +15,7 @@ const TAIL_SHARE = 0.5;
 /** Sizes are known in steps of this part of the limit. */
 const STEP_SHARE = 1 / 16;
 
-/** A log this many times over its limit is compacted whoever lags behind. */
+/** A log with this many times the entries is compacted whoever lags behind. */
 const PATIENCE = 4;
 /** What could not be forgotten is looked at again after this part of the limit. */
 const RETRIES = 8;
@@ -41,7 +41,7 @@ export class Compaction {
   /** Of all entries counted so far; and how much that was at some indexes, ascending. */
   private total = 0;
   private steps: { readonly index: number; readonly total: number }[] = [];
-  /** Not due again before this index is applied. */
+  /** Not due for its entries again before this index is applied. */
   private notBefore = 0;
   private running: Promise<number> | null = null;
 
@@ -81,8 +81,11 @@ export class Compaction {
 
   /** True when it is time to `run`. */
   get due(): boolean {
-    const { tree } = this.parts;
-    return this.running === null && tree.applied.index >= this.notBefore && this.excess(1);
+    if (this.running !== null) return false;
+    const { limits, tree } = this.parts;
+    const entries = this.entriesToForget(tree.applied.index);
+    const tooMany = entries > limits.logEntries && tree.applied.index >= this.notBefore;
+    return tooMany || (entries > 0 && this.bytes > limits.logBytes);
   }
 
   /** Makes the tree durable and compacts the log; resolves to the index that is durable. */
@@ -97,12 +100,8 @@ export class Compaction {
     }
   }
 
-  private excess(times: number): boolean {
-    const { limits, tree } = this.parts;
-    const entries = this.tailStart(tree.applied.index) - this.mark.index;
-    return (
-      entries > limits.logEntries * times || (this.bytes > limits.logBytes * times && entries > 0)
-    );
+  private entriesToForget(appliedIndex: number): number {
+    return this.tailStart(appliedIndex) - this.mark.index;
   }
 
   /** What is up to here need not be kept when `appliedIndex` is. */
@@ -115,7 +114,8 @@ export class Compaction {
 
   private async compact(): Promise<number> {
     const { tree, state, log, saver, limits, neededBehind, onCompacted } = this.parts;
-    const impatient = this.excess(PATIENCE);
+    const entries = this.entriesToForget(tree.applied.index);
+    const impatient = entries > limits.logEntries * PATIENCE;
     await tree.flush();
     const durable = tree.written;
     await state.sync();

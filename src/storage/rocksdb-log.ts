@@ -1,25 +1,21 @@
 import { join } from 'node:path';
 import { assert } from '../base/assert.js';
+
 import { isMootError, MootError } from '../base/errors.js';
+import { decodeConfiguration } from '../codec/configuration.js';
+
 import { pack, unpack } from '../codec/msgpack.js';
 import { Reader } from '../codec/reader.js';
 import { seal, unseal } from '../codec/records.js';
-import type {
-  Entry,
-  EntryKind,
-  HardState,
-  RestoredState,
-  Save,
-  SnapshotMark,
-  TermRun,
-} from '../raft/types.js';
+import type { Entry, EntryKind, HardState, Save, SnapshotMark, TermRun } from '../raft/types.js';
 import { number56, parse56 } from './binary-key.js';
 
 import { DataFiles, decodePlace, encodePlace, type Place } from './data-files.js';
 
 import type { StoreFigures } from './figures.js';
 
-import type { LogStore } from './log-store.js';
+import type { LogStore, RestoredLog } from './log-store.js';
+
 import { type DatabaseOptions, type Operation, RocksDatabase } from './rocksdb.js';
 
 /**
@@ -59,7 +55,7 @@ const DATABASE_OPTIONS: Omit<DatabaseOptions, 'mustExist'> = {
 /** Deletes in one batch: far below a millisecond of work. */
 const DELETES_MAX = 1_000;
 
-const KINDS: readonly EntryKind[] = ['command', 'empty'];
+const KINDS: readonly EntryKind[] = ['command', 'empty', 'configuration'];
 /** Term u56, kind u8, then the data or its place. */
 const ENTRY_HEADER_BYTES = 8;
 /** Added to the kind: a place follows. */
@@ -94,7 +90,7 @@ class RocksLogStore implements LogStore, StoreFigures {
     this.files = new DataFiles(join(options.directory, DATA_DIRECTORY), FILE_BYTES);
   }
 
-  async open(): Promise<Omit<RestoredState, 'appliedIndex'>> {
+  async open(): Promise<RestoredLog> {
     assert(this.database === null, 'a log is opened once');
     const { directory, mustExist, readOnly = false } = this.options;
     this.database = await RocksDatabase.open(directory, {
@@ -252,7 +248,7 @@ class RocksLogStore implements LogStore, StoreFigures {
     return this.database;
   }
 
-  private async restore(): Promise<Omit<RestoredState, 'appliedIndex'>> {
+  private async restore(): Promise<RestoredLog> {
     const database = this.opened();
     const { readOnly = false } = this.options;
     const [format, hardState, mark] = await database.getMany([
@@ -269,7 +265,7 @@ class RocksLogStore implements LogStore, StoreFigures {
     }
     await this.files.open({ readOnly });
     const resetting = mark === undefined ? false : this.restoreMark(mark);
-    const termRuns = resetting ? [] : await this.verify();
+    const found = resetting ? { termRuns: [], configurationEntries: [] } : await this.verify();
     if (resetting) await this.finishReset();
     // What was never acknowledged, or was compacted.
     const unused = this.files.closed.filter((file) => !this.lastIn.has(file.number));
@@ -279,7 +275,7 @@ class RocksLogStore implements LogStore, StoreFigures {
       hardState: hardState === undefined ? FIRST_HARD_STATE : decodeHardState(hardState),
       snapshot: this.mark,
       lastIndex: this.lastIndex,
-      termRuns,
+      ...found,
     };
   }
 
@@ -290,9 +286,10 @@ class RocksLogStore implements LogStore, StoreFigures {
   }
 
   /** Reads the whole log, a read-ahead at a time; removes what an interrupted compaction left. */
-  private async verify(): Promise<TermRun[]> {
+  private async verify(): Promise<Pick<RestoredLog, 'termRuns' | 'configurationEntries'>> {
     const database = this.opened();
     const termRuns: TermRun[] = [];
+    const configurationEntries: Entry[] = [];
     let expected = this.mark.index + 1;
     let term = this.mark.term;
     let leftFrom: number | null = null;
@@ -314,6 +311,7 @@ class RocksLogStore implements LogStore, StoreFigures {
         if (entry.term > term || termRuns.length === 0) {
           termRuns.push({ term: entry.term, first: index });
         }
+        if (entry.kind === 'configuration') configurationEntries.push(checkConfiguration(entry));
         term = entry.term;
         expected++;
       }
@@ -322,7 +320,7 @@ class RocksLogStore implements LogStore, StoreFigures {
     if (leftFrom !== null && this.options.readOnly !== true) {
       await this.remove(leftFrom, this.mark.index);
     }
-    return termRuns;
+    return { termRuns, configurationEntries };
   }
 
   private async finishReset(): Promise<void> {
@@ -453,6 +451,16 @@ function decodeEntry(index: number, sealed: Buffer): StoredEntry {
   const place = decodePlace(rest);
   if (place === null) throw corrupt(`log entry ${index} does not say where its data is`);
   return { index, term, kind, data: null, place };
+}
+
+function checkConfiguration(entry: Entry): Entry {
+  try {
+    decodeConfiguration(entry.data);
+    return entry;
+  } catch (cause) {
+    const message = `log entry ${entry.index} does not hold a configuration of the members`;
+    throw new MootError('DATA_CORRUPT', message, { cause });
+  }
 }
 
 function missing(index: number): MootError {

@@ -56,10 +56,12 @@ t.test('of large entries a shorter tail is kept', async (t) => {
   const cluster = await startMemoryCluster({ nodes: 3, config: { snapshotLogBytes: 1_000_000 } });
   t.teardown(() => cluster.stop());
   const client = await cluster.client();
-  const { inode } = await client.execute(makeFile('large'));
+  const made = await client.execute(makeFile('large'));
+  if (made === null || !('inode' in made)) throw new Error('no file');
+  const { ino } = made.inode;
   for (let i = 0; i < 100; i++) {
     const data = new Uint8Array(50_000).fill(i);
-    await client.execute({ type: 'write', ino: inode.ino, offset: 0, data });
+    await client.execute({ type: 'write', ino, offset: 0, data });
   }
   for (const member of cluster.members) {
     await until('a short log', () => {
