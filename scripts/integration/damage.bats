@@ -65,6 +65,12 @@ check_finds() {
   rebuilt
 }
 
+@test "a flipped byte in a data file of the log" {
+  flip "$(largest "$ROOT/n1/log" data)"
+  start_refused "log entry"
+  rebuilt
+}
+
 @test "a flipped byte in the tree" {
   flip "$(largest "$ROOT/n1/tree" log)"
   check_finds "tree: $ROOT/n1/tree"
