@@ -12,13 +12,27 @@ export interface CompactionLimits {
 }
 
 const TAIL_SHARE = 0.5;
-/** Sizes are known in steps of this part of the limit. */
-const STEP_SHARE = 1 / 16;
 
-/** A log with this many times the entries is compacted whoever lags behind. */
+/** A log this many times over its limit is compacted whoever lags behind. */
 const PATIENCE = 4;
 /** What could not be forgotten is looked at again after this part of the limit. */
 const RETRIES = 8;
+/** How exactly the size of the log is known: to this part of its limit. */
+const SAMPLES = 16;
+/** What an entry takes in the log beside its data. */
+const ENTRY_OVERHEAD_BYTES = 64;
+
+/** A follower that is not far behind, or about to catch up. */
+export interface Laggard {
+  /** It has everything up to here. */
+  readonly index: number;
+  /**
+   * It takes in a snapshot, or has and now follows the log from there. A log that was cut meanwhile
+   * would make it take in another one, and so on for ever. What the log may grow to instead is the
+   * tree's size: whoever takes in a tree faster than others fill one has caught up before that.
+   */
+  readonly bySnapshot: boolean;
+}
 
 export interface CompactionParts {
   readonly limits: CompactionLimits;
@@ -26,8 +40,9 @@ export interface CompactionParts {
   readonly state: StateStore;
   readonly tree: Tree;
   readonly saver: Saver;
-  /** The last index that some follower, which is not far behind, does not need any more. */
-  readonly neededBehind: () => number;
+  readonly laggards: () => readonly Laggard[];
+  /** About what a snapshot takes. */
+  readonly treeBytes: () => number;
   readonly onCompacted: (mark: SnapshotMark) => void;
 }
 
@@ -37,12 +52,12 @@ export interface CompactionParts {
  */
 export class Compaction {
   private mark: SnapshotMark;
-  private bytes = 0;
-  /** Of all entries counted so far; and how much that was at some indexes, ascending. */
-  private total = 0;
-  private steps: { readonly index: number; readonly total: number }[] = [];
-  /** Not due for its entries again before this index is applied. */
-  private notBefore = 0;
+  /** Bytes of all entries so far. */
+  private countedBytes = 0;
+  /** `countedBytes` at some indexes, ascending, from the mark on: so the log's size is known. */
+  private samples: { readonly index: number; readonly bytes: number }[] = [];
+  /** Not due again before this index, or this many counted bytes. */
+  private notBefore = { index: 0, bytes: 0 };
   private running: Promise<number> | null = null;
 
   constructor(
@@ -57,35 +72,35 @@ export class Compaction {
     return this.mark.index;
   }
 
-  /** The entry at `index`, with so many bytes, is about to be applied. After a restart the count begins anew. */
-  count(index: number, bytes: number): void {
-    this.bytes += bytes;
-    this.total += bytes;
-    const { logBytes } = this.parts.limits;
-    const step = logBytes * STEP_SHARE;
-    if (this.total - (this.steps.at(-1)?.total ?? 0) >= step) {
-      this.steps.push({ index, total: this.total });
-    }
-    // The first of them is behind the tail: so is all before it.
-    while (this.total - (this.steps[1]?.total ?? this.total) > logBytes * TAIL_SHARE) {
-      this.steps.shift();
+  /** The entry at `index` is about to be applied. After a restart the count begins anew. */
+  count(index: number, dataBytes: number): void {
+    this.countedBytes += dataBytes + ENTRY_OVERHEAD_BYTES;
+    const last = this.samples.at(-1)?.bytes ?? 0;
+    if (
+      this.countedBytes - last >= this.parts.limits.logBytes / SAMPLES ||
+      this.samples.length === 0
+    ) {
+      this.samples.push({ index, bytes: this.countedBytes });
     }
   }
 
   /** The log was emptied: it starts behind `mark`. */
   reset(mark: SnapshotMark): void {
     this.mark = mark;
-    this.bytes = 0;
-    this.steps = [];
+    this.samples = [];
+  }
+
+  /** Bytes of the log behind the mark, as far as they were counted. */
+  get logBytes(): number {
+    return this.countedBytes - (this.samples[0]?.bytes ?? this.countedBytes);
   }
 
   /** True when it is time to `run`. */
   get due(): boolean {
-    if (this.running !== null) return false;
-    const { limits, tree } = this.parts;
-    const entries = this.entriesToForget(tree.applied.index);
-    const tooMany = entries > limits.logEntries && tree.applied.index >= this.notBefore;
-    return tooMany || (entries > 0 && this.bytes > limits.logBytes);
+    const { tree } = this.parts;
+    const later =
+      tree.applied.index >= this.notBefore.index || this.countedBytes >= this.notBefore.bytes;
+    return this.running === null && later && this.excess(1);
   }
 
   /** Makes the tree durable and compacts the log; resolves to the index that is durable. */
@@ -100,30 +115,47 @@ export class Compaction {
     }
   }
 
-  private entriesToForget(appliedIndex: number): number {
-    return this.tailStart(appliedIndex) - this.mark.index;
+  private excess(times: number): boolean {
+    const { limits, tree } = this.parts;
+    const entries = this.tailStart(tree.applied.index) - this.mark.index;
+    return (
+      entries > limits.logEntries * times ||
+      (this.logBytes > limits.logBytes * times && entries > 0)
+    );
   }
 
-  /** What is up to here need not be kept when `appliedIndex` is. */
-  private tailStart(appliedIndex: number): number {
+  /** When everything up to `index` is applied, what is up to here need not be kept. */
+  private tailStart(index: number): number {
     const { logBytes, tailEntries } = this.parts.limits;
-    const [first] = this.steps;
-    const large = first !== undefined && this.total - first.total > logBytes * TAIL_SHARE;
-    return Math.max(appliedIndex - tailEntries, large ? Math.min(first.index, appliedIndex) : 0);
+    const behind = this.samples.findLast(
+      ({ bytes }) => this.countedBytes - bytes > logBytes * TAIL_SHARE,
+    );
+    return Math.max(index - tailEntries, Math.min(behind?.index ?? 0, index));
+  }
+
+  /** The last index that nobody needs any more, of those whom the log waits for. */
+  private neededBehind(): number {
+    const { limits, treeBytes, laggards } = this.parts;
+    const impatient = this.excess(PATIENCE);
+    const large = this.logBytes > Math.max(limits.logBytes * PATIENCE, treeBytes());
+    let index = Number.POSITIVE_INFINITY;
+    for (const laggard of laggards()) {
+      if (laggard.bySnapshot ? !large : !impatient) index = Math.min(index, laggard.index);
+    }
+    return index;
   }
 
   private async compact(): Promise<number> {
-    const { tree, state, log, saver, limits, neededBehind, onCompacted } = this.parts;
-    const entries = this.entriesToForget(tree.applied.index);
-    const impatient = entries > limits.logEntries * PATIENCE;
+    const { tree, state, log, saver, limits, onCompacted } = this.parts;
     await tree.flush();
     const durable = tree.written;
     await state.sync();
-    const behind = this.tailStart(durable.index);
-    const upTo = impatient ? behind : Math.min(behind, neededBehind());
     // Also when nothing can be forgotten: it must not be tried at every command.
-    this.bytes = 0;
-    this.notBefore = durable.index + Math.ceil(limits.logEntries / RETRIES);
+    this.notBefore = {
+      index: durable.index + Math.ceil(limits.logEntries / RETRIES),
+      bytes: this.countedBytes + Math.ceil(limits.logBytes / RETRIES),
+    };
+    const upTo = Math.min(this.tailStart(durable.index), this.neededBehind());
     if (upTo <= this.mark.index) return durable.index;
     await saver.exclusive(async () => {
       // A snapshot may have been installed while this waited.
@@ -133,6 +165,8 @@ export class Compaction {
       const mark = { index: entry.index, term: entry.term };
       await log.compact(mark);
       this.mark = mark;
+      const behind = this.samples.findIndex(({ index }) => index > mark.index);
+      this.samples.splice(0, (behind < 0 ? this.samples.length : behind) - 1);
       onCompacted(mark);
     });
     return durable.index;
