@@ -5,6 +5,7 @@ import type { ReadLevel } from '../codec/client-messages.js';
 import type { Command, CommandType, CommandValues } from '../filesystem/commands.js';
 import type { Query, QueryType, QueryValues } from '../filesystem/queries.js';
 import type { Ino } from '../filesystem/records.js';
+import type { Configuration, MemberChange } from '../raft/types.js';
 import type { Dialer } from '../transport/transport.js';
 import { Administration } from './administration.js';
 import { Cluster } from './cluster.js';
@@ -197,6 +198,16 @@ class ClusterClient implements FilesystemClient {
   ): Promise<readonly { readonly id: string; readonly index: number }[]> {
     this.refuseWhenClosed();
     return this.administration.snapshot(node, this.deadlineMs);
+  }
+
+  async changeMembers(change: MemberChange): Promise<Configuration> {
+    this.refuseWhenClosed();
+    return this.administration.changeMembers(change, this.deadlineMs);
+  }
+
+  async transferLeadership(to: string | null): Promise<string> {
+    this.refuseWhenClosed();
+    return this.administration.transfer(to, this.deadlineMs);
   }
 
   close(): Promise<void> {

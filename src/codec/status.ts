@@ -1,5 +1,6 @@
 import type { FollowerStatus, Role } from '../raft/types.js';
 import type { NodeStatus } from './client-messages.js';
+import { packConfiguration, unpackConfiguration } from './configuration.js';
 import { ADDRESS_CHARS_MAX, LABEL_CHARS_MAX, STATUS_ITEMS_MAX } from './limits.js';
 import { Reader } from './reader.js';
 import { oneOf, type Packed } from './values.js';
@@ -30,6 +31,7 @@ export function packStatus(s: NodeStatus): Packed {
     s.control,
     Math.floor(s.uptimeMs),
     s.memoryBytes,
+    packConfiguration(s.configuration),
   ];
 }
 
@@ -67,6 +69,7 @@ export function unpackStatus(packed: unknown): NodeStatus {
     control: r.nullableString('control', ADDRESS_CHARS_MAX),
     uptimeMs: r.uint('uptimeMs'),
     memoryBytes: r.uint('memoryBytes'),
+    configuration: unpackConfiguration(r.any('configuration')),
   };
 }
 
