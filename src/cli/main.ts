@@ -5,6 +5,7 @@ import { addFileCommands } from './files.js';
 import { addMembershipCommands } from './membership.js';
 import { addMountCommand } from './mount.js';
 import { addNodeCommand } from './node.js';
+import { addRecoverCommand } from './recover.js';
 import { addSnapshotCommand } from './snapshot.js';
 import { addStatusCommand } from './status.js';
 import { addUmountCommand } from './umount.js';
@@ -66,6 +67,7 @@ Example:
     addMembershipCommands,
     addSnapshotCommand,
     addCheckCommand,
+    addRecoverCommand,
     addFileCommands,
   ]) {
     add(program);

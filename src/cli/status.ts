@@ -124,6 +124,11 @@ function renderSummary(reports: readonly NodeReport[]): string {
     ? `leader ${newestLeader(reports)}`
     : 'no leader: a majority of the nodes is needed';
   const clients = newest.sessions.map((s) => s.name).join(', ') || 'none';
+  const office = statuses.find((s) => s.id === newestLeader(reports));
+  const waits =
+    office?.writeConcern === 'all'
+      ? `; write concern all: waits for ${office.liveVoters.join(', ') || 'no other node'}`
+      : '';
   const change = renderChange(newest.configuration);
-  return `${leader}${change}; ${newest.inodes} inodes, ${newest.bytes} bytes; clients: ${clients}\n`;
+  return `${leader}${change}${waits}; ${newest.inodes} inodes, ${newest.bytes} bytes; clients: ${clients}\n`;
 }

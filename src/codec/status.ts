@@ -1,11 +1,12 @@
 import type { FollowerStatus, Role } from '../raft/types.js';
-import type { NodeStatus } from './client-messages.js';
+import type { NodeStatus, WriteConcern } from './client-messages.js';
 import { packConfiguration, unpackConfiguration } from './configuration.js';
 import { ADDRESS_CHARS_MAX, LABEL_CHARS_MAX, STATUS_ITEMS_MAX } from './limits.js';
 import { Reader } from './reader.js';
 import { oneOf, type Packed } from './values.js';
 
 const ROLES: readonly Role[] = ['follower', 'pre-candidate', 'candidate', 'leader'];
+const WRITE_CONCERNS: readonly WriteConcern[] = ['majority', 'all'];
 const STATES: readonly FollowerStatus['state'][] = ['probe', 'replicate', 'snapshot'];
 
 export function packStatus(s: NodeStatus): Packed {
@@ -31,6 +32,9 @@ export function packStatus(s: NodeStatus): Packed {
     s.control,
     Math.floor(s.uptimeMs),
     s.memoryBytes,
+    s.leaseMs,
+    WRITE_CONCERNS.indexOf(s.writeConcern),
+    s.liveVoters,
     packConfiguration(s.configuration),
   ];
 }
@@ -69,6 +73,11 @@ export function unpackStatus(packed: unknown): NodeStatus {
     control: r.nullableString('control', ADDRESS_CHARS_MAX),
     uptimeMs: r.uint('uptimeMs'),
     memoryBytes: r.uint('memoryBytes'),
+    leaseMs: r.uint('leaseMs'),
+    writeConcern: oneOf(r, 'status.writeConcern', WRITE_CONCERNS),
+    liveVoters: r.array('liveVoters', STATUS_ITEMS_MAX).map((item) => {
+      return new Reader([item], 'status.liveVoter').string('id', LABEL_CHARS_MAX);
+    }),
     configuration: unpackConfiguration(r.any('configuration')),
   };
 }
@@ -82,6 +91,7 @@ function packFollower(f: FollowerStatus): Packed {
     f.inFlightMessages,
     f.inFlightBytes,
     f.recentlyActive,
+    f.counts,
   ];
 }
 
@@ -95,5 +105,6 @@ function unpackFollower(packed: unknown): FollowerStatus {
     inFlightMessages: r.uint('inFlightMessages'),
     inFlightBytes: r.uint('inFlightBytes'),
     recentlyActive: r.bool('recentlyActive'),
+    counts: r.bool('counts'),
   };
 }

@@ -11,6 +11,7 @@ export function nodeStatus(
   raft: RaftStatus,
   tree: Tree,
   startedMs: number,
+  concerns: Pick<NodeStatus, 'leaseMs' | 'writeConcern' | 'liveVoters'>,
 ): NodeStatus {
   const { config, transport } = parts;
   const { counters } = tree;
@@ -41,5 +42,6 @@ export function nodeStatus(
     control: config.control ?? null,
     uptimeMs: Math.round(parts.clock.monotonicMs() - startedMs),
     memoryBytes: parts.memoryBytes(),
+    ...concerns,
   };
 }

@@ -309,6 +309,9 @@ export class FakeCluster {
         learners: [],
         removed: [],
       },
+      leaseMs: 200,
+      writeConcern: 'majority',
+      liveVoters: [],
     };
   }
 }
