@@ -46,7 +46,7 @@ writer_start() {
 # writer_end: every line that was written is there once, in order.
 writer_end() {
   touch "$LOCAL/enough"
-  wait "$WRITER"
+  wait "$WRITER" || { cat "$LOCAL/errors" >&2; return 1; }
   [ ! -s "$LOCAL/errors" ]
   local count longest
   read -r count longest <"$LOCAL/report"

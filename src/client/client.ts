@@ -280,6 +280,7 @@ class ClusterClient implements FilesystemClient {
     const nowMs = this.clock.monotonicMs();
     this.cluster.checkSilence(nowMs);
     this.watcher.tick(nowMs);
+    this.cluster.lookForMembers(nowMs);
     this.submitter.keepAlive();
     if (!this.freed) this.idleTimer = this.clock.setTimer(IDLE_TICK_MS, () => this.idleTick());
   }
