@@ -62,6 +62,8 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     weight: 5,
     async begin(world, random) {
       const node = pick(random, world.nodes);
+      // A process that has only begun to start is ended by the signal itself.
+      await waitFor(`${node.name} to serve`, SETTLED_MS, () => world.serves(node));
       const code = await node.process.end('SIGTERM');
       if (code !== 0) world.violations.push(`${node.name} stopped with ${code}`);
       return () => node.process.start();
@@ -210,8 +212,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
       node.process.start();
       // It refuses its data, or serves: what it has not looked at by then, it may look at later.
       await waitFor('what becomes of the damage', SETTLED_MS, async () => {
-        if (!node.damaged) return true;
-        return (await world.status()).some(({ status }) => status?.id === node.name);
+        return !node.damaged || (await world.serves(node));
       });
       return async () => {
         // What was not read since is still there.

@@ -148,6 +148,10 @@ export class World {
     }
   }
 
+  async serves(node: TortureNode): Promise<boolean> {
+    return (await this.status()).some(({ status }) => status?.id === node.name);
+  }
+
   async leader(): Promise<TortureNode | null> {
     const id = newestLeader(await this.status());
     return this.nodes.find(({ name }) => name === id) ?? null;

@@ -5,7 +5,9 @@ import { addFileCommands } from './files.js';
 import { addMembershipCommands } from './membership.js';
 import { addMountCommand } from './mount.js';
 import { addNodeCommand } from './node.js';
+import { addPlayCommand } from './play.js';
 import { addRecoverCommand } from './recover.js';
+import { addReplCommand } from './repl.js';
 import { addSnapshotCommand } from './snapshot.js';
 import { addStatusCommand } from './status.js';
 import { addUmountCommand } from './umount.js';
@@ -69,6 +71,8 @@ Example:
     addCheckCommand,
     addRecoverCommand,
     addFileCommands,
+    addReplCommand,
+    addPlayCommand,
   ]) {
     add(program);
   }
