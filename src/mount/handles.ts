@@ -7,7 +7,6 @@ import type { Handle, OpenFlags } from './mount.js';
 export interface OpenFile {
   readonly ino: Ino;
   readonly write: boolean;
-  readonly append: boolean;
   /** How many of the inode's write errors this open file was told of; write-behind.ts keeps it. */
   errorsSeen: number;
 }
@@ -37,8 +36,7 @@ export class Handles {
   private lastReset = 0;
 
   addFile(ino: Ino, flags: OpenFlags, errorsSeen: number): Handle {
-    const { write, append } = flags;
-    this.files.set(this.next, { ino, write, append, errorsSeen });
+    this.files.set(this.next, { ino, write: flags.write, errorsSeen });
     return this.next++;
   }
 

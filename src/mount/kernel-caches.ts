@@ -97,6 +97,12 @@ export class KernelCaches implements WatchListener {
     return { ...this.attributes(inode, watched), entryTimeoutSec };
   }
 
+  /** The answer to a request that made an inode without a name: the kernel knows it, too. */
+  unnamed(inode: Inode, watched: Watched): Attributes {
+    this.known.add(inode.ino, null);
+    return this.attributes(inode, watched);
+  }
+
   isTouched(ino: Ino, watched: Watched): boolean {
     return watched.all || watched.touched.has(ino);
   }

@@ -11,6 +11,7 @@ import {
   idle,
   isSettled,
   open,
+  PLAIN,
   put,
   READ,
   read,
@@ -131,7 +132,7 @@ t.test(
     t.ok(offset < UNCOMMITTED_BYTES_MAX && offset >= UNCOMMITTED_BYTES_MAX - 2 * WRITE_BYTES_MAX);
     const next = write(a, file, offset + block.length, 'end');
     const controller = new AbortController();
-    const given = a.ops.write(file.ino, file.handle, 0, Buffer.from('never'), false, {
+    const given = a.ops.write(file.ino, file.handle, 0, Buffer.from('never'), PLAIN, {
       ...caller,
       signal: controller.signal,
     });
@@ -259,8 +260,15 @@ t.test('set-user-ID goes when a write says so', async (t) => {
   const { a } = twoMounts();
   const file = await create(a, 'f');
   await a.ops.setAttributes(file.ino, { mode: 0o6755 }, null, caller);
-  await a.ops.write(file.ino, file.handle, 0, Buffer.from('a'), false, caller);
-  await a.ops.write(file.ino, file.handle, 1, Buffer.from('b'), true, caller);
+  await a.ops.write(file.ino, file.handle, 0, Buffer.from('a'), PLAIN, caller);
+  await a.ops.write(
+    file.ino,
+    file.handle,
+    1,
+    Buffer.from('b'),
+    { ...PLAIN, killPrivileges: true },
+    caller,
+  );
   const { inode } = await a.ops.getAttributes(file.ino, caller);
   t.equal(inode.mode & 0o7777, 0o755);
 });
