@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up build test bench soak format clean pack
+.PHONY: help up build test bench soak simulate format clean pack
 SHELL := /bin/sh
 
 help: ## show this
@@ -17,6 +17,9 @@ build: node_modules/.package-lock.json ## install and build
 
 bench: build ## measure commits, the mount, failover and memory, beside the local disk; prints tables
 	@node dist/scripts/bench/main.js
+
+simulate: build ## simulated worlds full of faults: SEEDS=500, FROM=a seed, or SEED=the one to see again
+	@node dist/test/sim/main.js $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),500) $(if $(FROM),--from $(FROM)))
 
 format: node_modules/.package-lock.json ## format and lint the sources
 	@npm run --silent format

@@ -38,14 +38,36 @@ flip() {
   printf '\x55' | dd of="$1" bs=1 seek=$((size / 2 + 1)) conv=notrunc status=none
 }
 
+@test "check: a stopped node's data is sound; a running one's is refused" {
+  run mootfs check "$ROOT/n1"
+  [ "$status" -eq 0 ]
+  [[ "$output" == *"$ROOT/n1 is sound"* ]]
+  [ "$(mootfs check --json "$ROOT/n1" | node -p 'JSON.parse(require("fs").readFileSync(0)).tree.bytes')" = 1500000 ]
+  run mootfs check "$ROOT/n2"
+  [ "$status" -eq 4 ]
+  [[ "$output" == *"in use by process $(pid_of n2)"* ]]
+  run mootfs check "$ROOT"
+  [ "$status" -eq 4 ]
+  [[ "$output" == *"no data directory"* ]]
+}
+
+# check_finds TEXT: the damage is named, before any node is started.
+check_finds() {
+  run mootfs check "$ROOT/n1"
+  [ "$status" -eq 4 ]
+  [[ "$output" == *"$1"* ]]
+}
+
 @test "a flipped byte in the log" {
   flip "$(largest "$ROOT/n1/log" log)"
+  check_finds "log: $ROOT/n1/log"
   start_refused "$ROOT/n1/log"
   rebuilt
 }
 
 @test "a flipped byte in the tree" {
   flip "$(largest "$ROOT/n1/tree" log)"
+  check_finds "tree: $ROOT/n1/tree"
   start_refused "$ROOT/n1/tree"
   rebuilt
 }

@@ -12,7 +12,9 @@ import type { KernelNotifier, Mount, MountOperations } from '../mount/mount.js';
 import { createMountOperations } from '../mount/operations.js';
 import type { Node } from '../node/node.js';
 import { createNode } from '../node/runtime.js';
-import { openDataDirectory } from '../storage/data-directory.js';
+import { type Verification, verifyStores } from '../node/verify.js';
+import { openDataDirectory, readDataDirectory } from '../storage/data-directory.js';
+import { refuseInUse } from '../storage/in-use.js';
 import { createRocksLogStore } from '../storage/rocksdb-log.js';
 import { createRocksStateStore } from '../storage/rocksdb-state.js';
 import { createWebSocketDialer, createWebSocketTransport } from '../transport/ws.js';
@@ -86,6 +88,18 @@ export async function startNode(settings: NodeSettings): Promise<RunningNode> {
     throw error;
   }
   return { node, failed: Promise.race([node.failed, storeFailed]), stop: () => node.stop() };
+}
+
+/** Reads all of a stopped node's data, and changes nothing. */
+export async function verifyDirectory(path: string): Promise<Verification> {
+  const { used, logDirectory, treeDirectory } = await readDataDirectory(path);
+  if (!used) return { problems: [], log: null, tree: null };
+  await refuseInUse(logDirectory);
+  const common = { mustExist: true, readOnly: true };
+  return verifyStores(
+    createRocksLogStore({ ...common, directory: logDirectory }),
+    createRocksStateStore({ ...common, directory: treeDirectory, onFailure: () => {} }),
+  );
 }
 
 export interface RunningNode {

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { addCheckCommand } from './check.js';
 import { EXIT, exitCodeOf, reportFailure } from './exit.js';
 import { addFileCommands } from './files.js';
 import { addMountCommand } from './mount.js';
@@ -60,6 +61,7 @@ Example:
     addUmountCommand,
     addStatusCommand,
     addSnapshotCommand,
+    addCheckCommand,
     addFileCommands,
   ]) {
     add(program);

@@ -92,6 +92,32 @@ async function openOrMake(
   };
 }
 
+/** Whose a data directory is; nothing in it is changed. DATA_DIR_FOREIGN when it is none. */
+export async function readDataDirectory(path: string): Promise<{
+  readonly cluster: string;
+  readonly id: NodeId;
+  /** False: no node has ever served from it, and it may hold neither log nor tree. */
+  readonly used: boolean;
+  readonly logDirectory: string;
+  readonly treeDirectory: string;
+}> {
+  const text = await readFile(join(path, DESCRIPTION_FILE), 'utf8').catch(
+    (error: NodeJS.ErrnoException) => {
+      throw error.code === 'ENOENT' || error.code === 'ENOTDIR'
+        ? foreign(path, `holds no ${DESCRIPTION_FILE}: it is no data directory of mootfs`)
+        : translate(path, error);
+    },
+  );
+  const { cluster, id, used } = parse(path, text);
+  return {
+    cluster,
+    id,
+    used,
+    logDirectory: join(path, 'log'),
+    treeDirectory: join(path, 'tree'),
+  };
+}
+
 function write(path: string, description: Description): Promise<void> {
   return writeFileDurably(
     join(path, DESCRIPTION_FILE),

@@ -15,10 +15,12 @@ import type {
 import type { LogStore } from './log-store.js';
 import { ChunkReader, ChunkWriter } from './snapshot-format.js';
 import {
+  type RecordVisitor,
   SNAPSHOT_CHUNK_BYTES,
   type SnapshotExport,
   type SnapshotImport,
   type StateStore,
+  visitRecord,
 } from './state-store.js';
 
 export type DiskOperation =
@@ -51,10 +53,18 @@ export class MemoryDisk {
 
   constructor(private readonly options: MemoryDiskOptions = {}) {}
 
-  /** The process and its machine stop here: what was not synced is gone. */
-  crash(): void {
+  /** The process stops here, its machine goes on: every write that took effect stays. */
+  kill(): void {
     this.life++;
-    this.state.undoUnsynced();
+  }
+
+  /**
+   * The process and its machine stop here. Of the writes that were not synced only the first are
+   * kept, as many as `kept` says: none, unless it says otherwise.
+   */
+  crash(kept: (unsynced: number) => number = () => 0): void {
+    this.life++;
+    this.state.undoUnsynced(kept);
   }
 
   async write(life: number, operation: DiskOperation, effect: () => void): Promise<void> {
@@ -163,8 +173,15 @@ class StateImage {
   readonly records = new Map<string, Buffer>();
   /** The keys of `records`, ascending. */
   private readonly keys: string[] = [];
-  /** Oldest first. */
+  /** The way back from each write that was not synced, oldest first. */
+  private unsynced: (() => void)[][] = [];
   private undo: (() => void)[] = [];
+
+  /** All changes until the next call belong together. */
+  beginWrite(): void {
+    this.undo = [];
+    this.unsynced.push(this.undo);
+  }
 
   put(key: string, value: Buffer): void {
     const old = this.set(key, value);
@@ -185,12 +202,16 @@ class StateImage {
   }
 
   synced(): void {
+    this.unsynced = [];
     this.undo = [];
   }
 
-  undoUnsynced(): void {
-    for (const step of this.undo.reverse()) step();
-    this.undo = [];
+  undoUnsynced(kept: (unsynced: number) => number): void {
+    const first = kept(this.unsynced.length);
+    for (const write of this.unsynced.splice(first).reverse()) {
+      for (const step of write.reverse()) step();
+    }
+    this.synced();
   }
 
   /** Keys in from <= key < to, at most `limit`. */
@@ -272,6 +293,7 @@ class MemoryStateStore implements StateStore {
     );
     return this.disk.write(this.life, 'state-write', () => {
       const { state } = this.disk;
+      state.beginWrite();
       for (const [i, change] of changes.entries()) {
         const value = encoded[i];
         if (change.type === 'delete') state.delete(change.key);
@@ -305,6 +327,15 @@ class MemoryStateStore implements StateStore {
 
   async close(): Promise<void> {
     await this.importing?.abort();
+  }
+
+  async readAll(visitor: RecordVisitor): Promise<void> {
+    this.disk.check(this.life);
+    const { state } = this.disk;
+    for (const key of state.range('', '\uffff', Number.POSITIVE_INFINITY)) {
+      const sealed = state.records.get(key);
+      if (sealed !== undefined) visitRecord(visitor, { key, sealed: Buffer.from(sealed) });
+    }
   }
 
   private decode<T extends Table>(key: Key<T>): Tables[T] | undefined {

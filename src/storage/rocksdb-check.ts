@@ -21,15 +21,18 @@ const TYPE_FULL = 1;
 const TYPE_FIRST = 2;
 const TYPE_LAST = 4;
 
+export interface FileCheck {
+  readonly synced: boolean;
+  readonly mend: boolean;
+}
+
 /**
  * `synced`: every batch that matters was synced before the next was written, so nothing may stand
  * behind a damaged record. Otherwise a crash of the machine may have lost any of the last batches:
  * the log is cut before the first that is missing, so that what is left is a state that once was.
+ * Without `mend` nothing is cut, and a log that should be is refused.
  */
-export async function checkDatabaseFiles(
-  directory: string,
-  options: { readonly synced: boolean },
-): Promise<void> {
+export async function checkDatabaseFiles(directory: string, options: FileCheck): Promise<void> {
   try {
     await checkFiles(directory, options);
   } catch (error) {
@@ -38,7 +41,7 @@ export async function checkDatabaseFiles(
   }
 }
 
-async function checkFiles(directory: string, options: { readonly synced: boolean }): Promise<void> {
+async function checkFiles(directory: string, options: FileCheck): Promise<void> {
   const names = await readdir(directory);
   const logs = names
     .flatMap((name) => /^(\d+)\.log$/.exec(name)?.[1] ?? [])
@@ -60,7 +63,7 @@ async function checkFiles(directory: string, options: { readonly synced: boolean
   }
   await checkLogs(
     logs.filter((log) => log.number >= oldest),
-    options.synced,
+    options,
   );
 }
 
@@ -74,7 +77,7 @@ interface Damage {
 
 async function checkLogs(
   logs: readonly { readonly path: string }[],
-  synced: boolean,
+  { synced, mend }: FileCheck,
 ): Promise<void> {
   let damage: Damage | null = null;
   let nextSequence: bigint | null = null;
@@ -95,6 +98,7 @@ async function checkLogs(
         const at = damage ?? { path, offset: found.offset };
         throw corrupt(at.path, at.offset, 'and what follows leave out a part');
       } else {
+        if (!mend) throw torn(damage);
         await cut(logs, damage);
         return;
       }
@@ -106,6 +110,13 @@ async function checkLogs(
 async function cut(logs: readonly { readonly path: string }[], damage: Damage): Promise<void> {
   for (const { path } of logs.slice(damage.index + 1).reverse()) await unlink(path);
   await truncate(damage.path, damage.offset);
+}
+
+function torn({ path, offset }: Damage): MootError {
+  return new MootError(
+    'DATA_CORRUPT',
+    `${path}: torn at byte ${offset}, as a loss of power leaves it. The node cuts it there at its next start`,
+  );
 }
 
 function corrupt(path: string, offset: number, why: string): MootError {

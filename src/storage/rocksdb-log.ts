@@ -50,6 +50,8 @@ export interface RocksLogOptions {
   readonly directory: string;
   /** A directory without a log is refused: this node has had one. */
   readonly mustExist: boolean;
+  /** For a look from outside: `open` changes nothing, and nothing else may be written. */
+  readonly readOnly?: boolean;
 }
 
 export function createRocksLogStore(options: RocksLogOptions): LogStore {
@@ -67,8 +69,12 @@ class RocksLogStore implements LogStore {
 
   async open(): Promise<Omit<RestoredState, 'appliedIndex'>> {
     assert(this.database === null, 'a log is opened once');
-    const { directory, mustExist } = this.options;
-    this.database = await RocksDatabase.open(directory, { ...DATABASE_OPTIONS, mustExist });
+    const { directory, mustExist, readOnly = false } = this.options;
+    this.database = await RocksDatabase.open(directory, {
+      ...DATABASE_OPTIONS,
+      mustExist,
+      readOnly,
+    });
     try {
       return await this.restore();
     } catch (error) {
@@ -216,11 +222,15 @@ class RocksLogStore implements LogStore {
       }
     });
     this.lastIndex = expected - 1;
-    if (leftFrom !== null) await this.remove(leftFrom, this.mark.index);
+    if (leftFrom !== null && this.options.readOnly !== true) {
+      await this.remove(leftFrom, this.mark.index);
+    }
     return termRuns;
   }
 
   private async finishReset(): Promise<void> {
+    this.lastIndex = this.mark.index;
+    if (this.options.readOnly === true) return;
     for (;;) {
       const keys = await this.someEntryKeys();
       if (keys.length === 0) break;
@@ -230,7 +240,6 @@ class RocksLogStore implements LogStore {
       );
     }
     await this.opened().batch([putMark(this.mark, false)], true);
-    this.lastIndex = this.mark.index;
   }
 
   private someEntryKeys(): Promise<string[]> {

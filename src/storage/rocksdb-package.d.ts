@@ -9,6 +9,7 @@ declare module 'rocksdb' {
     writeBufferSize?: number;
     blockSize?: number;
     maxOpenFiles?: number;
+    readOnly?: boolean;
   }
 
   interface IteratorOptions {

@@ -19,10 +19,12 @@ import {
 import { discardOperations, GarbageCollector, isMarker } from './rocksdb-garbage.js';
 import { ChunkReader, ChunkWriter, type SnapshotRecord } from './snapshot-format.js';
 import {
+  type RecordVisitor,
   SNAPSHOT_CHUNK_BYTES,
   type SnapshotExport,
   type SnapshotImport,
   type StateStore,
+  visitRecord,
 } from './state-store.js';
 
 /**
@@ -50,6 +52,8 @@ export interface RocksStateOptions {
   readonly directory: string;
   /** A directory without a tree is refused: this node has had one. */
   readonly mustExist: boolean;
+  /** For a look from outside: `open` changes nothing, and nothing else may be written. */
+  readonly readOnly?: boolean;
   /** The background failed; nothing can be relied on from here. */
   readonly onFailure: (error: unknown) => void;
 }
@@ -75,9 +79,9 @@ class RocksStateStore implements StateStore {
   async open(): Promise<SnapshotMark> {
     assert(this.tree === null, 'a tree is opened once');
     const { directory, mustExist } = this.options;
-    await mkdir(directory, { recursive: true });
+    if (!this.readOnly) await mkdir(directory, { recursive: true });
     const number = await this.presentNumber();
-    await this.removeAllBut(number);
+    if (!this.readOnly) await this.removeAllBut(number);
     const database = await this.openDatabase(number ?? 1, mustExist || number !== null);
     try {
       if (number === null) await this.makePresent(1);
@@ -184,6 +188,20 @@ class RocksStateStore implements StateStore {
     await this.tree?.database.close();
   }
 
+  async readAll(visitor: RecordVisitor): Promise<void> {
+    const { database } = this.opened();
+    await database.using(database.iterate(TABLES_FROM), async (iterator) => {
+      const live = new LiveRecords(iterator);
+      for (let record = await live.next(); record !== null; record = await live.next()) {
+        visitRecord(visitor, record);
+      }
+    });
+  }
+
+  private get readOnly(): boolean {
+    return this.options.readOnly === true;
+  }
+
   private opened(): Tree {
     if (this.tree === null) throw new MootError('CLOSED', 'the tree is not open');
     return this.tree;
@@ -191,7 +209,7 @@ class RocksStateStore implements StateStore {
 
   private makeTree(number: number, database: RocksDatabase): Tree {
     const garbage = new GarbageCollector(database, this.options.onFailure);
-    garbage.wake({ again: true });
+    if (!this.readOnly) garbage.wake({ again: true });
     return { number, database, garbage };
   }
 
@@ -212,7 +230,8 @@ class RocksStateStore implements StateStore {
   }
 
   private openDatabase(number: number, mustExist: boolean): Promise<RocksDatabase> {
-    return RocksDatabase.open(this.pathOf(number), { ...DATABASE_OPTIONS, mustExist });
+    const { readOnly } = this;
+    return RocksDatabase.open(this.pathOf(number), { ...DATABASE_OPTIONS, mustExist, readOnly });
   }
 
   private pathOf(number: number): string {
@@ -256,13 +275,14 @@ class RocksExport implements SnapshotExport {
   /** Read, and had no place in the last chunk. */
   private held: SnapshotRecord | null = null;
   private state: 'records' | 'end' | 'over' = 'records';
-  /** Chunks of this discarded content are left out. */
-  private discarded: string | null = null;
+  private readonly records: LiveRecords;
 
   constructor(
     private readonly iterator: RocksIterator,
     readonly mark: SnapshotMark,
-  ) {}
+  ) {
+    this.records = new LiveRecords(iterator);
+  }
 
   async next(): Promise<Uint8Array | null> {
     if (this.state === 'records') {
@@ -281,7 +301,7 @@ class RocksExport implements SnapshotExport {
 
   private async fill(): Promise<void> {
     for (;;) {
-      const record = this.held ?? (await this.readRecord());
+      const record = this.held ?? (await this.records.next());
       this.held = null;
       if (record === null) {
         this.state = 'end';
@@ -291,22 +311,28 @@ class RocksExport implements SnapshotExport {
         this.held = record;
         return;
       }
+      unseal(record.key, record.sealed);
       this.writer.add(record);
     }
   }
+}
 
-  private async readRecord(): Promise<SnapshotRecord | null> {
+/** The tables' records, without the chunks of contents that are discarded and not freed yet. */
+class LiveRecords {
+  /** Chunks of this content are left out. */
+  private discarded: string | null = null;
+
+  constructor(private readonly iterator: RocksIterator) {}
+
+  /** Not verified. */
+  async next(): Promise<SnapshotRecord | null> {
     for (;;) {
       const record = await this.iterator.next();
       if (record === null) return null;
       const [key, sealed] = record;
       if (key < TABLES_FROM) continue;
-      if (isMarker(key)) {
-        this.discarded = key;
-      } else if (this.discarded === null || !key.startsWith(this.discarded)) {
-        unseal(key, sealed);
-        return { key, sealed };
-      }
+      if (isMarker(key)) this.discarded = key;
+      else if (this.discarded === null || !key.startsWith(this.discarded)) return { key, sealed };
     }
   }
 }

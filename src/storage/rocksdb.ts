@@ -20,6 +20,8 @@ export interface DatabaseOptions {
   readonly blockCacheBytes: number;
   /** Snappy. */
   readonly compression: boolean;
+  /** Nothing in the directory is changed, not even what a crash has torn; no lock is taken. */
+  readonly readOnly?: boolean;
 }
 
 /** Larger than RocksDB's 4 KiB: an index entry for each block of an open file is in memory. */
@@ -70,8 +72,11 @@ export class RocksDatabase {
       throw new MootError('DATA_CORRUPT', `${directory} is missing`);
     }
     try {
-      await mkdir(directory, { recursive: true });
-      await checkDatabaseFiles(directory, { synced: options.synced });
+      if (options.readOnly !== true) await mkdir(directory, { recursive: true });
+      await checkDatabaseFiles(directory, {
+        synced: options.synced,
+        mend: options.readOnly !== true,
+      });
     } catch (error) {
       throw error instanceof MootError ? error : translate(directory, error);
     }
@@ -83,6 +88,7 @@ export class RocksDatabase {
       handle.open(
         {
           createIfMissing: !options.mustExist,
+          readOnly: options.readOnly === true,
           compression: options.compression,
           cacheSize: options.blockCacheBytes,
           writeBufferSize: options.writeBufferBytes,

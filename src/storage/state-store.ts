@@ -1,3 +1,5 @@
+import { isMootError, type MootError } from '../base/errors.js';
+import { decodeRecord } from '../codec/records.js';
 import type { Key, KeyRange } from '../filesystem/keys.js';
 import type { Table, Tables } from '../filesystem/records.js';
 import type { Change } from '../filesystem/view.js';
@@ -24,7 +26,15 @@ export interface StateStore {
   exportSnapshot(): Promise<SnapshotExport>;
   /** Takes in a snapshot beside the present tree, which stays until `finish`. Only one at a time: a new one drops the old. */
   importSnapshot(mark: SnapshotMark): Promise<SnapshotImport>;
+  /** Every record that a snapshot would carry, verified, in ascending order of keys. Bounded memory. */
+  readAll(visitor: RecordVisitor): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface RecordVisitor {
+  onRecord(key: Key, value: Tables[Table]): void;
+  /** DATA_CORRUPT, naming the record: its checksum or its form does not hold. */
+  onDamaged(error: MootError): void;
 }
 
 export interface SnapshotExport {
@@ -42,3 +52,19 @@ export interface SnapshotImport {
 }
 
 export const SNAPSHOT_CHUNK_BYTES = 1_048_576;
+
+/** One sealed record for a visitor. */
+export function visitRecord(
+  visitor: RecordVisitor,
+  { key, sealed }: { readonly key: Key; readonly sealed: Buffer },
+): void {
+  let value: Tables[Table];
+  try {
+    value = decodeRecord(key, sealed);
+  } catch (error) {
+    if (!isMootError(error, 'DATA_CORRUPT')) throw error;
+    visitor.onDamaged(error);
+    return;
+  }
+  visitor.onRecord(key, value);
+}

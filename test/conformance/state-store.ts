@@ -111,6 +111,30 @@ async function isRefused(action: Promise<unknown>): Promise<boolean> {
 }
 
 export function testStateStore(name: string, makeWorld: (t: Test) => Promise<StateWorld>): void {
+  t.test(`${name}: all records can be read, without what was discarded`, async (t) => {
+    const world = await makeWorld(t);
+    const store = world.make();
+    await store.open();
+    await store.write(
+      [
+        ...RECORDS.map(([key, value]) => put(key, value)),
+        put(chunkKey(8, 0), noise(4, 100)),
+        put(chunkKey(9, 0), noise(5, 100)),
+      ],
+      { index: 5, term: 2 },
+    );
+    await store.write([{ type: 'discard', content: 8 }], { index: 6, term: 2 });
+    const found = new Map<Key, Tables[Table]>();
+    await store.readAll({
+      onRecord: (key, value) => found.set(key, value),
+      onDamaged: (error) => t.fail(error.message),
+    });
+    const wanted = new Map([...RECORDS, [chunkKey(9, 0), noise(5, 100)] as const]);
+    t.strictSame([...found.keys()], [...wanted.keys()].sort());
+    for (const [key, value] of wanted) equal(t, found.get(key), value, JSON.stringify(key));
+    await store.close();
+  });
+
   t.test(`${name}: records of every table survive a restart`, async (t) => {
     const world = await makeWorld(t);
     const store = world.make();

@@ -33,6 +33,7 @@ function slow(store: StateStore, random: Random): StateStore {
     sync: () => store.sync(),
     exportSnapshot: () => store.exportSnapshot(),
     importSnapshot: (mark) => store.importSnapshot(mark),
+    readAll: (visitor) => store.readAll(visitor),
     close: () => store.close(),
     get: (keys) => later(() => store.get(keys)),
     scan: (range, limit) => later(() => store.scan(range, limit)),

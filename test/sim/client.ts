@@ -1,0 +1,163 @@
+import { isFilesystemErrorCode, isMootError } from '../../src/base/errors.js';
+import { type Random, randomBetween } from '../../src/base/random.js';
+import { createFilesystemClient } from '../../src/client/client.js';
+import type { FilesystemClient } from '../../src/client/filesystem-client.js';
+import type { ClientRequest, ClientResponse, ReadLevel } from '../../src/codec/client-messages.js';
+import type { Command } from '../../src/filesystem/commands.js';
+import type { Query } from '../../src/filesystem/queries.js';
+import { createDialer } from '../../src/transport/dialer.js';
+import type { Dialer } from '../../src/transport/transport.js';
+import type { History, Operation } from './history.js';
+import type { Machine } from './machine.js';
+import type { SimNetwork } from './network.js';
+
+export interface SimClientOptions {
+  readonly machine: Machine;
+  readonly network: SimNetwork;
+  readonly cluster: string;
+  readonly addresses: readonly string[];
+  readonly random: Random;
+  readonly history: History;
+  readonly deadlineMs: number;
+  readonly cache: boolean;
+  readonly holdsOpen: boolean;
+  readonly keepAliveMs: number;
+  /** Something that must not be was seen. */
+  readonly onWrong: (error: unknown) => void;
+}
+
+/** A production client on a machine of its own, with an eye on what it sends and hears. */
+export class SimClient {
+  readonly client: FilesystemClient;
+  /** Requests of operations, by the very objects that the client was given. */
+  private readonly byRequest = new Map<object, Operation>();
+  outstanding = 0;
+
+  constructor(private readonly options: SimClientOptions) {
+    const { machine, network, cluster, addresses, random, deadlineMs } = options;
+    this.client = createFilesystemClient({
+      dialer: this.watched(createDialer(network.of(machine), { cluster, name: machine.name })),
+      addresses,
+      name: machine.name,
+      clock: machine.clock,
+      random,
+      deadlineMs,
+      cache: options.cache,
+      holdsOpen: options.holdsOpen,
+      keepAliveMs: options.keepAliveMs,
+    });
+  }
+
+  get machine(): Machine {
+    return this.options.machine;
+  }
+
+  get name(): string {
+    return this.machine.name;
+  }
+
+  /** The answer, or null when the client does not know. */
+  command(command: Command): Promise<unknown> {
+    return this.perform(command, { type: 'command', command }, () => this.client.execute(command));
+  }
+
+  query(query: Query, level: ReadLevel): Promise<unknown> {
+    const request = { type: 'query', query, level } as const;
+    return this.perform(query, request, () => this.client.query(query, { level }));
+  }
+
+  sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => this.options.machine.clock.setTimer(ms, resolve));
+  }
+
+  below(count: number): number {
+    return randomBetween(this.options.random, 0, count);
+  }
+
+  private async perform(
+    key: object,
+    request: Operation['request'],
+    act: () => Promise<unknown>,
+  ): Promise<unknown> {
+    const { history, machine, onWrong } = this.options;
+    const nowMs = () => machine.nowMicros / 1_000;
+    const operation = history.begin(this.name, request, nowMs());
+    this.byRequest.set(key, operation);
+    this.outstanding++;
+    try {
+      const value = await act();
+      judged(() => history.answered(operation, { ok: true, value }, nowMs()), onWrong);
+      return value;
+    } catch (error) {
+      if (!isMootError(error)) throw error;
+      const { code } = error;
+      if (isFilesystemErrorCode(code)) {
+        judged(() => history.answered(operation, { ok: false, code }, nowMs()), onWrong);
+      } else {
+        history.failed(operation, code, nowMs());
+      }
+      return null;
+    } finally {
+      this.outstanding--;
+      this.byRequest.delete(key);
+    }
+  }
+
+  private watched(dialer: Dialer): Dialer {
+    return {
+      dial: async (address, handlers, signal) => {
+        const queries = new Map<number, Operation>();
+        const channel = await dialer.dial(
+          address,
+          {
+            onResponse: (response) => {
+              this.heard(queries, response);
+              handlers.onResponse(response);
+            },
+            onClose: () => handlers.onClose(),
+          },
+          signal,
+        );
+        return {
+          send: (request) => {
+            this.says(queries, request);
+            channel.send(request);
+          },
+          get queuedBytes() {
+            return channel.queuedBytes;
+          },
+          close: () => channel.close(),
+        };
+      },
+    };
+  }
+
+  private says(queries: Map<number, Operation>, request: ClientRequest): void {
+    if (request.type === 'submit') {
+      const operation = this.byRequest.get(request.command);
+      if (operation === undefined) return;
+      operation.session = request.session;
+      operation.sequence = request.sequence;
+    } else if (request.type === 'query') {
+      const operation = this.byRequest.get(request.query);
+      if (operation !== undefined) queries.set(request.id, operation);
+    }
+  }
+
+  private heard(queries: Map<number, Operation>, response: ClientResponse): void {
+    if (response.type !== 'query-reply') return;
+    const operation = queries.get(response.id);
+    // The first answer is the one that counts.
+    if (operation?.answeredAt === null) operation.answeredAt = response.index;
+    queries.delete(response.id);
+  }
+}
+
+/** Judging is not the client's affair: what is wrong must not look like an error of it. */
+function judged(judge: () => void, onWrong: (error: unknown) => void): void {
+  try {
+    judge();
+  } catch (error) {
+    onWrong(error);
+  }
+}

@@ -1,0 +1,181 @@
+import type { ReadLevel } from '../../src/codec/client-messages.js';
+import type { Command } from '../../src/filesystem/commands.js';
+import type { Query } from '../../src/filesystem/queries.js';
+import { canonical, type Reference } from './reference.js';
+
+/** What a program asked of its client, and what came of it. */
+export interface Operation {
+  readonly client: string;
+  readonly request:
+    | { readonly type: 'command'; readonly command: Command }
+    | { readonly type: 'query'; readonly query: Query; readonly level: ReadLevel };
+  readonly invokedMs: number;
+  endedMs: number | null;
+  /** Everything that had been told to anybody before this began. */
+  readonly notBefore: number;
+  /** The same of this client alone. */
+  readonly ownNotBefore: number;
+  /** Of a command, as it was sent; 0: it was not. */
+  session: number;
+  sequence: number;
+  /** Of a query: the index of the tree that answered; null: the client answered from memory. */
+  answeredAt: number | null;
+  /** What the caller got; null: an error that leaves it open. */
+  answer: string | null;
+  /** The code of the error that the client gave. */
+  error: string | null;
+}
+
+/**
+ * Judges what clients are told. The log is the order in which commands take effect. So a history is
+ * linearizable in this order when each strong answer is that of the tree at some index, which is
+ * not below the index of anything that had been answered before the question was asked. For a
+ * command that is the index at which it took effect, for a query the one at which a node answered,
+ * for an answer out of a client's memory the lowest that fits: if that one is not too low for what
+ * comes later, none is.
+ */
+export class History {
+  readonly operations: Operation[] = [];
+  /** The highest index that anybody was told of by a strong answer. */
+  private told = 0;
+  private readonly toldTo = new Map<string, number>();
+  readonly counts = { commands: 0, strong: 0, fromMemory: 0, session: 0, local: 0, unknown: 0 };
+
+  constructor(private readonly reference: Reference) {}
+
+  begin(client: string, request: Operation['request'], nowMs: number): Operation {
+    const operation: Operation = {
+      client,
+      request,
+      invokedMs: nowMs,
+      endedMs: null,
+      notBefore: this.told,
+      ownNotBefore: this.toldTo.get(client) ?? 0,
+      session: 0,
+      sequence: 0,
+      answeredAt: null,
+      answer: null,
+      error: null,
+    };
+    this.operations.push(operation);
+    return operation;
+  }
+
+  /** The client said so. Throws when it must not have. */
+  answered(operation: Operation, answer: unknown, nowMs: number): void {
+    operation.endedMs = nowMs;
+    operation.answer = canonical(answer);
+    const { request, client } = operation;
+    if (request.type === 'command') {
+      this.counts.commands++;
+      const index = this.judgeCommand(operation, request.command);
+      this.told = Math.max(this.told, index);
+      this.tellTo(client, index);
+    } else {
+      const index = this.judgeQuery(operation, request.query, request.level);
+      if (request.level === 'strong') this.told = Math.max(this.told, index);
+      if (operation.answeredAt !== null) this.tellTo(client, index);
+    }
+  }
+
+  failed(operation: Operation, code: string, nowMs: number): void {
+    operation.endedMs = nowMs;
+    operation.error = code;
+    this.counts.unknown++;
+  }
+
+  /** At the end, when nothing is on its way any more. */
+  judgeUnanswered(): void {
+    for (const operation of this.operations) {
+      const { request, error, session, sequence } = operation;
+      if (request.type !== 'command' || error !== 'NO_LEADER') continue;
+      const effect = this.reference.effectOf(session, sequence);
+      if (session === 0 || effect === undefined) continue;
+      const command = this.reference.at(effect.index)?.command?.command;
+      if (command?.type !== request.command.type) continue;
+      throw new Error(
+        `${describe(operation)} was said to be unsent and took effect at ${effect.index}`,
+      );
+    }
+  }
+
+  private tellTo(client: string, index: number): void {
+    this.toldTo.set(client, Math.max(this.toldTo.get(client) ?? 0, index));
+  }
+
+  private judgeCommand(operation: Operation, command: Command): number {
+    const { session, sequence, answer, notBefore } = operation;
+    const effect = this.reference.effectOf(session, sequence);
+    if (effect === undefined) {
+      throw new Error(`${describe(operation)} was answered and has no effect`);
+    }
+    const { index, reply } = effect;
+    const logged = this.reference.at(index)?.command?.command;
+    if (canonical(logged) !== canonical(command)) {
+      throw new Error(`${describe(operation)}: the log has ${canonical(logged)} at ${index}`);
+    }
+    if (canonical(reply) !== answer) {
+      throw new Error(`${describe(operation)}: at ${index} the reply is ${canonical(reply)}`);
+    }
+    if (index <= notBefore) {
+      throw new Error(`${describe(operation)} took effect at ${index}, before it began`);
+    }
+    return index;
+  }
+
+  private judgeQuery(operation: Operation, query: Query, level: ReadLevel): number {
+    const { answeredAt, notBefore, ownNotBefore } = operation;
+    this.counts[level]++;
+    if (answeredAt === null) return this.judgeMemory(operation, query);
+    if (answeredAt > this.reference.index) {
+      throw new Error(
+        `${describe(operation)}: answered at ${answeredAt}, which nobody has applied`,
+      );
+    }
+    if (!this.fits(operation, query, answeredAt)) {
+      const right = canonical(this.reference.query(answeredAt, query));
+      throw new Error(`${describe(operation)}: at ${answeredAt} the tree says ${right}`);
+    }
+    const least = level === 'strong' ? notBefore : level === 'session' ? ownNotBefore : 0;
+    if (answeredAt < least) {
+      throw new Error(
+        `${describe(operation)}: stale, answered at ${answeredAt}, ${least} was told`,
+      );
+    }
+    return answeredAt;
+  }
+
+  private judgeMemory(operation: Operation, query: Query): number {
+    this.counts.fromMemory++;
+    for (let index = operation.notBefore; index <= this.reference.index; index++) {
+      if (this.fits(operation, query, index)) return index;
+    }
+    throw new Error(
+      `${describe(operation)}: stale, out of memory, ${operation.notBefore} was told`,
+    );
+  }
+
+  private fits({ answer }: Operation, query: Query, index: number): boolean {
+    const right = this.reference.query(index, query);
+    return answer === canonical(query.type === 'statfs' ? withDisk(right) : right);
+  }
+}
+
+/** What the nodes of the world add to statfs. */
+export const DISK_SPACE = { totalBytes: 1_000_000, freeBytes: 500_000 };
+
+function withDisk(result: ReturnType<Reference['query']>): unknown {
+  if (!result.ok) return result;
+  const { totalBytes, freeBytes } = DISK_SPACE;
+  return {
+    ok: true,
+    value: { ...result.value, diskBytesTotal: totalBytes, diskBytesFree: freeBytes },
+  };
+}
+
+function describe(operation: Operation): string {
+  const { client, request, invokedMs, endedMs, answer, error, session, sequence } = operation;
+  const what = canonical(request.type === 'command' ? request.command : request);
+  const when = `${invokedMs.toFixed(1)}–${endedMs?.toFixed(1) ?? '…'} ms`;
+  return `${client} ${session}:${sequence} ${what} (${when}) -> ${answer ?? error}`;
+}

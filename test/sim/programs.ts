@@ -1,0 +1,144 @@
+import { type Random, seededRandom } from '../../src/base/random.js';
+import { inodeKey } from '../../src/filesystem/keys.js';
+import { type Ino, ROOT_INO } from '../../src/filesystem/records.js';
+import type { SimClient } from './client.js';
+import { ensure } from './laws.js';
+import type { Machine } from './machine.js';
+import type { Reference } from './reference.js';
+import { bytes, Work } from './work.js';
+
+/** Programs of one client at one time. */
+const PROGRAMS = 2;
+const JOURNAL = 'journal';
+const TOKEN_BYTES = 8;
+
+interface Entry {
+  readonly token: string;
+  readonly writer: string;
+  acknowledged: boolean;
+}
+
+/**
+ * What runs on the clients: a mix of everything, and now and then a line for a journal that all
+ * append to, in which later every acknowledged line must be found once.
+ */
+export class Programs {
+  private readonly work: Work;
+  private readonly journal: Entry[] = [];
+  private journalIno: Ino | null = null;
+  private stopped = false;
+
+  constructor(random: Random) {
+    this.work = new Work(random);
+  }
+
+  start(client: SimClient, machine: Machine): void {
+    const thinkMs = 10 + this.work.below(200);
+    for (let i = 0; i < PROGRAMS; i++) {
+      const random = seededRandom(this.work.below(2 ** 31));
+      machine.after(random.next() * 100_000, 'program', () => {
+        void this.run(client, `${client.name}.${i}`, thinkMs, random);
+      });
+    }
+  }
+
+  /** Nothing new is begun. */
+  stop(): void {
+    this.stopped = true;
+  }
+
+  /** One command and one question more, which must both succeed. */
+  async finish(client: SimClient): Promise<void> {
+    const name = bytes(`done-${client.name}`);
+    const mode = 0o100644;
+    const made = await client.command({
+      type: 'make-node',
+      parent: ROOT_INO,
+      name,
+      mode,
+      rdev: 0,
+      uid: 0,
+      gid: 0,
+    });
+    ensure(made !== null, `${client.name} cannot make a file after healing`);
+    const found = await client.query({ type: 'lookup', parent: ROOT_INO, name }, 'strong');
+    ensure(found !== null, `${client.name} does not find its file after healing`);
+  }
+
+  judgeEnd(reference: Reference): void {
+    if (this.journalIno === null) return;
+    const { index } = reference;
+    const ino = this.journalIno;
+    const inode = reference.query(index, { type: 'get-inode', ino });
+    ensure(inode.ok, `the journal, inode ${inodeKey(ino)}, is gone`);
+    const size = 4_194_304;
+    const read = reference.query(index, { type: 'read', ino, offset: 0, size });
+    ensure(read.ok && 'data' in read.value, 'the journal can be read');
+    const text = Buffer.from(read.value.data).toString('latin1');
+    const found = new Map<string, number>();
+    for (let at = 0; at < text.length; at += TOKEN_BYTES) {
+      const token = text.slice(at, at + TOKEN_BYTES);
+      ensure(!found.has(token), `the journal has ${token} twice`);
+      found.set(token, at);
+    }
+    const last = new Map<string, number>();
+    for (const { token, writer, acknowledged } of this.journal) {
+      const at = found.get(token);
+      found.delete(token);
+      ensure(at !== undefined || !acknowledged, `the journal has lost ${token}`);
+      if (at === undefined) continue;
+      ensure(at > (last.get(writer) ?? -1), `the journal has ${token} out of its order`);
+      last.set(writer, at);
+    }
+    ensure(found.size === 0, `nobody wrote ${[...found.keys()].join(', ')} in the journal`);
+  }
+
+  private async run(
+    client: SimClient,
+    writer: string,
+    thinkMs: number,
+    random: Random,
+  ): Promise<void> {
+    await this.findJournal(client);
+    while (!this.stopped) {
+      const { work } = this;
+      if (work.chance(0.15)) await this.write(client, writer);
+      else if (work.chance(0.5)) work.learn(await client.command(work.command()));
+      else work.learn(await client.query(work.query(), work.level()));
+      await client.sleep(random.next() * 2 * thinkMs);
+    }
+  }
+
+  private async findJournal(client: SimClient): Promise<void> {
+    const name = bytes(JOURNAL);
+    const mode = 0o100600;
+    while (this.journalIno === null && !this.stopped) {
+      await client.command({
+        type: 'make-node',
+        parent: ROOT_INO,
+        name,
+        mode,
+        rdev: 0,
+        uid: 0,
+        gid: 0,
+      });
+      const answer = await client.query({ type: 'lookup', parent: ROOT_INO, name }, 'strong');
+      if (typeof answer !== 'object' || answer === null || !('inode' in answer)) continue;
+      this.journalIno ??= (answer.inode as { ino: Ino }).ino;
+    }
+  }
+
+  private async write(client: SimClient, writer: string): Promise<void> {
+    if (this.journalIno === null) return;
+    const entry: Entry = { token: `${this.work.token()}\n`, writer, acknowledged: false };
+    this.journal.push(entry);
+    const answer = await client.command({
+      type: 'write',
+      ino: this.journalIno,
+      offset: 0,
+      data: bytes(entry.token),
+      append: true,
+    });
+    entry.acknowledged = answer !== null;
+  }
+}

@@ -1,0 +1,103 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { World, type WorldResult } from './world.js';
+
+/** What one process is to do: seeds from `from` on, `step` apart. */
+export interface Job {
+  readonly from: number;
+  readonly step: number;
+  /** No seed from here on. */
+  readonly end: number;
+  /** No seed is begun after so long. */
+  readonly forMs: number;
+}
+
+export interface Totals {
+  seeds: number;
+  virtualMs: number;
+  counts: Record<string, number>;
+  readonly failed: { readonly seed: number; readonly problem: string }[];
+}
+
+/** The answer of a process for each seed. */
+type Report = Pick<WorldResult, 'seed' | 'virtualMs' | 'problem' | 'counts'>;
+
+/** Runs worlds in `jobs` processes of this file's neighbour main.js; stops soon after the first problem. */
+export async function runWorlds(
+  from: number,
+  count: number,
+  jobs: number,
+  forMs: number,
+): Promise<Totals> {
+  const totals: Totals = { seeds: 0, virtualMs: 0, counts: {}, failed: [] };
+  const main = new URL('./main.js', import.meta.url);
+  const children: ChildProcess[] = [];
+  const ends = Array.from({ length: jobs }, (_, i) => {
+    const job: Job = { from: from + i, step: jobs, end: from + count, forMs };
+    const child = fork(main, ['--job', JSON.stringify(job)]);
+    children.push(child);
+    let last = 'its first seed';
+    return new Promise<void>((resolve, reject) => {
+      child.on('message', (message) => {
+        // Our own process says nothing else.
+        const report = message as Report;
+        last = `the seed after ${report.seed}`;
+        take(totals, report);
+        if (report.problem !== null) for (const one of children) one.kill();
+      });
+      child.on('exit', (code, signal) => {
+        if (code === 0 || (signal !== null && totals.failed.length > 0)) resolve();
+        else reject(new Error(`a process of worlds ended with ${code ?? signal} in ${last}`));
+      });
+    });
+  });
+  await Promise.all(ends);
+  return totals;
+}
+
+/** In a process of its own: lives one world after the other and reports each. */
+export async function work(job: Job): Promise<void> {
+  const endMs = performance.now() + job.forMs;
+  for (let seed = job.from; seed < job.end && performance.now() < endMs; seed += job.step) {
+    const { virtualMs, problem, counts } = await new World({ seed }).run();
+    const report: Report = { seed, virtualMs, problem, counts };
+    process.send?.(report);
+    if (problem !== null) return;
+  }
+}
+
+/**
+ * Takes away faults while the world still goes wrong, larger parts first (delta debugging, Zeller
+ * and Hildebrandt 2002). The problem found at the end may be another one.
+ */
+export async function shrink(seed: number, forMs: number): Promise<WorldResult> {
+  const endMs = performance.now() + forMs;
+  let smallest = await new World({ seed }).run();
+  let kept = smallest.faults.map((_, i) => i);
+  for (let parts = 2; kept.length > 0 && performance.now() < endMs; ) {
+    const size = Math.ceil(kept.length / parts);
+    let smaller: number[] | null = null;
+    for (let at = 0; at < kept.length && performance.now() < endMs; at += size) {
+      const rest = [...kept.slice(0, at), ...kept.slice(at + size)];
+      const result = await new World({ seed, only: new Set(rest) }).run();
+      if (result.problem === null) continue;
+      smallest = result;
+      smaller = rest;
+      break;
+    }
+    if (smaller !== null) {
+      kept = smaller;
+      parts = Math.max(2, parts - 1);
+    } else if (size === 1) break;
+    else parts = Math.min(kept.length, parts * 2);
+  }
+  return smallest;
+}
+
+function take(totals: Totals, { seed, virtualMs, problem, counts }: Report): void {
+  totals.seeds++;
+  totals.virtualMs += virtualMs;
+  for (const [name, value] of Object.entries(counts)) {
+    totals.counts[name] = (totals.counts[name] ?? 0) + value;
+  }
+  if (problem !== null) totals.failed.push({ seed, problem });
+}

@@ -1,0 +1,278 @@
+import { type Random, seededRandom } from '../../src/base/random.js';
+import type { Fault, FaultKind, Who } from './faults.js';
+import type { Weather } from './network.js';
+import type { Server } from './server.js';
+import type { World } from './world.js';
+
+type Handler<T extends FaultKind['type']> = (fault: Extract<FaultKind, { type: T }>) => void;
+
+/** How long an operator takes to see that a node needs help. */
+const OPERATOR_MS = 700;
+
+const WEATHERS: Record<'slow' | 'lossy' | 'wild' | 'narrow', Weather> = {
+  slow: weather({ delayMinMicros: 20_000, delayMaxMicros: 120_000 }),
+  lossy: weather({ loss: 0.2 }),
+  wild: weather({ delayMaxMicros: 30_000, loss: 0.05, duplication: 0.2, reordering: true }),
+  narrow: weather({ microsPerByte: 5 }),
+};
+
+function weather(given: Partial<Weather>): Weather {
+  return {
+    delayMinMicros: 100,
+    delayMaxMicros: 1_000,
+    loss: 0,
+    duplication: 0,
+    reordering: false,
+    microsPerByte: 0.001,
+    ...given,
+  };
+}
+
+/** Does to the world what the plan says, and ends it all when told to. */
+export class Trouble {
+  readonly counts: Record<string, number> = {};
+  private ended = false;
+
+  constructor(private readonly world: World) {}
+
+  plan(fault: Fault): void {
+    this.world.loop.after(fault.atMs * 1_000, 'fault', () => {
+      if (this.ended) return;
+      const { atMs: _, ...what } = fault;
+      this.world.tell(JSON.stringify(what));
+      this.counts[fault.type] = (this.counts[fault.type] ?? 0) + 1;
+      // The record has a handler for exactly this type of fault.
+      (this.handlers[fault.type] as (fault: FaultKind) => void)(fault);
+    });
+  }
+
+  /** Everything is repaired. What was paused or switched off comes back within a moment. */
+  end(): void {
+    this.ended = true;
+    const { network, servers } = this.world;
+    network.healAll();
+    for (const server of servers) {
+      const { disk } = server;
+      disk.slowness = 1;
+      disk.failures = 0;
+      disk.full = false;
+      server.start();
+    }
+  }
+
+  restartLater(server: Server, ms: number): void {
+    this.later(ms, () => server.start(), true);
+  }
+
+  /** The disk has damaged records: it is replaced by an empty one as soon as that is safe. */
+  mend(server: Server): void {
+    this.later(
+      OPERATOR_MS,
+      () => {
+        if (server.running) return;
+        if (this.wipe(server)) server.start();
+        else this.mend(server);
+      },
+      true,
+    );
+  }
+
+  private readonly handlers: { readonly [T in FaultKind['type']]: Handler<T> } = {
+    partition: (fault) => this.partition(fault),
+    reset: ({ a, b }) => {
+      const hosts = this.hosts();
+      this.world.network.reset(nth(hosts, a), nth(hosts, b));
+    },
+    weather: ({ a, b, kind, forMs }) => {
+      const { network } = this.world;
+      const hosts = this.hosts();
+      const [from, to] = [nth(hosts, a), nth(hosts, b)];
+      network.setWeather(from, to, WEATHERS[kind]);
+      network.setWeather(to, from, WEATHERS[kind]);
+      this.later(forMs, () => {
+        network.setWeather(from, to, null);
+        network.setWeather(to, from, null);
+      });
+    },
+    kill: ({ who, power, forMs }) => {
+      const server = this.server(who);
+      this.down(server, power);
+      this.later(forMs, () => server.start(), true);
+    },
+    stop: ({ who, forMs }) => {
+      const server = this.server(who);
+      server.stop();
+      this.later(forMs, () => server.start(), true);
+    },
+    'rolling-restart': ({ everyMs }) => {
+      for (const [i, server] of this.world.servers.entries()) {
+        this.later(everyMs * i, () => {
+          server.stop();
+          this.later(everyMs / 2, () => server.start(), true);
+        });
+      }
+    },
+    blackout: ({ forMs }) => {
+      for (const server of this.world.servers) {
+        this.down(server, true);
+        this.later(forMs, () => server.start(), true);
+      }
+    },
+    pause: ({ who, asleep, forMs }) => {
+      const { machine } = this.server(who);
+      if (machine === null) return;
+      machine.pause(forMs * 1_000, asleep);
+      this.world.network.pausedFor(machine, forMs * 1_000);
+    },
+    'pause-client': ({ who, asleep, forMs }) => {
+      const { machine } = nth(this.world.clients, who);
+      machine.pause(forMs * 1_000, asleep);
+      this.world.network.pausedFor(machine, forMs * 1_000);
+    },
+    'kill-client': ({ who }) => this.world.replaceClient(nth(this.world.clients, who)),
+    'clock-jump': ({ who, ms }) => this.server(who).machine?.jump(ms),
+    'slow-disk': ({ who, times, forMs }) => {
+      const { disk } = this.server(who);
+      disk.slowness = times;
+      this.later(forMs, () => {
+        disk.slowness = 1;
+      });
+    },
+    'hanging-disk': ({ who, forMs }) => {
+      this.server(who).disk.hangsUntil = this.world.loop.now + forMs * 1_000;
+    },
+    'failing-disk': ({ who }) => {
+      this.server(who).disk.failures++;
+    },
+    'full-disk': ({ who, forMs }) => {
+      const { disk } = this.server(who);
+      disk.full = true;
+      this.later(forMs, () => {
+        disk.full = false;
+      });
+    },
+    damage: ({ who }) => {
+      const server = this.server(who);
+      // One damaged disk at a time can be mended from the others.
+      if (this.othersWhole(server)) server.disk.damage();
+    },
+    wipe: ({ who, forMs }) => {
+      const server = this.server(who);
+      if (!this.othersWhole(server)) return;
+      this.down(server, true);
+      this.wipe(server);
+      this.later(forMs, () => server.start(), true);
+    },
+    snapshot: ({ who }) => this.server(who).snapshot(),
+  };
+
+  private partition(fault: Extract<FaultKind, { type: 'partition' }>): void {
+    const { network } = this.world;
+    const random = seededRandom(fault.pick);
+    const hosts = this.hosts();
+    const cuts: [string, string][] = [];
+    for (const [from, to] of this.shape(fault.shape, hosts, random)) {
+      const directions: [string, string][] = [
+        [from, to],
+        [to, from],
+      ];
+      if (fault.oneWay) directions.splice(fault.pick % 2, 1);
+      cuts.push(...directions);
+    }
+    for (const [from, to] of cuts) network.cut(from, to);
+    this.later(fault.forMs, () => {
+      for (const [from, to] of cuts) network.heal(from, to);
+    });
+  }
+
+  /** Pairs that do not reach each other. */
+  private shape(
+    shape: Extract<FaultKind, { type: 'partition' }>['shape'],
+    hosts: readonly string[],
+    random: Random,
+  ): [string, string][] {
+    const all = pairs(hosts);
+    switch (shape) {
+      case 'halves': {
+        const left = new Set(hosts.filter(() => random.next() < 0.5));
+        return all.filter(([a, b]) => left.has(a) !== left.has(b));
+      }
+      case 'alone': {
+        const alone = nth(hosts, Math.floor(random.next() * hosts.length));
+        return all.filter(([a, b]) => a === alone || b === alone);
+      }
+      case 'leader-alone': {
+        const leader = this.server('leader').id;
+        // From its peers, and perhaps not from its clients.
+        const clientsToo = random.next() < 0.3;
+        return all.filter(
+          ([a, b]) =>
+            (a === leader || b === leader) && (clientsToo || (a[0] === 'n' && b[0] === 'n')),
+        );
+      }
+      case 'ring': {
+        // Each node reaches its two neighbours only.
+        const nodes = hosts.filter((host) => host[0] === 'n');
+        const at = (host: string) => nodes.indexOf(host);
+        return pairs(nodes).filter(([a, b]) => {
+          const apart = Math.abs(at(a) - at(b));
+          return apart !== 1 && apart !== nodes.length - 1;
+        });
+      }
+      case 'random':
+        return all.filter(() => random.next() < 0.3);
+    }
+  }
+
+  private server(who: Who): Server {
+    const { servers } = this.world;
+    if (who !== 'leader') return nth(servers, who);
+    const leaders = servers.filter((server) => server.status?.role === 'leader');
+    leaders.sort((a, b) => (b.status?.term ?? 0) - (a.status?.term ?? 0));
+    return leaders[0] ?? nth(servers, 0);
+  }
+
+  private hosts(): string[] {
+    const { servers, clients } = this.world;
+    return [...servers.map((server) => server.id), ...clients.map((client) => client.name)];
+  }
+
+  private down(server: Server, power: boolean): void {
+    server.kill(power);
+  }
+
+  /** False: it is not safe now, since others have not caught up after the same. */
+  private wipe(server: Server): boolean {
+    if (!this.othersWhole(server)) return false;
+    this.world.tell(`the disk of ${server.id} is replaced`);
+    server.disk.wipe();
+    return true;
+  }
+
+  private othersWhole(server: Server): boolean {
+    const { servers, reference } = this.world;
+    if (servers.length < 3 || reference.index < 3) return false;
+    return servers.every((other) => other === server || isWhole(other));
+  }
+
+  /** `always`: also after the end of all faults. */
+  private later(ms: number, action: () => void, always = false): void {
+    this.world.loop.after(ms * 1_000, 'fault ends', () => {
+      if (always || !this.ended) action();
+    });
+  }
+}
+
+/** It has been a part of the cluster, and nothing of that is lost. */
+function isWhole({ disk }: Server): boolean {
+  const { hardState } = disk.memory.log;
+  return hardState?.recovering === false && hardState.term > 0 && disk.damaged.size === 0;
+}
+
+function nth<T>(items: readonly T[], n: number): T {
+  return items[n % items.length] as T;
+}
+
+function pairs(hosts: readonly string[]): [string, string][] {
+  return hosts.flatMap((a, i) => hosts.slice(i + 1).map((b): [string, string] => [a, b]));
+}

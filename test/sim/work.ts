@@ -1,0 +1,141 @@
+import { type Random, randomBetween } from '../../src/base/random.js';
+import type { ReadLevel } from '../../src/codec/client-messages.js';
+import type { Command } from '../../src/filesystem/commands.js';
+import type { Query } from '../../src/filesystem/queries.js';
+import { type Ino, ROOT_INO } from '../../src/filesystem/records.js';
+
+/** Names are few, so that clients get in each other's way. */
+const NAMES = ['a', 'b', 'c', 'd'];
+/** Inodes that are talked about; older ones are forgotten. */
+const INODES_MAX = 24;
+const DIRECTORIES_MAX = 5;
+
+const S_IFREG = 0o100000;
+const S_IFDIR = 0o040000;
+const S_IFIFO = 0o010000;
+
+/** What all programs of the world know of, and a choice of what to do next. */
+export class Work {
+  private inodes: Ino[] = [ROOT_INO];
+  private directories: Ino[] = [ROOT_INO];
+  private tokens = 0;
+
+  constructor(private readonly random: Random) {}
+
+  /** An answer may name an inode. */
+  learn(answer: unknown): void {
+    if (typeof answer !== 'object' || answer === null || !('inode' in answer)) return;
+    const { ino, mode } = answer.inode as { ino: Ino; mode: number };
+    if (!this.inodes.includes(ino)) this.inodes.push(ino);
+    if (this.inodes.length > INODES_MAX) this.inodes.splice(1, 1);
+    if ((mode & 0o170000) !== S_IFDIR || this.directories.includes(ino)) return;
+    this.directories.push(ino);
+    if (this.directories.length > DIRECTORIES_MAX) this.directories.splice(1, 1);
+  }
+
+  /** A text that was never given before. */
+  token(): string {
+    return `${this.tokens++}`.padStart(7, '0');
+  }
+
+  command(): Command {
+    const parent = this.pick(this.directories);
+    const name = this.name();
+    const ino = this.pick(this.inodes);
+    const makers: (() => Command)[] = [
+      () => this.make(parent, name, S_IFREG),
+      () => this.make(parent, name, S_IFREG),
+      () => this.make(parent, name, S_IFDIR),
+      () => this.make(parent, name, S_IFIFO),
+      () => ({ type: 'make-symlink', parent, name, target: bytes(this.token()), uid: 1, gid: 2 }),
+      () => ({ type: 'link', ino, parent, name }),
+      () => ({ type: 'unlink', parent, name }),
+      () => ({ type: 'unlink', parent, name }),
+      () => ({ type: 'remove-directory', parent, name }),
+      () => this.rename(parent, name),
+      () => this.rename(parent, name),
+      () => this.write(ino),
+      () => this.write(ino),
+      () => this.write(ino),
+      () => ({ type: 'set-attributes', ino, size: this.below(40) }),
+      () => ({ type: 'set-attributes', ino, mode: this.below(0o1000), mtime: 'now' }),
+      () => ({ type: 'set-xattr', ino, name, value: bytes(this.token()), mode: this.xattrMode() }),
+      () => ({ type: 'remove-xattr', ino, name }),
+    ];
+    return this.pick(makers)();
+  }
+
+  query(): Query {
+    const parent = this.pick(this.directories);
+    const name = this.name();
+    const ino = this.pick(this.inodes);
+    const makers: (() => Query)[] = [
+      () => ({ type: 'lookup', parent, name }),
+      () => ({ type: 'lookup', parent, name }),
+      () => ({ type: 'lookup', parent, name }),
+      () => ({ type: 'get-inode', ino }),
+      () => ({ type: 'get-inode', ino }),
+      () => ({
+        type: 'read-directory',
+        ino: parent,
+        cookie: 0,
+        limit: 100,
+        plus: this.chance(0.5),
+      }),
+      () => ({ type: 'read', ino, offset: this.below(10), size: 100 }),
+      () => ({ type: 'get-xattr', ino, name }),
+      () => ({ type: 'list-xattrs', ino }),
+      () => ({ type: 'statfs' }),
+    ];
+    return this.pick(makers)();
+  }
+
+  level(): ReadLevel {
+    return this.pick(['strong', 'strong', 'strong', 'session', 'local'] as const);
+  }
+
+  chance(rate: number): boolean {
+    return this.random.next() < rate;
+  }
+
+  below(count: number): number {
+    return randomBetween(this.random, 0, count);
+  }
+
+  private make(parent: Ino, name: Uint8Array, type: number): Command {
+    const mode = type | 0o644;
+    return { type: 'make-node', parent, name, mode, rdev: 0, uid: 1, gid: 2 };
+  }
+
+  private rename(parent: Ino, name: Uint8Array): Command {
+    const newParent = this.pick(this.directories);
+    const mode = this.pick(['replace', 'replace', 'no-replace', 'exchange'] as const);
+    return { type: 'rename', parent, name, newParent, newName: this.name(), mode };
+  }
+
+  private write(ino: Ino): Command {
+    // Now and then beyond the first chunk, and much of it.
+    const far = this.chance(0.1);
+    const data = far
+      ? new Uint8Array(this.below(20_000)).fill(this.below(256))
+      : bytes(this.token());
+    const offset = far ? this.below(60_000) : this.below(30);
+    return { type: 'write', ino, offset, data, ...(this.chance(0.3) ? { append: true } : {}) };
+  }
+
+  private xattrMode(): 'set' | 'create' | 'replace' {
+    return this.pick(['set', 'create', 'replace'] as const);
+  }
+
+  private name(): Uint8Array {
+    return bytes(this.pick(NAMES));
+  }
+
+  private pick<T>(items: readonly T[]): T {
+    return items[this.below(items.length)] as T;
+  }
+}
+
+export function bytes(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
