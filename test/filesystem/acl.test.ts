@@ -72,7 +72,12 @@ t.test('in the tree', async (t) => {
   const name = bytes('system.posix_acl_default');
   world.do(session, { ...set, name, value: encodeAcl(FULL) });
   const parent = directory.ino;
-  const file = world.do(session, { ...make, parent, name: bytes('f'), mode: S_IFREG | 0o666 }).inode;
+  const file = world.do(session, {
+    ...make,
+    parent,
+    name: bytes('f'),
+    mode: S_IFREG | 0o666,
+  }).inode;
   t.match(file, { mode: S_IFREG | 0o660, xattrs: 1 }, 'no umask, where there is a default list');
   const inner = world.do(session, { ...make, parent, name: bytes('d'), mode: S_IFDIR | 0o777 });
   t.match(inner.inode, { mode: S_IFDIR | 0o771, xattrs: 2 });
