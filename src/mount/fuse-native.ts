@@ -50,6 +50,7 @@ const CAPABILITIES: MountCapabilities = {
   setTimes: false,
   // Without them the kernel does not ask for security.capability before every write.
   xattrs: false,
+  writeFlags: false,
   allocate: false,
   seekHoles: false,
   unnamedFiles: false,

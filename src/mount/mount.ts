@@ -31,6 +31,8 @@ export interface MountCapabilities {
   /** utimensat(2): access and modification time, each by itself, to the nanosecond. */
   readonly setTimes: boolean;
   readonly xattrs: boolean;
+  /** Each write says whether it appends: pages written back do not, and fcntl(2) may change it. */
+  readonly writeFlags: boolean;
   /** fallocate(2). */
   readonly allocate: boolean;
   /** lseek(2) with SEEK_DATA and SEEK_HOLE knows the holes; otherwise all is data. */

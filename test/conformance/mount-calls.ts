@@ -203,7 +203,12 @@ export async function mountedCalls(t: Test, bench: CallsBench): Promise<void> {
     ['pread 0 4000 200', '= 200 7c018c6d'],
     ['mprivate 0 0 9 100', '= 100 47dd5de9'],
     ['pread 0 0 100', '= 100 9b792059'],
-    // Written back from pages, by whatever open file there is: not to the end.
+  ]);
+
+  await script('only what a program appends goes to the end', 'writeFlags', [
+    ['open 0 f rw|creat 0644', '= 0'],
+    ['pwrite 0 0 1 9000', '= 9000'],
+    // Written back from pages, by whatever open file there is.
     ['open 1 f rw|append', '= 0'],
     ['close 0', '= 0'],
     ['mwrite 1 10 7 200', '= 200 7c018c6d'],

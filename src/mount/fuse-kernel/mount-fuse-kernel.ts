@@ -46,6 +46,7 @@ const CAPABILITIES: MountCapabilities = {
   callerOwnership: true,
   setTimes: true,
   xattrs: true,
+  writeFlags: true,
   allocate: true,
   seekHoles: true,
   unnamedFiles: true,
