@@ -38,6 +38,8 @@ export class BenchCluster {
       data,
       '--peers',
       peers,
+      '--control',
+      'off',
     ]);
   }
 

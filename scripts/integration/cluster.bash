@@ -6,6 +6,9 @@ MOOTFS="$PROJECT/dist/src/cli/mootfs"
 # Generous: the machine may be slow; nothing waits longer than it must.
 WAIT_SECONDS=60
 
+# Tests that look at the control port give one; by default it is a port that somebody else may have.
+export MOOTFS_CONTROL=off
+
 mootfs() { "$MOOTFS" "$@"; }
 
 # cluster_new NODES: a directory, free ports, and the member list; starts nothing.

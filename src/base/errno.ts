@@ -63,6 +63,7 @@ const ERRNO_OF_CODE: Record<ErrorCode, ErrnoName> = {
   SESSION_EXPIRED: 'EIO',
   NOT_LEADER: 'EIO',
   BUSY: 'EAGAIN',
+  NOT_ALLOWED: 'EPERM',
   CLOSED: 'ENODEV',
   UNREACHABLE: 'EIO',
   BAD_MESSAGE: 'EIO',

@@ -12,6 +12,7 @@ export type ErrorCode =
   | 'SESSION_EXPIRED' // the cluster has forgotten this client; its unfinished commands are unknown
   | 'NOT_LEADER' // internal to client and node: try the node named instead
   | 'BUSY' // a bounded queue is full; try again
+  | 'NOT_ALLOWED' // the node was not started with the flag that permits this
   | 'CLOSED' // the object was closed
   | 'UNREACHABLE' // a connection could not be made
   // Input from outside.

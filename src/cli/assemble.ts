@@ -6,9 +6,17 @@ import { createFilesystemClient } from '../client/client.js';
 import type { FilesystemClient } from '../client/filesystem-client.js';
 import { createInProcessDialer } from '../client/in-process.js';
 import type { ReadLevel } from '../codec/client-messages.js';
+import { FuseCounts } from '../control/fuse-counts.js';
+import { createLogger, type LogFormat, type LogLevel } from '../control/logger.js';
+import { measureLogStore } from '../control/measured-log-store.js';
+import { Monitor } from '../control/monitor.js';
+import { Neighbours } from '../control/neighbours.js';
+import { startNodeControl } from '../control/node-control.js';
+import { addFuseMetrics, createNodeMetrics } from '../control/node-metrics.js';
+import { loadPages } from '../control/pages.js';
 import { mountFuseKernel } from '../mount/fuse-kernel/mount-fuse-kernel.js';
 import { mountFuseNative } from '../mount/fuse-native.js';
-import type { KernelNotifier, Mount, MountOperations } from '../mount/mount.js';
+import type { KernelNotifier, Mount, MountOperations, RequestObserver } from '../mount/mount.js';
 import { createMountOperations } from '../mount/operations.js';
 import type { Node } from '../node/node.js';
 import { createNode } from '../node/runtime.js';
@@ -17,6 +25,8 @@ import { openDataDirectory, readDataDirectory } from '../storage/data-directory.
 import { refuseInUse } from '../storage/in-use.js';
 import { createRocksLogStore } from '../storage/rocksdb-log.js';
 import { createRocksStateStore } from '../storage/rocksdb-state.js';
+import { createFaultyTransport } from '../transport/faulty.js';
+import { observeTransport } from '../transport/observed.js';
 import { createWebSocketDialer, createWebSocketTransport } from '../transport/ws.js';
 import type { Member } from './members.js';
 import type { Adapter } from './mount-options.js';
@@ -35,6 +45,13 @@ export interface NodeSettings {
   readonly snapshotLogMib: number;
   readonly snapshotLogEntries: number;
   readonly sessionTimeoutMs: number;
+  /** host:port of the page, the events and the metrics; null: none. */
+  readonly control: string | null;
+  readonly allowFaults: boolean;
+  /** host:port of whoever started this node and can start it again. */
+  readonly director: string | null;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
 }
 
 /** How much of the log stays behind a compaction, so that a follower that lags a little needs no snapshot. */
@@ -44,13 +61,40 @@ export async function startNode(settings: NodeSettings): Promise<RunningNode> {
   const { cluster, id, peers } = settings;
   const directory = await openDataDirectory(settings.data, { cluster, id });
   const mustExist = !directory.fresh;
-  const report = (line: string) => {
-    process.stderr.write(`${new Date().toISOString()} ${id} ${line}\n`);
-  };
+  const logger = createLogger({
+    node: id,
+    level: settings.logLevel,
+    format: settings.logFormat,
+  });
+  const { report } = logger;
+  const monitor = new Monitor(systemClock, logger.event);
   let onStoreFailure: (error: unknown) => void = () => {};
   const storeFailed = new Promise<Error>((resolve) => {
     onStoreFailure = (error) => resolve(asError(error));
   });
+  const log = createRocksLogStore({ directory: directory.logDirectory, mustExist });
+  const state = createRocksStateStore({
+    directory: directory.treeDirectory,
+    mustExist,
+    onFailure: (error) => onStoreFailure(error),
+  });
+  const { store: measuredLog, syncs } = measureLogStore(log);
+  const network = createWebSocketTransport({
+    cluster,
+    id,
+    address: settings.listen,
+    peers,
+    report,
+  });
+  // Who may not make faults has no part that could.
+  const faulty = settings.allowFaults ? createFaultyTransport(network, systemClock) : null;
+  const transport = observeTransport(faulty?.transport ?? network, monitor);
+  const timing = {
+    electionTimeoutMinMs: settings.electionTimeoutMs,
+    electionTimeoutMaxMs: settings.electionTimeoutMs * 2,
+    heartbeatMs: settings.heartbeatMs,
+  };
+  const snapshotTailEntries = Math.floor(settings.snapshotLogEntries * SNAPSHOT_TAIL_SHARE);
   const node = createNode({
     version: VERSION,
     memoryBytes: () => process.memoryUsage.rss(),
@@ -59,35 +103,69 @@ export async function startNode(settings: NodeSettings): Promise<RunningNode> {
       id,
       address: peers.find((peer) => peer.id === id)?.address ?? settings.listen,
       peers,
-      electionTimeoutMinMs: settings.electionTimeoutMs,
-      electionTimeoutMaxMs: settings.electionTimeoutMs * 2,
-      heartbeatMs: settings.heartbeatMs,
+      ...timing,
       snapshotLogBytes: settings.snapshotLogMib * 2 ** 20,
       snapshotLogEntries: settings.snapshotLogEntries,
-      snapshotTailEntries: Math.floor(settings.snapshotLogEntries * SNAPSHOT_TAIL_SHARE),
+      snapshotTailEntries,
       sessionTimeoutMs: settings.sessionTimeoutMs,
+      control: settings.control,
     },
-    log: createRocksLogStore({ directory: directory.logDirectory, mustExist }),
-    state: createRocksStateStore({
-      directory: directory.treeDirectory,
-      mustExist,
-      onFailure: (error) => onStoreFailure(error),
-    }),
-    transport: createWebSocketTransport({ cluster, id, address: settings.listen, peers, report }),
+    log: measuredLog,
+    state,
+    transport,
+    observer: monitor,
     clock: systemClock,
     random: systemRandom,
     digest: (bytes, seed) => crc32(bytes, seed),
     diskSpace: () => diskSpace(settings.data),
     report,
   });
+  const failed = Promise.race([node.failed, storeFailed]);
+  let failure: Error | null = null;
+  void failed.then((error) => {
+    failure = error;
+  });
+  const metrics = createNodeMetrics({ node, transport, monitor, syncs, stores: { log, state } });
+  const fuse = new FuseCounts();
+  addFuseMetrics(metrics, fuse);
+  const startControl = async (address: string) => {
+    const others = peers.map((peer) => peer.address);
+    const client = connectClient({ nodes: others, cluster, name: `control of ${id}` });
+    const neighbours = new Neighbours(client, () => node.status(), systemClock);
+    const pages = await loadPages();
+    const server = await startNodeControl({
+      ...{ address, node, transport, monitor, timing, snapshotTailEntries, report },
+      faults: faulty?.faults ?? null,
+      crash: () => process.kill(process.pid, 'SIGKILL'),
+      director: settings.director,
+      members: () => neighbours.members(),
+      metrics: () => metrics.answer(),
+      failure: () => failure,
+      pages,
+    }).catch(async (error: unknown) => {
+      await client.close();
+      throw error;
+    });
+    neighbours.start();
+    return async () => {
+      neighbours.stop();
+      await Promise.all([server.close(), client.close()]);
+    };
+  };
+  let stopControl = async () => {};
+  const stop = async () => {
+    await stopControl();
+    await node.stop();
+  };
   try {
     await node.start();
+    if (settings.control !== null) stopControl = await startControl(settings.control);
     await directory.markUsed();
   } catch (error) {
-    await node.stop();
+    await stop();
     throw error;
   }
-  return { node, failed: Promise.race([node.failed, storeFailed]), stop: () => node.stop() };
+  return { node, failed, fuse, stop };
 }
 
 /** Reads all of a stopped node's data, and changes nothing. */
@@ -104,6 +182,8 @@ export async function verifyDirectory(path: string): Promise<Verification> {
 
 export interface RunningNode {
   readonly node: Node;
+  /** Counts the requests of mounts in this process. */
+  readonly fuse: RequestObserver;
   /** Resolves with the reason when the node cannot go on. */
   readonly failed: Promise<Error>;
   stop(): Promise<void>;
@@ -150,6 +230,7 @@ export interface MountSettings {
   readonly writeThrough?: boolean;
   /** The node of this process, reached at the first address; null: all nodes are elsewhere. */
   readonly node: Node | null;
+  readonly observer?: RequestObserver;
 }
 
 const ADAPTERS: Record<Adapter, (options: AdapterOptions) => Promise<AdaptedMount>> = {
@@ -161,6 +242,7 @@ interface AdapterOptions {
   readonly directory: string;
   readonly operations: MountOperations;
   readonly source: string;
+  readonly observer?: RequestObserver;
 }
 
 /** An adapter that can tell its kernel of changes has a notifier. */
@@ -194,7 +276,12 @@ export async function startMount(
     writeThrough: settings.writeThrough === true,
   });
   try {
-    const mount = await ADAPTERS[settings.adapter]({ directory, operations, source: SOURCE });
+    const mount = await ADAPTERS[settings.adapter]({
+      directory,
+      operations,
+      source: SOURCE,
+      ...(settings.observer === undefined ? {} : { observer: settings.observer }),
+    });
     if (mount.notifier !== undefined) operations.setNotifier(mount.notifier);
     return {
       mount,

@@ -22,6 +22,8 @@ export async function main(argv: readonly string[]): Promise<void> {
       return;
     }
     reportFailure(commandName(argv), error);
+    // What is still read there for --stop-with-stdin would keep the process.
+    process.stdin.destroy();
     process.exitCode = exitCodeOf(error);
   }
 }

@@ -1,5 +1,7 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { MootError } from '../base/errors.js';
+import { LOG_LEVELS, type LogFormat, type LogLevel } from '../control/logger.js';
+import { formatAddress, parseAddress } from '../transport/address.js';
 import { startMount, startNode } from './assemble.js';
 import { clusterOption, type Member, parseAddressText, parseId, parsePeers } from './members.js';
 import { addMountOptions, type MountOptions } from './mount-options.js';
@@ -59,6 +61,29 @@ export function addNodeCommand(program: Command): void {
         .argParser(wholeNumber(1000, 86_400_000))
         .default(60_000),
     )
+    .addOption(
+      setting(
+        '--control <address>',
+        "host:port of the page, the events and the metrics, or 'off'; default: the port above by 1000",
+      ).argParser(parseControl),
+    )
+    .addOption(
+      new Option(
+        '--allow-faults',
+        'let whoever reaches the control port slow, cut and crash this node (for demonstrations)',
+      ).env('MOOTFS_ALLOW_FAULTS'),
+    )
+    .addOption(new Option('--director <address>').argParser(parseAddressText).hideHelp())
+    .addOption(
+      setting('--log-level <level>', 'how much to tell on standard error')
+        .choices(LOG_LEVELS)
+        .default('info'),
+    )
+    .addOption(
+      setting('--log-format <format>', 'text for people, or one JSON object a line')
+        .choices(['text', 'json'])
+        .default('text'),
+    )
     .addOption(configFileOption())
     .option('--stop-with-stdin', 'stop when standard input ends (for a supervisor)');
   addMountOptions(command);
@@ -84,6 +109,12 @@ export interface NodeOptions extends MountOptions {
   readonly snapshotLogMib: number;
   readonly snapshotLogEntries: number;
   readonly sessionTimeoutMs: number;
+  /** host:port or 'off' */
+  readonly control?: string;
+  readonly allowFaults?: boolean;
+  readonly director?: string;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
   readonly stopWithStdin?: boolean;
 }
 
@@ -105,15 +136,16 @@ async function runNode(options: NodeOptions): Promise<void> {
     );
   }
   const stop = stopRequested(options.stopWithStdin === true);
+  const listen = options.listen ?? self.address;
   const node = await startNode({
     ...options,
-    id,
-    data,
-    peers,
-    listen: options.listen ?? self.address,
+    ...{ id, data, peers, listen },
+    control: options.control === 'off' ? null : (options.control ?? controlBeside(self.address)),
+    allowFaults: options.allowFaults === true,
+    director: options.director ?? null,
   });
   try {
-    process.stdout.write(`node ${id} listens on ${options.listen ?? self.address}\n`);
+    process.stdout.write(`node ${id} listens on ${listen}\n`);
     const mount =
       options.mount === undefined
         ? null
@@ -122,6 +154,7 @@ async function runNode(options: NodeOptions): Promise<void> {
             directory: options.mount,
             nodes: [self.address, ...peers.filter((p) => p.id !== id).map((p) => p.address)],
             node: node.node,
+            observer: node.fuse,
           });
     if (mount !== null) process.stdout.write(`mounted ${mount.mount.directory}\n`);
     const ended = await Promise.race([
@@ -134,6 +167,19 @@ async function runNode(options: NodeOptions): Promise<void> {
   } finally {
     await node.stop();
   }
+}
+
+/** The control port of a node on this port, unless somebody says otherwise. */
+export const CONTROL_PORT_ABOVE = 1_000;
+
+export function controlBeside(address: string): string | null {
+  const { host, port } = parseAddress(address);
+  const control = port + CONTROL_PORT_ABOVE;
+  return control > 65_535 ? null : formatAddress({ host, port: control });
+}
+
+function parseControl(text: string): string {
+  return text === 'off' ? text : parseAddressText(text);
 }
 
 function missing(name: string): MootError {

@@ -148,6 +148,8 @@ export interface NodeStatus {
     readonly connected: boolean;
   }[];
   readonly followers: readonly FollowerStatus[];
+  /** host:port of its page, events and metrics; null: it has none. */
+  readonly control: string | null;
   readonly uptimeMs: number;
   readonly memoryBytes: number;
 }

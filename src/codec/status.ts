@@ -27,6 +27,7 @@ export function packStatus(s: NodeStatus): Packed {
     s.sessions.map((session) => [session.id, session.name]),
     s.peers.map((peer) => [peer.id, peer.address, peer.connected]),
     s.followers.map(packFollower),
+    s.control,
     Math.floor(s.uptimeMs),
     s.memoryBytes,
   ];
@@ -63,6 +64,7 @@ export function unpackStatus(packed: unknown): NodeStatus {
       };
     }),
     followers: r.array('followers', STATUS_ITEMS_MAX).map(unpackFollower),
+    control: r.nullableString('control', ADDRESS_CHARS_MAX),
     uptimeMs: r.uint('uptimeMs'),
     memoryBytes: r.uint('memoryBytes'),
   };

@@ -231,6 +231,12 @@ export interface FilesystemFigures {
   readonly nameBytesMax: number;
 }
 
+/** Looks on while a kernel's requests are answered. Called for each: must be cheap. */
+export interface RequestObserver {
+  /** `operation` as in linux/fuse.h, FUSE_ left out. `errno` 0: it succeeded. */
+  onAnswered(operation: string, durationMs: number, errno: number): void;
+}
+
 /** What the kernel side can be told, afterwards and from outside any request. */
 export interface KernelNotifier {
   /** Attributes; and content when `data`. */

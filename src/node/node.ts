@@ -2,10 +2,11 @@ import type { Clock } from '../base/clock.js';
 import type { Random } from '../base/random.js';
 import type { NodeStatus } from '../codec/client-messages.js';
 import type { Digest } from '../filesystem/filesystem.js';
-import type { NodeId } from '../raft/types.js';
+import type { Entry, NodeId, RaftStatus } from '../raft/types.js';
 import type { LogStore } from '../storage/log-store.js';
 import type { StateStore } from '../storage/state-store.js';
 import type { ClientConnection, ClientHandlers, Transport } from '../transport/transport.js';
+import type { NodeObserver } from './observer.js';
 
 /** One member of the cluster. Made by `createNode` in runtime.ts out of interfaces only. */
 export interface Node {
@@ -14,12 +15,28 @@ export interface Node {
   /** Serves a client that is in this process: the same door as the network's. */
   connect(client: ClientConnection): ClientHandlers;
   status(): NodeStatus;
+  /** What only a person or a monitor wants to know beside the status. */
+  inspect(): NodeInspection;
+  /** Entries of the own log, committed or not, from `first` to `last`; those that are compacted away are missing. */
+  entries(first: number, last: number): Promise<readonly Entry[]>;
+  /** Stands for election at once, as if its timeout had passed. */
+  campaign(): void;
   /** Makes the tree durable and compacts the log; resolves to the index. */
   snapshot(): Promise<number>;
   /** Resolves, with the reason, when the node stopped by itself: its disk failed, its data is corrupt, it diverged. */
   readonly failed: Promise<Error>;
   /** Stops serving and closes everything. Idempotent. */
   stop(): Promise<void>;
+}
+
+export interface NodeInspection {
+  readonly raft: RaftStatus;
+  /** Length of one tick of the core's time, which `raft` counts in. */
+  readonly tickMs: number;
+  /** Commands of clients that are not decided. */
+  readonly proposals: number;
+  /** The term of each entry of the log from `first` on; the log's end is the last. */
+  readonly terms: { readonly first: number; readonly terms: readonly number[] };
 }
 
 export interface NodeParts {
@@ -36,6 +53,8 @@ export interface NodeParts {
   readonly version: string;
   /** Memory that the process takes, for the status. */
   readonly memoryBytes: () => number;
+  /** Who looks on; nobody: null. */
+  readonly observer?: NodeObserver;
   /** One line for the node's log. */
   readonly report: (line: string) => void;
 }
@@ -57,6 +76,8 @@ export interface NodeConfig {
   readonly snapshotTailEntries: number;
   /** A session that was silent for this long is expired. */
   readonly sessionTimeoutMs: number;
+  /** Where this node's page, events and metrics are, as others reach them. */
+  readonly control?: string | null;
   /**
    * For how long clients may keep strong answers without asking (see Leases). A new leader answers
    * nothing for so long, so it must be the same on all nodes. 0: not at all. Default:

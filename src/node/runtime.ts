@@ -22,7 +22,7 @@ import { type Service, serveClient } from './clients.js';
 import { Compaction } from './compaction.js';
 import { Feed } from './feed.js';
 import { Leases } from './leases.js';
-import { LEASE_MS_DEFAULT, type Node, type NodeParts } from './node.js';
+import { LEASE_MS_DEFAULT, type Node, type NodeInspection, type NodeParts } from './node.js';
 import { checkSession, type Decide, Proposals } from './proposals.js';
 import { Queries } from './queries.js';
 import { Reads } from './reads.js';
@@ -47,6 +47,10 @@ const UNCOMMITTED_BYTES_MAX = 33_554_432;
 const TAIL_BYTES_MAX = 16_777_216;
 /** Watchers learn the applied index, and other small duties are done, this often. */
 const DUTIES_MS = 100;
+/** Entries whose terms `inspect` tells: what a person can look at. */
+const INSPECTED_ENTRIES_MAX = 64;
+/** Bytes that one call of `entries` brings into memory. */
+const READ_ENTRIES_BYTES_MAX = 1_048_576;
 /** A read waits at least this long for a leader before the client is sent elsewhere. */
 const READ_WAIT_MS_MIN = 1_000;
 
@@ -110,18 +114,23 @@ class Runtime implements Node {
     this.others = config.peers.map((peer) => peer.id).filter((id) => id !== config.id);
     this.ticker = new Ticker(clock, this.plan, (count) => this.onTicks(count));
     this.tree = new Tree(parts.state, createFilesystem(parts.digest), clock, {
-      onApplied: (mark, applied) => {
+      onApplied: (mark, applied, command) => {
         this.hashes.record(mark.index, this.tree.counters.hash);
         this.running?.watches.remember(mark.index, applied?.effects ?? []);
         // Holds begin before the command's reply is looked at.
         this.leases.applied(mark.index, applied?.effects ?? []);
         this.proposals.applied(mark, applied);
+        parts.observer?.onApplied(mark, command);
       },
       onProgress: () => this.onProgress(),
       onReplaced: (mark) => this.onReplaced(mark),
       onFailed: (error) => this.fail(error),
     });
-    this.proposals = new Proposals(clock, encodeLogCommand, (data) => this.raft.propose(data));
+    this.proposals = new Proposals(clock, encodeLogCommand, (data) => {
+      const result = this.raft.propose(data);
+      if (result.ok) parts.observer?.onProposed(result.first, data.length);
+      return result;
+    });
     this.reads = new Reads(clock, random, (context) => this.raft.readIndex(context), {
       waitMs: Math.max(READ_WAIT_MS_MIN, 2 * config.electionTimeoutMaxMs),
       roundMs: config.electionTimeoutMaxMs,
@@ -202,6 +211,7 @@ class Runtime implements Node {
         neededBehind: () => this.neededBehind(),
         onCompacted: (mark) => {
           raft.compacted(mark);
+          parts.observer?.onSnapshot({ type: 'taken', index: mark.index });
           this.process();
         },
       },
@@ -269,6 +279,26 @@ class Runtime implements Node {
 
   status(): NodeStatus {
     return nodeStatus(this.parts, this.raft.status(), this.tree, this.startedMs);
+  }
+
+  inspect(): NodeInspection {
+    const raft = this.raft.status();
+    const first = Math.max(raft.snapshotIndex + 1, raft.lastIndex - INSPECTED_ENTRIES_MAX + 1);
+    const terms: number[] = [];
+    for (let index = first; index <= raft.lastIndex; index++) {
+      terms.push(this.raft.termAt(index) ?? 0);
+    }
+    const { tickMs } = this.plan;
+    return { raft, tickMs, proposals: this.proposals.size, terms: { first, terms } };
+  }
+
+  entries(first: number, last: number): Promise<readonly Entry[]> {
+    return this.parts.log.read(first, last, READ_ENTRIES_BYTES_MAX);
+  }
+
+  campaign(): void {
+    this.raft.campaign();
+    this.scheduleTurn();
   }
 
   snapshot(): Promise<number> {
@@ -461,6 +491,8 @@ class Runtime implements Node {
     this.sendAll(ready.messages);
     if (ready.save !== null) saver.add(ready.save, ready.messagesAfterSave);
     else if (saver.after(ready.messagesAfterSave)) this.sendAll(ready.messagesAfterSave);
+    const truncateFrom = ready.save?.truncateFrom ?? null;
+    if (truncateFrom !== null) this.parts.observer?.onTruncated(truncateFrom);
     if (ready.committedFromLog !== null) feed.addFromLog(ready.committedFromLog.last);
     feed.add(ready.committed);
     this.reads.confirm(ready.reads, this.tree.applied.index);
@@ -472,6 +504,7 @@ class Runtime implements Node {
   private noticeOffice(): void {
     const before = this.present;
     this.present = this.raft.status();
+    this.parts.observer?.onTurn(this.present);
     const leads = this.present.role === 'leader';
     const led = before?.role === 'leader';
     if (leads && (!led || before?.term !== this.present.term)) {
@@ -555,7 +588,8 @@ class Runtime implements Node {
   private sendSnapshot(to: NodeId): void {
     // The core asks again only when the stream before has become useless.
     this.senders.get(to)?.abort();
-    const { config, state, clock, digest, random, transport, report } = this.parts;
+    const { config, state, clock, digest, random, transport, report, observer } = this.parts;
+    observer?.onSnapshot({ type: 'sending', to });
     report(`streams a snapshot to ${to}`);
     const sender: SnapshotSender = new SnapshotSender({
       id: config.id,
@@ -569,6 +603,7 @@ class Runtime implements Node {
       queuedBytes: () => transport.queuedBytes(to),
       onEnd: (outcome) => {
         if (this.senders.get(to) === sender) this.senders.delete(to);
+        observer?.onSnapshot({ type: 'sent', to, ...outcome });
         this.raft.snapshotSent(to, outcome);
         this.scheduleTurn();
       },
@@ -623,6 +658,7 @@ class Runtime implements Node {
     this.proposals.giveUp('this node was behind and has taken in a snapshot', mark.index);
     watches.reset(mark.index);
     this.reads.applied(mark.index);
+    this.parts.observer?.onSnapshot({ type: 'installed', from, index: mark.index });
     this.parts.report(`took in a snapshot from ${from} at index ${mark.index}`);
     this.scheduleTurn();
   }

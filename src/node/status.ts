@@ -36,6 +36,7 @@ export function nodeStatus(
       connected: id === config.id || transport.connected(id),
     })),
     followers: raft.followers,
+    control: config.control ?? null,
     uptimeMs: Math.round(parts.clock.monotonicMs() - startedMs),
     memoryBytes: parts.memoryBytes(),
   };

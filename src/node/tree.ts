@@ -42,7 +42,7 @@ export interface Committed {
 
 export interface TreeEvents {
   /** One entry was applied in memory; `applied` is null when it held no command. */
-  onApplied(mark: SnapshotMark, applied: Applied | null): void;
+  onApplied(mark: SnapshotMark, applied: Applied | null, command: LogCommand | null): void;
   /** A batch ended: everything up to `applied` can be read. */
   onProgress(): void;
   /** Another tree took the place of this one. Nothing else happened since it is there. */
@@ -266,7 +266,7 @@ export class Tree {
     assert(mark.index === this.appliedMark.index + 1, 'commands are applied in order');
     if (command === null) {
       this.appliedMark = mark;
-      this.events.onApplied(mark, null);
+      this.events.onApplied(mark, null, null);
     } else {
       const applied = runOrMissing(() => this.filesystem.apply(this.view, mark.index, command));
       if (applied instanceof Missing) {
@@ -283,7 +283,7 @@ export class Tree {
       this.view.forget();
       for (const change of applied.changes) this.take(change);
       this.appliedMark = mark;
-      this.events.onApplied(mark, applied);
+      this.events.onApplied(mark, applied, command);
     }
     return true;
   }

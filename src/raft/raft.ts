@@ -301,8 +301,14 @@ class Core implements Raft {
       appliedIndex: this.log.appliedIndex,
       lastIndex: this.log.lastIndex,
       snapshotIndex: this.log.snapshot.index,
+      electionElapsedTicks: this.electionElapsed,
+      electionTimeoutTicks: this.electionTimeout,
       followers: this.replication?.status() ?? [],
     };
+  }
+
+  termAt(index: number): number | null {
+    return this.log.terms.termAt(index);
   }
 
   // --- Elections (thesis §3.4, §9.6, §4.2.3) -----------------------------------------------------

@@ -226,6 +226,9 @@ export interface RaftStatus {
   readonly appliedIndex: number;
   readonly lastIndex: number;
   readonly snapshotIndex: number;
+  /** Ticks since the election timer was set, and at how many it runs out. A leader has none that matters. */
+  readonly electionElapsedTicks: number;
+  readonly electionTimeoutTicks: number;
   /** At the leader: what it knows of every other voter. */
   readonly followers: readonly FollowerStatus[];
 }
@@ -295,4 +298,6 @@ export interface Raft {
   /** Nothing is known to arrive at this peer: probe it instead of streaming to it. */
   unreachable(peer: NodeId): void;
   status(): RaftStatus;
+  /** The term of the entry at `index`; null when it is compacted away or not there. */
+  termAt(index: number): number | null;
 }

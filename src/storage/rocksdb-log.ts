@@ -13,6 +13,7 @@ import type {
   TermRun,
 } from '../raft/types.js';
 import { number56, parse56 } from './binary-key.js';
+import type { StoreFigures } from './figures.js';
 import type { LogStore } from './log-store.js';
 import { type DatabaseOptions, type Operation, RocksDatabase } from './rocksdb.js';
 
@@ -54,11 +55,11 @@ export interface RocksLogOptions {
   readonly readOnly?: boolean;
 }
 
-export function createRocksLogStore(options: RocksLogOptions): LogStore {
+export function createRocksLogStore(options: RocksLogOptions): LogStore & StoreFigures {
   return new RocksLogStore(options);
 }
 
-class RocksLogStore implements LogStore {
+class RocksLogStore implements LogStore, StoreFigures {
   private database: RocksDatabase | null = null;
   private mark: SnapshotMark = { index: 0, term: 0 };
   private lastIndex = 0;
@@ -153,6 +154,10 @@ class RocksLogStore implements LogStore {
 
   async close(): Promise<void> {
     await this.database?.close();
+  }
+
+  figures(): Readonly<Record<string, number>> {
+    return this.database?.figures() ?? {};
   }
 
   private opened(): RocksDatabase {

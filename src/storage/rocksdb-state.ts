@@ -9,6 +9,7 @@ import { type Key, type KeyRange, tableOf } from '../filesystem/keys.js';
 import type { Table, Tables } from '../filesystem/records.js';
 import type { Change } from '../filesystem/view.js';
 import type { SnapshotMark } from '../raft/types.js';
+import type { StoreFigures } from './figures.js';
 import { syncDirectory, writeFileDurably } from './files.js';
 import {
   type DatabaseOptions,
@@ -58,7 +59,7 @@ export interface RocksStateOptions {
   readonly onFailure: (error: unknown) => void;
 }
 
-export function createRocksStateStore(options: RocksStateOptions): StateStore {
+export function createRocksStateStore(options: RocksStateOptions): StateStore & StoreFigures {
   return new RocksStateStore(options);
 }
 
@@ -69,7 +70,7 @@ interface Tree {
   readonly garbage: GarbageCollector;
 }
 
-class RocksStateStore implements StateStore {
+class RocksStateStore implements StateStore, StoreFigures {
   private tree: Tree | null = null;
   private mark: SnapshotMark = { index: 0, term: 0 };
   private importing: RocksImport | null = null;
@@ -200,6 +201,10 @@ class RocksStateStore implements StateStore {
 
   private get readOnly(): boolean {
     return this.options.readOnly === true;
+  }
+
+  figures(): Readonly<Record<string, number>> {
+    return this.tree?.database.figures() ?? {};
   }
 
   private opened(): Tree {

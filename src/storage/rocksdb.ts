@@ -168,6 +168,14 @@ export class RocksDatabase {
     }
   }
 
+  /** Properties that are cheap to ask for and that an operator looks at. */
+  figures(): Readonly<Record<string, number>> {
+    if (this.closing !== null) return {};
+    return Object.fromEntries(
+      FIGURES.map((name) => [name, Number(this.handle.getProperty(`rocksdb.${name}`))]),
+    );
+  }
+
   /** Waits for what is running. Iterators that are still open fail from then on. */
   close(): Promise<void> {
     this.closing ??= Promise.allSettled(this.running).then(() =>
@@ -217,6 +225,18 @@ export class RocksDatabase {
     return count;
   }
 }
+
+/** See rocksdb/db.h, DB::Properties. */
+const FIGURES = [
+  'cur-size-all-mem-tables',
+  'total-sst-files-size',
+  'estimate-live-data-size',
+  'estimate-num-keys',
+  'estimate-pending-compaction-bytes',
+  'num-running-compactions',
+  'num-running-flushes',
+  'block-cache-usage',
+];
 
 /** RocksDB's num_levels. */
 const LEVELS = 7;

@@ -17,7 +17,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   node: ['base', 'raft', 'filesystem', 'codec', 'storage', 'transport'],
   client: ['base', 'raft', 'filesystem', 'codec', 'transport', 'node'],
   mount: ['base', 'filesystem', 'codec', 'client'],
-  control: ['base', 'raft', 'filesystem', 'codec', 'transport', 'node', 'client'],
+  control: ['base', 'raft', 'filesystem', 'codec', 'storage', 'transport', 'node', 'client'],
   cli: [
     ...['base', 'raft', 'filesystem', 'codec', 'storage', 'transport'],
     ...['node', 'client', 'mount', 'control'],
@@ -31,6 +31,8 @@ const HOME_OF_PACKAGE: Record<string, RegExp> = {
   msgpackr: /^codec\/msgpack\.ts$/,
   commander: /^cli\//,
   'fuse-native': /^mount\/fuse-native\b/,
+  pino: /^control\/logger\.ts$/,
+  'prom-client': /^control\/metrics\.ts$/,
 };
 
 /** Rooms without time, chance, disk or network of their own. */

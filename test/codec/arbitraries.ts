@@ -290,6 +290,7 @@ export const status: Of<NodeStatus> = fc.record({
       recentlyActive: bool,
     }),
   ),
+  control: fc.option(label),
   uptimeMs: uint,
   memoryBytes: uint,
 });

@@ -14,6 +14,7 @@ import type {
 import type { Command, CommandValue } from '../../src/filesystem/commands.js';
 import type { Query } from '../../src/filesystem/queries.js';
 import type { Node, NodeConfig } from '../../src/node/node.js';
+import type { NodeObserver } from '../../src/node/observer.js';
 import { createNode } from '../../src/node/runtime.js';
 import type { NodeId } from '../../src/raft/types.js';
 import {
@@ -22,7 +23,7 @@ import {
   MemoryDisk,
 } from '../../src/storage/memory.js';
 import { createMemoryNetwork, type MemoryNetwork } from '../../src/transport/memory.js';
-import type { ClientConnection, ClientHandlers } from '../../src/transport/transport.js';
+import type { ClientConnection, ClientHandlers, Transport } from '../../src/transport/transport.js';
 
 /** Tests wait for conditions; this only ends a test that would wait for ever. */
 export const PATIENCE_MS = 25_000;
@@ -46,6 +47,9 @@ export async function until<T>(
 export interface MemoryClusterOptions {
   readonly nodes: number;
   readonly config?: Partial<NodeConfig>;
+  /** Who looks on at a node, and what stands between it and its transport. */
+  readonly observer?: (id: NodeId) => NodeObserver;
+  readonly around?: (id: NodeId, transport: Transport) => Transport;
 }
 
 const CONFIG: Omit<NodeConfig, 'id' | 'address' | 'peers'> = {
@@ -79,7 +83,7 @@ export class MemoryCluster {
     const peers = ids.map((id) => ({ id, address: `${id}:1` }));
     this.members = peers.map(
       ({ id, address }) =>
-        new Member(this.network, { ...CONFIG, ...options.config, id, address, peers }),
+        new Member(this.network, { ...CONFIG, ...options.config, id, address, peers }, options),
     );
   }
 
@@ -185,6 +189,7 @@ export class Member {
   constructor(
     private readonly network: MemoryNetwork,
     readonly config: NodeConfig,
+    private readonly options: Pick<MemoryClusterOptions, 'observer' | 'around'>,
   ) {}
 
   get id(): NodeId {
@@ -199,13 +204,15 @@ export class Member {
   }
 
   async start(): Promise<void> {
-    const { config, disk } = this;
+    const { config, disk, options, id } = this;
     const report = (line: string) => this.reports.push(line);
+    const transport = this.network.transport({ ...config, report });
     const node = createNode({
       config,
       log: createMemoryLogStore(disk),
       state: createMemoryStateStore(disk),
-      transport: this.network.transport({ ...config, report }),
+      transport: options.around?.(id, transport) ?? transport,
+      ...(options.observer === undefined ? {} : { observer: options.observer(id) }),
       clock: systemClock,
       random: seededRandom(Number(this.id.slice(1)) * 1_000 + this.seed++),
       digest: crc32,

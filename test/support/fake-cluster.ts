@@ -297,6 +297,7 @@ export class FakeCluster {
         .filter((peer) => peer !== node)
         .map(({ id, address, down }) => ({ id, address, connected: !down })),
       followers: [],
+      control: null,
       uptimeMs: 0,
       memoryBytes: 0,
     };

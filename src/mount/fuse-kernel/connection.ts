@@ -2,7 +2,7 @@ import { read, writeSync, writevSync } from 'node:fs';
 import { assert } from '../../base/assert.js';
 import { MootError } from '../../base/errors.js';
 import { WRITE_BYTES_MAX } from '../../filesystem/records.js';
-import type { MountOperations } from '../mount.js';
+import type { MountOperations, RequestObserver } from '../mount.js';
 import { errnoNameOf } from '../mount-point.js';
 import { Session } from './session.js';
 
@@ -43,12 +43,14 @@ export class Connection {
     private readonly fd: number,
     operations: MountOperations,
     debug: ((line: string) => void) | null,
+    observer: RequestObserver | null,
   ) {
     this.#session = new Session({
       operations,
       write: (head, data) => this.#write(head, data),
       onNegotiated: (error) => this.#settleNegotiated(error),
       debug,
+      observer,
     });
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;

@@ -1,6 +1,12 @@
 import { spawnSync } from 'node:child_process';
 import { endianness } from 'node:os';
-import type { KernelNotifier, Mount, MountCapabilities, MountOperations } from '../mount.js';
+import type {
+  KernelNotifier,
+  Mount,
+  MountCapabilities,
+  MountOperations,
+  RequestObserver,
+} from '../mount.js';
 import {
   forceUnmountArguments,
   prepareDirectory,
@@ -32,6 +38,7 @@ export interface FuseKernelOptions {
   readonly readers?: number;
   /** Gets a line for every request and reply. */
   readonly debug?: (line: string) => void;
+  readonly observer?: RequestObserver;
 }
 
 const CAPABILITIES: MountCapabilities = {
@@ -69,7 +76,12 @@ export async function mountFuseKernel(
   }
   const path = await prepareDirectory(options.directory);
   const device = await openDevice();
-  const connection = new Connection(device.fd, options.operations, options.debug ?? null);
+  const connection = new Connection(
+    device.fd,
+    options.operations,
+    options.debug ?? null,
+    options.observer ?? null,
+  );
   // A reader before mount(8) has ended: it may itself ask something of the new mount.
   connection.addReaders(1);
   try {

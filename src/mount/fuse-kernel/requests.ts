@@ -26,6 +26,8 @@ import {
 export class KernelRequest implements Caller {
   #controller: AbortController | null = null;
   #interrupted = false;
+  /** When it was read; only kept when somebody looks on. */
+  startedMs = 0;
 
   constructor(
     readonly unique: bigint,

@@ -2,10 +2,10 @@ import { readFile } from 'node:fs';
 import { assert } from '../../base/assert.js';
 import { ERRNO, errnoOf } from '../../base/errno.js';
 import { isMootError, type MootError } from '../../base/errors.js';
-import type { MountOperations } from '../mount.js';
+import type { MountOperations, RequestObserver } from '../mount.js';
 import { errnoNameOf } from '../mount-point.js';
 import { BODY_BYTES_MIN, handlerOf, type Served, UNANSWERED } from './handlers.js';
-import { OPCODE, type OpcodeName, SIZE } from './protocol.js';
+import { OPCODE, SIZE } from './protocol.js';
 import { Replies, type WriteReply } from './replies.js';
 import { type Body, type KernelRequest, readHeader, readLength } from './requests.js';
 
@@ -26,6 +26,7 @@ export interface SessionParts {
   readonly onNegotiated: (error: MootError | null) => void;
   /** Gets a line for every request and reply. */
   readonly debug: ((line: string) => void) | null;
+  readonly observer: RequestObserver | null;
 }
 
 /**
@@ -41,11 +42,13 @@ export class Session implements Served {
   agreedFlags = 0;
   readonly #requests = new Map<bigint, KernelRequest>();
   readonly #debug: ((line: string) => void) | null;
+  readonly #observer: RequestObserver | null;
 
   constructor(parts: SessionParts) {
     this.operations = parts.operations;
     this.onNegotiated = parts.onNegotiated;
     this.#debug = parts.debug;
+    this.#observer = parts.observer;
     this.replies = new Replies(parts.write, (request, errno) => this.#onReply(request, errno));
   }
 
@@ -78,6 +81,7 @@ export class Session implements Served {
     if (this.#debug !== null) {
       this.#debug(`> ${unique} ${nameOf(opcode)} inode ${request.ino}, ${bytes} bytes`);
     }
+    if (this.#observer !== null) request.startedMs = performance.now();
     if (!isWellFormed(request, bytes)) {
       if (!isUnanswered) this.replies.error(request, ERRNO.EINVAL);
       return false;
@@ -101,6 +105,11 @@ export class Session implements Served {
 
   #onReply(request: KernelRequest, errno: number): void {
     assert(this.#requests.delete(request.unique), 'a request is answered once');
+    this.#observer?.onAnswered(
+      nameOf(request.opcode),
+      performance.now() - request.startedMs,
+      errno,
+    );
     if (this.#debug !== null) {
       this.#debug(`< ${request.unique} ${nameOf(request.opcode)} ${errno === 0 ? 'ok' : -errno}`);
     }
@@ -119,9 +128,12 @@ function isWellFormed({ opcode, ino }: KernelRequest, bytes: number): boolean {
   return Number.isSafeInteger(ino) && bytes >= SIZE.IN_HEADER + (BODY_BYTES_MIN[opcode] ?? 0);
 }
 
+const NAMES: ReadonlyMap<number, string> = new Map(
+  Object.entries(OPCODE).map(([name, opcode]) => [opcode, name]),
+);
+
 function nameOf(opcode: number): string {
-  const names = Object.keys(OPCODE) as OpcodeName[];
-  return names.find((name) => OPCODE[name] === opcode) ?? `opcode ${opcode}`;
+  return NAMES.get(opcode) ?? `opcode ${opcode}`;
 }
 
 /**

@@ -1,0 +1,48 @@
+import type { Command, CommandType } from '../filesystem/commands.js';
+
+const TEXTS: { readonly [T in CommandType]: (command: Extract<Command, { type: T }>) => string } = {
+  'open-session': ({ name }) => `open session for ${name}`,
+  'keep-alive': ({ seenIndex }) => `keep alive, seen ${seenIndex}`,
+  'close-session': () => 'close session',
+  'expire-session': ({ session }) => `expire session ${session}`,
+  nothing: () => 'nothing',
+  'make-node': ({ parent, name }) => `make ${nameText(name)} in ${parent}`,
+  'make-symlink': ({ parent, name, target }) =>
+    `link ${nameText(name)} in ${parent} to ${nameText(target)}`,
+  link: ({ ino, parent, name }) => `link ${nameText(name)} in ${parent} to inode ${ino}`,
+  unlink: ({ parent, name }) => `unlink ${nameText(name)} in ${parent}`,
+  'remove-directory': ({ parent, name }) => `remove directory ${nameText(name)} in ${parent}`,
+  rename: ({ parent, name, newParent, newName }) =>
+    `rename ${nameText(name)} in ${parent} to ${nameText(newName)} in ${newParent}`,
+  'set-attributes': ({ ino }) => `set attributes of ${ino}`,
+  write: ({ ino, offset, data, append }) =>
+    append === true
+      ? `append ${data.length} bytes to ${ino}: ${dataText(data)}`
+      : `write ${data.length} bytes to ${ino} at ${offset}: ${dataText(data)}`,
+  'set-xattr': ({ ino, name }) => `set ${nameText(name)} of ${ino}`,
+  'remove-xattr': ({ ino, name }) => `remove ${nameText(name)} of ${ino}`,
+};
+
+/** Characters of a name or of content that a person is shown. */
+const TEXT_CHARS_MAX = 40;
+
+/** One line for people. */
+export function commandText(command: Command): string {
+  // The record is complete by its type; the compiler cannot relate the key to the command.
+  return (TEXTS[command.type] as (command: Command) => string)(command);
+}
+
+function nameText(bytes: Uint8Array): string {
+  return `'${clean(bytes)}'`;
+}
+
+function dataText(bytes: Uint8Array): string {
+  return clean(bytes);
+}
+
+function clean(bytes: Uint8Array): string {
+  const head = Buffer.from(bytes.subarray(0, TEXT_CHARS_MAX)).toString();
+  // Whatever a terminal or a page could take for something else: controls and what is no UTF-8.
+  const shown = head.replace(/[\p{C}\uFFFD]/gu, '·');
+  return bytes.length > TEXT_CHARS_MAX ? `${shown}…` : shown;
+}

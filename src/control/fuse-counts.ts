@@ -1,0 +1,19 @@
+import { DurationHistogram } from './histogram.js';
+
+/** What a mount answered, by operation. */
+export class FuseCounts {
+  readonly operations = new Map<
+    string,
+    { readonly durations: DurationHistogram; errors: number }
+  >();
+
+  onAnswered(operation: string, durationMs: number, errno: number): void {
+    let one = this.operations.get(operation);
+    if (one === undefined) {
+      one = { durations: new DurationHistogram(), errors: 0 };
+      this.operations.set(operation, one);
+    }
+    one.durations.observe(durationMs / 1000);
+    if (errno !== 0) one.errors++;
+  }
+}

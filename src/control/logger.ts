@@ -1,0 +1,60 @@
+import { pino } from 'pino';
+import type { NodeEvent } from './events.js';
+import { eventText } from './wording.js';
+
+export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+export type LogFormat = 'text' | 'json';
+
+export interface Logger {
+  /** Something worth a line, in words. */
+  readonly report: (line: string) => void;
+  readonly event: (event: NodeEvent) => void;
+}
+
+/** One line per event on standard error: JSON for machines, or time, level and words for people. */
+export function createLogger(options: {
+  readonly node: string;
+  readonly level: LogLevel;
+  readonly format: LogFormat;
+}): Logger {
+  const logger = pino(
+    {
+      level: options.level,
+      base: { node: options.node },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (level) => ({ level }) },
+    },
+    { write: options.format === 'json' ? writeLine : (line) => writeLine(forPeople(line)) },
+  );
+  return {
+    report: (line) => logger.info(line),
+    event: (event) => {
+      const { type, at: _, ...facts } = event;
+      logger[levelOf(event)]({ event: type, ...facts }, eventText(event));
+    },
+  };
+}
+
+function writeLine(line: string): void {
+  process.stderr.write(line);
+}
+
+/** `pino` hands over one JSON object per line. */
+function forPeople(line: string): string {
+  const { time, level, node, msg } = JSON.parse(line) as Record<string, unknown>;
+  return `${time} ${level} ${node} ${msg}\n`;
+}
+
+function levelOf(event: NodeEvent): LogLevel {
+  switch (event.type) {
+    case 'truncated':
+    case 'fault':
+      return 'warn';
+    case 'role':
+    case 'snapshot':
+      return 'info';
+    default:
+      return 'debug';
+  }
+}

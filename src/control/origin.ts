@@ -1,0 +1,27 @@
+const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
+
+/**
+ * Whether a page from `origin` may talk to this server: one that the server itself gave out (`host`
+ * is what the browser asked for), or one of its friends. Programs that are no browsers name no
+ * origin. Browsers let every page open a WebSocket to anywhere, so the server must look.
+ */
+export function isKnownOrigin(
+  origin: string | undefined,
+  host: string | undefined,
+  friends: readonly string[],
+): boolean {
+  if (origin === undefined) return true;
+  if (!URL.canParse(origin)) return false;
+  const from = new URL(origin).host;
+  const same = (address: string) => {
+    const [a, b] = [splitHost(from), splitHost(address)];
+    if (a.port !== b.port) return false;
+    return a.name === b.name || (LOOPBACK.test(a.name) && LOOPBACK.test(b.name));
+  };
+  return (host !== undefined && same(host)) || friends.some(same);
+}
+
+function splitHost(host: string): { readonly name: string; readonly port: string } {
+  const [, name = '', port = '80'] = /^(.*?)(?::(\d+))?$/.exec(host.toLowerCase()) ?? [];
+  return { name, port };
+}

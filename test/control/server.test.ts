@@ -1,0 +1,235 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import t, { type Test } from 'tap';
+import { WebSocket } from 'ws';
+import { MootError } from '../../src/base/errors.js';
+import { ControlLink } from '../../src/control/link.js';
+import { isKnownOrigin } from '../../src/control/origin.js';
+import { startControlServer, text } from '../../src/control/server.js';
+import { openSocket } from '../../src/control/socket.js';
+import { freeAddresses } from '../support/ports.js';
+import { until } from '../support/until.js';
+
+async function serve(t: Test, takeEvents: () => readonly string[] = () => []) {
+  const [address] = (await freeAddresses(1)) as [string];
+  let documents = 0;
+  const watched: boolean[] = [];
+  const server = await startControlServer<{ readonly number: number }, string>({
+    address,
+    report: () => undefined,
+    document: () => ({ number: ++documents }),
+    documentMs: 20,
+    eventsMs: 10,
+    takeEvents,
+    onWatched: (on) => void watched.push(on),
+    friends: () => ['10.0.0.9:80'],
+    calls: {
+      double: (params) => params.number('n', 0, 100) * 2,
+      refuse: () => {
+        throw new MootError('NOT_ALLOWED', 'not here');
+      },
+    },
+    pages: { '/hello': () => text(200, 'hello\n') },
+  });
+  t.teardown(() => server.close());
+  const post = (call: string, body: string, headers: Record<string, string> = {}) =>
+    fetch(`http://${address}/api/call/${call}`, {
+      method: 'POST',
+      body,
+      headers: { 'content-type': 'application/json', ...headers },
+    });
+  return { address, server, watched, post };
+}
+
+t.test('pages, the document, and calls by HTTP', async (t) => {
+  const { address, post } = await serve(t);
+  t.equal(await (await fetch(`http://${address}/hello?x=1`)).text(), 'hello\n');
+  t.match(await (await fetch(`http://${address}/api/status`)).json(), { number: Number });
+  t.equal((await fetch(`http://${address}/nothing`)).status, 404);
+  t.equal((await fetch(`http://${address}/constructor`)).status, 404);
+  t.equal((await fetch(`http://${address}/hello`, { method: 'DELETE' })).status, 405);
+  t.strictSame(await (await post('double', '{"n":4}')).json(), { value: 8 });
+});
+
+t.test('bad calls are told what is wrong', async (t) => {
+  const { post } = await serve(t);
+  const cases: readonly [string, string, number, RegExp][] = [
+    ['double', '{"n":101}', 400, /'n' must be a number from 0 to 100/],
+    ['double', '{"n":"4"}', 400, /'n' must be a number/],
+    ['double', '', 400, /'n' must be/],
+    ['double', '[]', 400, /a JSON object/],
+    ['double', '{', 400, /not JSON/],
+    ['double', `"${'x'.repeat(70_000)}"`, 400, /at most 65536/],
+    ['triple', '{}', 400, /no call 'triple'; there are: double, refuse/],
+    ['constructor', '{}', 400, /no call/],
+    ['refuse', '{}', 403, /not here/],
+  ];
+  for (const [call, body, status, message] of cases) {
+    const response = await post(call, body);
+    t.equal(response.status, status, `${call} ${body.slice(0, 20)}`);
+    t.match(await response.text(), message);
+  }
+  t.equal((await post('double', '{"n":4}', { 'content-type': 'text/plain' })).status, 415);
+  t.equal((await post('double', '{"n":4}', { origin: 'http://evil.example' })).status, 403);
+  t.equal((await post('UP', '{}')).status, 404);
+});
+
+t.test('a body that breaks off, and noise, harm nobody', async (t) => {
+  const { address, post } = await serve(t);
+  const port = Number(address.split(':')[1]);
+  for (const noise of [
+    'POST /api/call/double HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"n"',
+    '\x16\x03\x01 nonsense\r\n\r\n',
+    'GET /api/stream HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n',
+  ]) {
+    const socket = connect(port, '127.0.0.1');
+    await once(socket, 'connect');
+    socket.write(noise);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    socket.destroy();
+  }
+  t.equal((await post('double', '{"n":4}')).status, 200);
+});
+
+t.test('a watcher gets the document, events, and answers; and joins again', async (t) => {
+  let events: string[] = [];
+  const take = () => events.splice(0);
+  const { address, watched } = await serve(t, take);
+  const got: string[] = [];
+  let documents = 0;
+  const link = new ControlLink<{ readonly number: number }, string>(address, openSocket, {
+    onDocument: () => documents++,
+    onEvents: (some) => void got.push(...some),
+  });
+  t.teardown(() => link.close());
+  await t.rejects(link.call('double', { n: 1 }), { code: 'UNREACHABLE' }, 'not connected yet');
+  await until('documents keep coming', () => documents > 2);
+  events = ['one', 'two'];
+  await until('events', () => got.length === 2);
+  t.strictSame(got, ['one', 'two']);
+  t.equal(await link.call('double', { n: 21 }), 42);
+  await t.rejects(link.call('refuse'), { code: 'NOT_ALLOWED', message: 'not here' });
+  await t.rejects(link.call('triple'), { code: 'BAD_ARGUMENT' });
+  link.close();
+  await until('unwatched', () => watched.length === 2);
+  t.strictSame(watched, [true, false]);
+});
+
+t.test('a link outlives its server', async (t) => {
+  const { address, server } = await serve(t);
+  let [ups, downs] = [0, 0];
+  const link = new ControlLink(address, openSocket, {
+    onDocument: () => undefined,
+    onEvents: () => undefined,
+    onUp: () => ups++,
+    onDown: () => downs++,
+  });
+  t.teardown(() => link.close());
+  await until('up', () => ups === 1);
+  const waiting = t.rejects(link.call('double', { n: 1 }), { code: 'UNREACHABLE' });
+  await server.close();
+  await until('down', () => downs === 1);
+  await waiting;
+  const again = await startControlServer({
+    address,
+    report: () => undefined,
+    document: () => ({}),
+    documentMs: 1000,
+    eventsMs: 1000,
+    takeEvents: () => [],
+    onWatched: () => undefined,
+    friends: () => [],
+    calls: {},
+    pages: {},
+  });
+  t.teardown(() => again.close());
+  await until('up again', () => ups === 2);
+});
+
+t.test(
+  'a watcher that does not read loses events, is told how many, and gets a fresh document',
+  async (t) => {
+    const big = 'x'.repeat(200_000);
+    let sent = 0;
+    let send = false;
+    const { address } = await serve(t, () => {
+      if (!send) return [];
+      sent++;
+      return [`${sent} ${big}`];
+    });
+    const ws = new WebSocket(`ws://${address}/api/stream`);
+    t.teardown(() => ws.terminate());
+    const events: number[] = [];
+    const losses: { readonly lost: number; readonly first: number; readonly after: number }[] = [];
+    let documentsAfterLoss = 0;
+    ws.on('message', (data) => {
+      const message = JSON.parse(String(data));
+      if (message.type === 'document' && losses.length > 0) documentsAfterLoss++;
+      if (message.type !== 'events') return;
+      const first = Number.parseInt(message.events[0], 10);
+      if (message.lost > 0) losses.push({ lost: message.lost, first, after: events.at(-1) ?? 0 });
+      events.push(first);
+    });
+    await once(ws, 'open');
+    ws.pause();
+    send = true;
+    // More than the kernel's buffers and ours hold.
+    await until('much was sent', () => sent > 100);
+    ws.resume();
+    await until('told of the loss', () => losses.length > 0 && documentsAfterLoss > 0);
+    const [loss] = losses;
+    t.equal(loss?.first, (loss?.after ?? 0) + (loss?.lost ?? 0) + 1, 'exactly those in between');
+  },
+);
+
+t.test('nonsense over the stream ends it with a reason', async (t) => {
+  const { address } = await serve(t);
+  for (const nonsense of ['{', '[]', '{"id":1}', '{"id":1.5,"call":"double"}']) {
+    const ws = new WebSocket(`ws://${address}/api/stream`);
+    await once(ws, 'open');
+    ws.send(nonsense);
+    const [code] = await once(ws, 'close');
+    t.equal(code, 1007, nonsense);
+  }
+});
+
+t.test('a taken port has a code of its own', async (t) => {
+  const { address } = await serve(t);
+  await t.rejects(
+    startControlServer({
+      address,
+      report: () => undefined,
+      document: () => ({}),
+      documentMs: 1000,
+      eventsMs: 1000,
+      takeEvents: () => [],
+      onWatched: () => undefined,
+      friends: () => [],
+      calls: {},
+      pages: {},
+    }),
+    { code: 'PORT_TAKEN' },
+  );
+});
+
+t.test('pages of other sites may not watch', async (t) => {
+  const { address } = await serve(t);
+  const status = (origin: string) =>
+    new Promise<number>((resolve) => {
+      const ws = new WebSocket(`ws://${address}/api/stream`, { origin });
+      ws.on('open', () => {
+        ws.terminate();
+        resolve(101);
+      });
+      ws.on('unexpected-response', (_, response) => resolve(response.statusCode ?? 0));
+      ws.on('error', () => undefined);
+    });
+  t.equal(await status('http://evil.example'), 403);
+  t.equal(await status('null'), 403);
+  t.equal(await status(`http://${address}`), 101);
+  t.equal(await status(`http://localhost:${address.split(':')[1]}`), 101, 'another loopback name');
+  t.equal(await status('http://10.0.0.9'), 101, 'a friend');
+  t.ok(isKnownOrigin(undefined, 'a:1', []), 'no browser');
+  t.notOk(isKnownOrigin('http://a:2', 'a:1', []));
+  t.ok(isKnownOrigin('http://[::1]:8', '127.0.0.1:8', []));
+});
