@@ -99,7 +99,7 @@ function copyOf(buffer: Buffer, from: number, to: number): Uint8Array {
   return copy;
 }
 
-/** A string that ends with NUL, as far as `body.end`. */
+/** A string that ends with NUL before `body.end`; EINVAL when none does. */
 export function readName(body: Body, offset = 0): Uint8Array {
   const from = body.start + offset;
   return copyOf(body.buffer, from, endOfName(body, from));
@@ -117,7 +117,8 @@ export function readTwoNames(body: Body, offset: number): readonly [Uint8Array, 
 
 function endOfName(body: Body, from: number): number {
   const end = body.buffer.indexOf(0, from);
-  return end < 0 || end > body.end ? body.end : end;
+  if (end < 0 || end >= body.end) throw new MootError('EINVAL', 'a name without an end');
+  return end;
 }
 
 /** fuse_init_in */
