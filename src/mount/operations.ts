@@ -36,7 +36,7 @@ import type {
 } from './mount.js';
 import { mayOpen, refuseForFlags } from './permission.js';
 import { WriteBehind } from './write-behind.js';
-import { checkXattrName } from './xattr-names.js';
+import { checkXattrName, visibleXattrs } from './xattr-names.js';
 
 export interface MountOperationsParts {
   readonly client: FilesystemClient;
@@ -569,7 +569,8 @@ class Operations implements ClusterOperations {
   }
 
   async listXattrs(ino: Ino, caller: Caller): Promise<readonly Uint8Array[]> {
-    return (await this.query({ type: 'list-xattrs', ino }, caller)).names;
+    const { names } = await this.query({ type: 'list-xattrs', ino }, caller);
+    return visibleXattrs(names, caller);
   }
 
   async removeXattr(ino: Ino, name: Uint8Array, caller: Caller): Promise<void> {

@@ -312,6 +312,9 @@ t.test('extended attributes', async (t) => {
   );
   await a.ops.setXattr(ino, name('security.y'), name(''), 'set', false, caller);
   t.strictSame((await b.ops.listXattrs(ino, caller)).map(text).sort(), ['security.y', 'user.x']);
+  await a.ops.setXattr(ino, name('trusted.z'), name(''), 'set', false, caller);
+  const shown = (await b.ops.listXattrs(ino, user)).map(text).sort();
+  t.strictSame(shown, ['security.y', 'user.x'], 'trusted ones are for root');
   await b.ops.removeXattr(ino, name('user.x'), caller);
   t.equal(await code(a.ops.getXattr(ino, name('user.x'), caller)), 'ENODATA');
   for (const other of ['system.posix_acl', 'system.x', 'other.x', 'user']) {

@@ -346,6 +346,7 @@ static void run(void)
 	CALL("fallocate") answer(fallocate(slot(1), (int)number(2), number(3), number(4)));
 	CALL("copy") do_copy();
 	CALL("setfl") do_setfl();
+	CALL("direct") answer(fcntl(slot(1), F_SETFL, fcntl(slot(1), F_GETFL) | O_DIRECT));
 	CALL("fsync") answer(fsync(slot(1)));
 	CALL("fdatasync") answer(fdatasync(slot(1)));
 	CALL("syncfs") answer(syncfs(slot(1)));
