@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { MootError } from '../base/errors.js';
 import type { Append, Entry, EntryKind, NodeId } from '../raft/types.js';
+import { decodeConfiguration } from './configuration.js';
 import { APPEND_ENTRIES_MAX, ENTRY_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX } from './limits.js';
 import { pack, unpack } from './msgpack.js';
 import type { PeerMessage, SnapshotMessage } from './peer-messages.js';
@@ -21,7 +22,7 @@ export function decodePeerMessage(frame: Uint8Array, from: NodeId, to: NodeId): 
   return codec.unpack(unpack(frame), { from, to });
 }
 
-const KINDS: readonly EntryKind[] = ['command', 'empty'];
+const KINDS: readonly EntryKind[] = ['command', 'empty', 'configuration'];
 type AckState = Extract<SnapshotMessage, { readonly type: 'snapshot-ack' }>['state'];
 const ACK_STATES: readonly AckState[] = ['receiving', 'installed', 'refused'];
 
@@ -56,7 +57,7 @@ const codec: UnionCodec<PeerMessage, Ends> = unionCodec<PeerMessage, Ends>('mess
   },
   vote: {
     tag: 3,
-    pack: (m) => [m.term, m.lastIndex, m.lastTerm],
+    pack: (m) => [m.term, m.lastIndex, m.lastTerm, m.transfer],
     unpack: (r, { from, to }) => ({
       type: 'vote',
       from,
@@ -64,6 +65,7 @@ const codec: UnionCodec<PeerMessage, Ends> = unionCodec<PeerMessage, Ends>('mess
       term: r.uint('term'),
       lastIndex: r.uint('lastIndex'),
       lastTerm: r.uint('lastTerm'),
+      transfer: r.bool('transfer'),
     }),
   },
   'vote-reply': {
@@ -217,6 +219,16 @@ const codec: UnionCodec<PeerMessage, Ends> = unionCodec<PeerMessage, Ends>('mess
       hash: r.uint32('hash'),
     }),
   },
+  'timeout-now': {
+    tag: 16,
+    pack: (m) => [m.term],
+    unpack: (r, { from, to }) => ({ type: 'timeout-now', from, to, term: r.uint('term') }),
+  },
+  removed: {
+    tag: 17,
+    pack: (m) => [m.term],
+    unpack: (r, { from, to }) => ({ type: 'removed', from, to, term: r.uint('term') }),
+  },
 });
 
 function unpackAppend(r: Reader, { from, to }: Ends): Append {
@@ -251,12 +263,14 @@ function packEntry(entry: Entry): Packed {
 
 function unpackEntry(packed: unknown): Entry {
   const r = new Reader(packed, 'entry');
-  return {
+  const entry = {
     index: r.uint('index'),
     term: r.uint('term'),
     kind: oneOf(r, 'entry.kind', KINDS),
     data: r.bytes('data', ENTRY_BYTES_MAX),
   };
+  if (entry.kind === 'configuration') decodeConfiguration(entry.data);
+  return entry;
 }
 
 function ackSequence(sequence: number): number {

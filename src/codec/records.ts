@@ -147,6 +147,10 @@ const CODECS: { readonly [T in Exclude<Table, 'chunk'>]: Codec<T> } = {
       return { ino: r.uint('ino'), index: r.uint('index') };
     },
   },
+  members: {
+    pack: (members) => [members],
+    unpack: (packed) => new Reader(packed, 'members').bytes('configuration'),
+  },
 };
 
 function packSession(session: Session): readonly unknown[] {

@@ -81,6 +81,7 @@ export class Fingerprint {
       this.#number(orphan.index);
     },
     session: (session) => this.#session(session),
+    members: (members) => this.#bytes(members),
   };
 
   /** Without the replies: each was in the digest of its own command. */

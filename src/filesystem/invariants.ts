@@ -111,6 +111,7 @@ const sortIn: { readonly [T in Table]: (into: Records, key: Key, value: Tables[T
   xattrs: (into, key, xattrs) => into.xattrs.set(number56(key, 1), xattrs.size),
   session: (into, key, session) => into.sessions.set(number56(key, 1), session),
   orphan: (into, key, orphan) => into.orphans.set(number56(key, 1), orphan),
+  members: () => {},
 };
 
 function number56(key: Key, at: number): number {

@@ -16,6 +16,7 @@ const LETTER: Record<Table, string> = {
   xattrs: 'x',
   orphan: 'o',
   chunk: 'c',
+  members: 'm',
 };
 
 const TABLE_OF_LETTER = new Map(
@@ -49,6 +50,7 @@ function read56(key: string, at: number): number {
 }
 
 export const COUNTERS: Key<'counters'> = LETTER.counters;
+export const MEMBERS: Key<'members'> = LETTER.members;
 
 export function sessionKey(id: number): Key<'session'> {
   return LETTER.session + number56(id);

@@ -167,6 +167,8 @@ export interface Tables {
   xattrs: Xattrs;
   session: Session;
   orphan: Orphan;
+  /** Who decides, at the tree's index: kept with the tree, and nothing that a command could see or change. */
+  members: Uint8Array;
 }
 
 export type Table = keyof Tables;

@@ -91,18 +91,22 @@ export class Proposals {
     }
   }
 
-  private refuseCollected(reason: 'not-leader' | 'full'): void {
+  private refuseCollected(reason: Refused['reason']): void {
     const refused = this.collected;
     this.collected = [];
-    for (const { decide } of refused) {
-      decide(
-        reason === 'full'
-          ? { type: 'refused', code: 'BUSY', message: 'too much is waiting to be committed' }
-          : { type: 'refused', code: 'NOT_LEADER', message: 'this node does not lead' },
-      );
-    }
+    for (const { decide } of refused) decide({ type: 'refused', ...REFUSALS[reason] });
   }
 }
+
+type Refused = Extract<ProposeResult, { readonly ok: false }>;
+
+const REFUSALS: {
+  readonly [R in Refused['reason']]: { readonly code: ErrorCode; readonly message: string };
+} = {
+  full: { code: 'BUSY', message: 'too much is waiting to be committed' },
+  transferring: { code: 'BUSY', message: 'leadership is being handed over' },
+  'not-leader': { code: 'NOT_LEADER', message: 'this node does not lead' },
+};
 
 /** null: such a command may come from outside, under such numbers. */
 export function checkSession({ session, sequence, command }: SubmitRequest): string | null {

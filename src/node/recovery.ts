@@ -1,7 +1,6 @@
 import { MootError } from '../base/errors.js';
 import type { RestoredState, SnapshotMark } from '../raft/types.js';
-
-type RestoredLog = Omit<RestoredState, 'appliedIndex'>;
+import type { RestoredLog } from '../storage/log-store.js';
 
 /**
  * How the log and the tree of one node fit together when it starts.
@@ -17,7 +16,10 @@ type RestoredLog = Omit<RestoredState, 'appliedIndex'>;
 export function fitTogether(
   log: RestoredLog,
   tree: SnapshotMark,
-): { readonly restored: RestoredState; readonly resetTo: SnapshotMark | null } {
+): {
+  readonly restored: Omit<RestoredState, 'configuration'>;
+  readonly resetTo: SnapshotMark | null;
+} {
   if (tree.index < log.snapshot.index) {
     throw new MootError(
       'DATA_CORRUPT',
@@ -43,6 +45,7 @@ export function fitTogether(
       lastIndex: tree.index,
       termRuns: [],
       appliedIndex: tree.index,
+      configurationEntries: [],
     },
     resetTo: tree,
   };

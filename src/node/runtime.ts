@@ -1,12 +1,18 @@
 import { describe, type ErrorCode, isMootError, MootError } from '../base/errors.js';
 import type { NodeStatus, SubmitRequest } from '../codec/client-messages.js';
 import { decodeLogCommand, encodeLogCommand } from '../codec/commands.js';
+import {
+  configurationCodec,
+  decodeConfiguration,
+  encodeConfigurationAt,
+} from '../codec/configuration.js';
 import type { PeerMessage } from '../codec/peer-messages.js';
 import { checkCommand } from '../filesystem/check.js';
 import type { LogCommand } from '../filesystem/commands.js';
 import { createFilesystem } from '../filesystem/state-machine.js';
 import { createRaft } from '../raft/raft.js';
 import type {
+  ConfigurationAt,
   Entry,
   LoadRequest,
   NodeId,
@@ -22,6 +28,7 @@ import { type Service, serveClient } from './clients.js';
 import { Compaction } from './compaction.js';
 import { Feed } from './feed.js';
 import { Leases } from './leases.js';
+import { openMembers, storedMembers } from './members.js';
 import { LEASE_MS_DEFAULT, type Node, type NodeInspection, type NodeParts } from './node.js';
 import { checkSession, type Decide, Proposals } from './proposals.js';
 import { Queries } from './queries.js';
@@ -93,7 +100,7 @@ class Runtime implements Node {
   /** A snapshot takes the tree's place, and the core rests. */
   private installing = false;
   /** It is in the store, and the core does not know yet. */
-  private installed: ArrivedSnapshot | null = null;
+  private installed: (ArrivedSnapshot & { readonly configuration: ConfigurationAt }) | null = null;
   private releasedIndex = 0;
   private startedMs: number;
   private lostOfficeMs = 0;
@@ -148,7 +155,12 @@ class Runtime implements Node {
     const { parts, tree } = this;
     const { log, state, clock, random, config, transport, digest } = parts;
     const treeMark = await tree.open();
-    const { restored, resetTo } = fitTogether(await log.open(), treeMark);
+    const fit = fitTogether(await log.open(), treeMark);
+    const { resetTo } = fit;
+    const restored = {
+      ...fit.restored,
+      configuration: await openMembers(state, treeMark, fit.restored, config.peers),
+    };
     if (restored.hardState.recovering && this.others.length === 0 && restored.lastIndex > 0) {
       throw new MootError('DATA_CORRUPT', 'the log is lost, and there is no other node to ask');
     }
@@ -156,7 +168,7 @@ class Runtime implements Node {
     const raft = createRaft(
       {
         id: config.id,
-        voters: config.peers.map((peer) => peer.id),
+        configurations: configurationCodec,
         electionTicksMin: this.plan.electionTicksMin,
         electionTicksMax: this.plan.electionTicksMax,
         heartbeatTicks: this.plan.heartbeatTicks,
@@ -532,7 +544,11 @@ class Runtime implements Node {
       this.alive.compaction.count(data.length);
       try {
         const command = kind === 'command' ? decodeLogCommand(data) : null;
-        items.push({ mark: { index, term }, command });
+        const members =
+          kind === 'configuration'
+            ? encodeConfigurationAt({ index, configuration: decodeConfiguration(data) })
+            : null;
+        items.push({ mark: { index, term }, command, members });
       } catch (cause) {
         const message = `entry ${index} of the log cannot be read`;
         this.fail(new MootError('DATA_CORRUPT', message, { cause }));
@@ -618,7 +634,7 @@ class Runtime implements Node {
    */
   private async install(snapshot: ArrivedSnapshot): Promise<boolean> {
     const { saver, raft } = this.alive;
-    const { log } = this.parts;
+    const { log, state } = this.parts;
     const { mark, source } = snapshot;
     if (snapshot.term < raft.status().term) return false;
     if (!raft.wantsSnapshot(mark)) {
@@ -633,9 +649,13 @@ class Runtime implements Node {
         await log.append([{ ...save, hardState: { ...hardState, recovering: true } }]);
         await this.tree.replace(mark, async () => {
           await source.finish();
+          const configuration = await storedMembers(state);
+          if (configuration === null) {
+            throw new MootError('DATA_CORRUPT', 'a snapshot came without the members');
+          }
           await log.reset(mark);
           await log.append([{ ...save, hardState }]);
-          this.installed = snapshot;
+          this.installed = { ...snapshot, configuration };
         });
       });
     } finally {
@@ -648,13 +668,13 @@ class Runtime implements Node {
   private onReplaced(mark: SnapshotMark): void {
     const { raft, feed, watches, compaction } = this.alive;
     if (this.installed === null) return;
-    const { from, term } = this.installed;
+    const { from, term, configuration } = this.installed;
     this.installed = null;
     feed.reset(mark.index);
     compaction.reset(mark);
     this.hashes.reset();
     this.releasedIndex = mark.index;
-    raft.snapshotInstalled(from, term, mark);
+    raft.snapshotInstalled(from, term, mark, configuration);
     this.proposals.giveUp('this node was behind and has taken in a snapshot', mark.index);
     watches.reset(mark.index);
     this.reads.applied(mark.index);

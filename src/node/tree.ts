@@ -3,7 +3,14 @@ import type { Clock, Timer } from '../base/clock.js';
 import { MootError } from '../base/errors.js';
 import type { LogCommand } from '../filesystem/commands.js';
 import type { Applied, Filesystem } from '../filesystem/filesystem.js';
-import { COUNTERS, chunkRange, type Key, type KeyRange, sessionKey } from '../filesystem/keys.js';
+import {
+  COUNTERS,
+  chunkRange,
+  type Key,
+  type KeyRange,
+  MEMBERS,
+  sessionKey,
+} from '../filesystem/keys.js';
 import type { Query, QueryResult } from '../filesystem/queries.js';
 import type { Counters, Session, Table, Tables } from '../filesystem/records.js';
 import { type Change, Missing, type View } from '../filesystem/view.js';
@@ -38,6 +45,8 @@ const QUERIES_LOADING_MAX = 16;
 export interface Committed {
   readonly mark: SnapshotMark;
   readonly command: LogCommand | null;
+  /** What the entry says of the members, for the record MEMBERS. */
+  readonly members: Uint8Array | null;
 }
 
 export interface TreeEvents {
@@ -262,9 +271,10 @@ export class Tree {
 
   /** False when a record is missing: it is being loaded, and `run` goes on afterwards. */
   private applyOne(item: Committed): boolean {
-    const { mark, command } = item;
+    const { mark, command, members } = item;
     assert(mark.index === this.appliedMark.index + 1, 'commands are applied in order');
     if (command === null) {
+      if (members !== null) this.take({ type: 'put', key: MEMBERS, value: members });
       this.appliedMark = mark;
       this.events.onApplied(mark, null, null);
     } else {

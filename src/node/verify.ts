@@ -4,8 +4,9 @@ import type { LogCommand } from '../filesystem/commands.js';
 import { TreeCheck } from '../filesystem/invariants.js';
 import { SESSION_REPLIES_MAX, type Session } from '../filesystem/records.js';
 import type { Entry, RestoredState, SnapshotMark } from '../raft/types.js';
-import type { LogStore } from '../storage/log-store.js';
+import type { LogStore, RestoredLog } from '../storage/log-store.js';
 import type { StateStore } from '../storage/state-store.js';
+import { storedMembers } from './members.js';
 import { fitTogether } from './recovery.js';
 
 /** Entries read at one time: bounds memory. */
@@ -15,7 +16,7 @@ export interface Verification {
   /** What is wrong, in words; empty for a sound directory. */
   readonly problems: readonly string[];
   /** null: it could not be opened. */
-  readonly log: Omit<RestoredState, 'appliedIndex'> | null;
+  readonly log: RestoredLog | null;
   readonly tree: {
     readonly mark: SnapshotMark;
     readonly inodes: number;
@@ -58,6 +59,7 @@ export async function verifyStores(log: LogStore, state: StateStore): Promise<Ve
       // What is missing breaks invariants everywhere: that is no news then.
       if (damaged === 0) problems.push(...tree.problems().map((problem) => `tree: ${problem}`));
     }
+    if (mark !== null) await attempt('tree', () => storedMembers(state));
     const restored = await attempt('log', () => log.open());
     if (restored !== null && mark !== null) {
       await attempt('log and tree', async () => void fitTogether(restored, mark));

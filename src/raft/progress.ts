@@ -59,8 +59,12 @@ export class Progress {
   silent = false;
   /** Heard from since the last check of the quorum. */
   recentlyActive = false;
+  /** Heard from between the two last checks. */
+  wasActive = false;
   /** False while the follower says that it is recovering: its copies are not part of a majority. */
   counts = true;
+  /** It has all that the log held an election timeout ago (the last round of thesis §4.2.1). */
+  caughtUp = false;
   /** A LoadRequest is out and unanswered. */
   loading = false;
   /** The last round of heartbeats for reads that it answered. */
@@ -73,6 +77,11 @@ export class Progress {
     public next: number,
     readonly inFlight: InFlight,
   ) {}
+
+  /** Heard from within two election timeouts. */
+  get answers(): boolean {
+    return this.recentlyActive || this.wasActive;
+  }
 
   becomeProbe(next: number): void {
     this.state = 'probe';

@@ -1,3 +1,5 @@
+import type { Configuration, NodeId } from './types.js';
+
 /** The smallest number of `voters` that any two of such groups share a member. */
 export function majorityOf(voters: number): number {
   return Math.floor(voters / 2) + 1;
@@ -18,13 +20,34 @@ export function quorumIndex(reached: number[]): number {
   return reached[majorityOf(reached.length) - 1] ?? 0;
 }
 
+/** The sets of voters of which a majority each is needed: one, or two while a change is under way. */
+export function voterSets({ voters, outgoing }: Configuration): readonly (readonly NodeId[])[] {
+  return [voters, outgoing]
+    .filter((members, i) => i === 0 || members.length > 0)
+    .map((members) => members.map(({ id }) => id));
+}
+
 export type Tally = 'open' | 'won' | 'lost';
 
-/** The state of an election after these answers. */
-export function tally(answers: ReadonlyMap<string, boolean>, voters: number): Tally {
+/** The state of an election after these answers. Answers of others than voters count for nothing. */
+export function tally(
+  answers: ReadonlyMap<NodeId, boolean>,
+  sets: readonly (readonly NodeId[])[],
+): Tally {
+  const results = sets.map((voters) => tallyOne(answers, voters));
+  if (results.includes('lost')) return 'lost';
+  return results.every((result) => result === 'won') ? 'won' : 'open';
+}
+
+function tallyOne(answers: ReadonlyMap<NodeId, boolean>, voters: readonly NodeId[]): Tally {
   let granted = 0;
-  for (const answer of answers.values()) if (answer) granted++;
-  const majority = majorityOf(voters);
+  let denied = 0;
+  for (const id of voters) {
+    const answer = answers.get(id);
+    if (answer === true) granted++;
+    else if (answer === false) denied++;
+  }
+  const majority = majorityOf(voters.length);
   if (granted >= majority) return 'won';
-  return voters - (answers.size - granted) < majority ? 'lost' : 'open';
+  return voters.length - denied < majority ? 'lost' : 'open';
 }

@@ -1,16 +1,23 @@
 import { assert } from '../base/assert.js';
 import { type Random, randomBetween } from '../base/random.js';
+import { Configurations } from './configurations.js';
 import { entryBytes, Log } from './log.js';
+import { changed, isJoint, isRemoved, isVoter, leaveJoint, membersOf } from './membership.js';
 import { Outbox } from './outbox.js';
-import { tally } from './quorum.js';
+import { tally, voterSets } from './quorum.js';
 import { ForwardedReads, type Reader } from './read-index.js';
 import { Replication } from './replication.js';
 import type {
   Append,
   AppendReply,
+  ChangeResult,
+  Configuration,
+  ConfigurationAt,
   Entry,
+  EntryKind,
   Heartbeat,
   HeartbeatReply,
+  MemberChange,
   NodeId,
   PreVote,
   PreVoteReply,
@@ -23,9 +30,12 @@ import type {
   ReadIndexReply,
   ReadIndexRequest,
   Ready,
+  Removed,
   RestoredState,
   Role,
   SnapshotMark,
+  TimeoutNow,
+  TransferResult,
   Vote,
   VoteReply,
 } from './types.js';
@@ -40,6 +50,9 @@ const NO_DATA = new Uint8Array(0);
 /** The context of a recovering node's own read request; a runtime's are its own, so never negative. */
 const RECOVERY_CONTEXT = -1;
 
+/** Of a read request whose answer nobody waits for. */
+const NO_CONTEXT = 0;
+
 type Handlers = {
   readonly [T in RaftMessage['type']]: (message: Extract<RaftMessage, { type: T }>) => void;
 };
@@ -48,7 +61,7 @@ class Core implements Raft {
   private readonly log: Log;
   private readonly outbox: Outbox;
   private readonly forwards: ForwardedReads;
-  private readonly peers: ReadonlySet<NodeId>;
+  private readonly configurations: Configurations;
 
   private role: Role = 'follower';
   private leader: NodeId | null = null;
@@ -77,6 +90,11 @@ class Core implements Raft {
   private recoveryAsked = false;
   private readonly startedEmpty: boolean;
 
+  /** While this leader hands over: nothing is proposed, so that the other one can have the whole log. */
+  private transfer: { readonly to: NodeId; readonly deadline: number } | null = null;
+  /** A member says so, by a committed configuration. */
+  private toldRemoved = false;
+
   private confirmations: ReadConfirmation[] = [];
 
   private readonly handlers: Handlers = {
@@ -90,6 +108,8 @@ class Core implements Raft {
     'heartbeat-reply': (message) => this.onHeartbeatReply(message),
     'read-index': (message) => this.onReadIndex(message),
     'read-index-reply': (message) => this.onReadIndexReply(message),
+    'timeout-now': (message) => this.onTimeoutNow(message),
+    removed: () => this.onRemoved(),
   };
 
   constructor(
@@ -97,16 +117,14 @@ class Core implements Raft {
     restored: RestoredState,
     private readonly random: Random,
   ) {
-    assert(config.voters.includes(config.id), 'this node is one of the voters');
-    assert(new Set(config.voters).size === config.voters.length, 'voters are distinct');
     assert(
       config.heartbeatTicks >= 1 &&
         config.electionTicksMin > config.heartbeatTicks &&
         config.electionTicksMax > config.electionTicksMin,
       'heartbeat < shortest election timeout < longest',
     );
-    this.peers = new Set(config.voters.filter((id) => id !== config.id));
     this.log = new Log(restored, config.tailBytesMax);
+    this.configurations = new Configurations(restored, config.configurations);
     this.outbox = new Outbox(restored.hardState, this.log);
     this.forwards = new ForwardedReads(random);
     this.commitIndex = restored.appliedIndex;
@@ -114,7 +132,8 @@ class Core implements Raft {
     this.startedEmpty = restored.hardState.recovering;
     this.resetElectionTimer();
     // There is nobody whom it could have promised anything.
-    if (this.peers.size === 0) this.bootstrap(0);
+    const members = membersOf(this.configuration);
+    if (members.length === 1 && members[0]?.id === config.id) this.bootstrap(0);
   }
 
   // --- What the runtime calls -------------------------------------------------------------------
@@ -125,7 +144,7 @@ class Core implements Raft {
     this.electionElapsed++;
     this.answer(this.forwards.expired(this.ticks), 0);
     if (this.replication !== null) this.tickLeader(this.replication);
-    else if (this.recovering) this.askRecoveryIndex();
+    else if (this.recovering || !this.mayStand) this.tickBystander();
     else if (this.electionElapsed >= this.electionTimeout) this.startPreVote();
     else if (
       this.role === 'pre-candidate' &&
@@ -136,8 +155,20 @@ class Core implements Raft {
   }
 
   step(message: RaftMessage): void {
-    if (message.to !== this.config.id || !this.peers.has(message.from)) return;
-    if (!isWellFormed(message)) return;
+    const { config } = this;
+    if (message.to !== config.id || message.from === config.id) return;
+    if (!isWellFormed(message, config.configurations)) return;
+    if (message.type === 'removed') {
+      this.onRemoved();
+      return;
+    }
+    // Everybody else is listened to, member or not by this node's own log: that log may be behind
+    // (thesis §4.1). So is a leader that has removed itself, until it has handed over.
+    const notice = message.from === this.leader ? null : this.removedNotice(message.from);
+    if (notice !== null) {
+      this.outbox.sendDurably(notice, 0);
+      return;
+    }
     if (message.type === 'pre-vote') {
       this.onPreVote(message);
       return;
@@ -149,7 +180,7 @@ class Core implements Raft {
     // A granted pre-vote speaks of a term that nobody may ever reach.
     const changesTerm = !(message.type === 'pre-vote-reply' && message.granted);
     if (message.term > this.term && changesTerm) {
-      if (message.type === 'vote' && (this.recovering || this.hasLeader)) return;
+      if (message.type === 'vote' && this.ignoresVotes(message)) return;
       this.becomeFollower(message.term);
     }
     // The record is complete by its type; the compiler cannot relate the key to the message.
@@ -159,6 +190,7 @@ class Core implements Raft {
   propose(data: readonly Uint8Array[]): ProposeResult {
     const { replication } = this;
     if (replication === null) return { ok: false, reason: 'not-leader' };
+    if (this.transfer !== null) return { ok: false, reason: 'transferring' };
     let bytes = 0;
     for (const one of data) bytes += one.byteLength;
     // Something larger than the bound still gets through when it is alone.
@@ -168,10 +200,67 @@ class Core implements Raft {
     }
     const first = this.log.lastIndex + 1;
     const term = this.term;
-    data.forEach((one, i) => {
-      replication.append({ index: first + i, term, kind: 'command', data: one });
-    });
+    for (const one of data) this.append(replication, 'command', one);
     return { ok: true, first, term };
+  }
+
+  changeMembers(changes: readonly MemberChange[]): ChangeResult {
+    const { replication, transfer } = this;
+    const { latest } = this.configurations;
+    if (replication === null) {
+      return { ok: false, reason: 'not-leader', message: 'this node does not lead' };
+    }
+    if (!this.hasCommittedInTerm || transfer !== null) {
+      return { ok: false, reason: 'busy', message: 'the leader is taking or leaving office' };
+    }
+    if (latest.index > this.commitIndex || isJoint(latest.configuration)) {
+      return { ok: false, reason: 'busy', message: 'another change of the members is under way' };
+    }
+    const next = changed(latest.configuration, changes);
+    if (typeof next === 'string') return { ok: false, reason: 'refused', message: next };
+    if (next === latest.configuration) return { ok: true, index: latest.index };
+    const behind = next.voters.find(
+      ({ id }) => !isVoter(latest.configuration, id) && !replication.isCaughtUp(id),
+    );
+    if (behind !== undefined) {
+      return { ok: false, reason: 'behind', message: `'${behind.id}' has not caught up yet` };
+    }
+    // Whoever is away or without memory now may stay so, and then nothing could be decided any more.
+    const able = next.voters.filter(({ id }) => id === this.config.id || replication.isAble(id));
+    if (next.voters !== latest.configuration.voters && able.length * 2 <= next.voters.length) {
+      const message = `of the voters after it only ${able.length} of ${next.voters.length} answer`;
+      return { ok: false, reason: 'busy', message };
+    }
+    return { ok: true, index: this.appendConfiguration(replication, next) };
+  }
+
+  transferLeadership(to: NodeId | null): TransferResult {
+    const { replication, configuration } = this;
+    if (replication === null) {
+      return { ok: false, reason: 'not-leader', message: 'this node does not lead' };
+    }
+    if (to === this.config.id) return { ok: true, to };
+    if (this.transfer !== null) {
+      if (to === null || to === this.transfer.to) return { ok: true, to: this.transfer.to };
+      const message = `leadership is being handed over to '${this.transfer.to}'`;
+      return { ok: false, reason: 'busy', message };
+    }
+    const { voters } = configuration;
+    const target = to ?? replication.bestSuccessor(voters);
+    if (target === null) {
+      return { ok: false, reason: 'refused', message: 'no other voter could take over' };
+    }
+    if (!voters.some(({ id }) => id === target)) {
+      return { ok: false, reason: 'refused', message: `'${target}' is no voter` };
+    }
+    this.transfer = { to: target, deadline: this.ticks + this.config.electionTicksMax };
+    this.handOver(replication);
+    return { ok: true, to: target };
+  }
+
+  removedNotice(from: NodeId): Removed | null {
+    if (!isRemoved(this.configurations.committed.configuration, from)) return null;
+    return { type: 'removed', ...this.sender(), to: from };
   }
 
   readIndex(context: number): void {
@@ -182,7 +271,7 @@ class Core implements Raft {
   }
 
   campaign(): void {
-    if (this.role !== 'leader' && !this.recovering) this.startPreVote();
+    if (this.role !== 'leader' && !this.recovering && this.mayStand) this.startPreVote();
   }
 
   stepDown(): void {
@@ -268,13 +357,19 @@ class Core implements Raft {
     return mark.index > this.commitIndex && this.log.terms.termAt(mark.index) !== mark.term;
   }
 
-  snapshotInstalled(from: NodeId, term: number, mark: SnapshotMark): void {
+  snapshotInstalled(
+    from: NodeId,
+    term: number,
+    mark: SnapshotMark,
+    configuration: ConfigurationAt,
+  ): void {
     assert(this.wantsSnapshot(mark), 'only a snapshot that is wanted is installed');
     if (term > this.term) this.becomeFollower(term);
     // A leader's log holds all that is committed: nothing there is to be installed.
     else if (this.replication !== null) this.becomeFollower(this.term);
     this.outbox.dropAppendReplies();
     this.log.reset(mark);
+    this.configurations.reset(configuration);
     this.commitIndex = mark.index;
     this.handedOutIndex = mark.index;
     this.unappliedBytes = 0;
@@ -301,6 +396,9 @@ class Core implements Raft {
       appliedIndex: this.log.appliedIndex,
       lastIndex: this.log.lastIndex,
       snapshotIndex: this.log.snapshot.index,
+      configuration: this.configurations.latest,
+      removed: this.removed,
+      transferringTo: this.transfer?.to ?? null,
       electionElapsedTicks: this.electionElapsed,
       electionTimeoutTicks: this.electionTimeout,
       followers: this.replication?.status() ?? [],
@@ -319,6 +417,33 @@ class Core implements Raft {
 
   private get recovering(): boolean {
     return this.outbox.hardState.recovering;
+  }
+
+  private get configuration(): Configuration {
+    return this.configurations.latest.configuration;
+  }
+
+  private get voterPeers(): readonly NodeId[] {
+    const ids = new Set(voterSets(this.configuration).flat());
+    ids.delete(this.config.id);
+    return [...ids];
+  }
+
+  /**
+   * A voter by any configuration that may still turn out to be the one that counts: the others may
+   * lack the entry that removes this node, and nobody but this node could then commit it (thesis
+   * §4.2.2). Everybody else would only disturb.
+   */
+  private get mayStand(): boolean {
+    const { id } = this.config;
+    return !this.removed && this.configurations.possible.some((one) => isVoter(one, id));
+  }
+
+  private get removed(): boolean {
+    const { id } = this.config;
+    // While it leads it still has to hand over.
+    if (this.replication !== null) return false;
+    return this.toldRemoved || isRemoved(this.configurations.committed.configuration, id);
   }
 
   /** Leader stickiness: while a leader is there, nobody is helped to replace it (thesis §4.2.3). */
@@ -352,22 +477,23 @@ class Core implements Raft {
    * than this node says nothing yet, and to wait another timeout for that is time without service.
    */
   private askForPreVotes(): void {
-    for (const to of this.peers) {
+    for (const to of this.voterPeers) {
       if (this.votes.has(to)) continue;
       this.outbox.send({ type: 'pre-vote', to, ...this.candidacy(this.term + 1) });
     }
   }
 
-  private startElection(): void {
+  private startElection({ transfer }: Pick<Vote, 'transfer'>): void {
     const term = this.term + 1;
     this.role = 'candidate';
+    this.setLeader(null);
     this.resetElectionTimer();
     this.votes.clear();
     this.outbox.setHardState({ ...this.outbox.hardState, term, vote: this.config.id });
     // The own vote counts, and others are asked for theirs, once it is durable: after a crash this
     // node must not vote for somebody else in a term in which it was elected.
-    for (const to of this.peers) {
-      this.outbox.sendDurably({ type: 'vote', to, ...this.candidacy(term) }, 0);
+    for (const to of this.voterPeers) {
+      this.outbox.sendDurably({ type: 'vote', to, transfer, ...this.candidacy(term) }, 0);
     }
   }
 
@@ -398,6 +524,11 @@ class Core implements Raft {
     this.countVotes();
   }
 
+  /** It does not even learn the term from them. */
+  private ignoresVotes(message: Vote): boolean {
+    return this.recovering || (this.hasLeader && !message.transfer);
+  }
+
   private onVote(message: Vote): void {
     if (this.recovering) return;
     const { vote } = this.outbox.hardState;
@@ -424,9 +555,10 @@ class Core implements Raft {
   }
 
   private countVotes(): void {
-    const result = tally(this.votes, this.config.voters.length);
+    const result = tally(this.votes, voterSets(this.configuration));
     if (result === 'lost') this.becomeFollower(this.term);
-    else if (result === 'won' && this.role === 'pre-candidate') this.startElection();
+    else if (result === 'won' && this.role === 'pre-candidate')
+      this.startElection({ transfer: false });
     // With others' votes alone it could win before its own is durable; then it waits for that.
     else if (result === 'won' && this.votes.has(this.config.id)) this.becomeLeader();
   }
@@ -437,14 +569,10 @@ class Core implements Raft {
     this.setLeader(this.config.id);
     this.resetElectionTimer();
     this.heartbeatElapsed = 0;
-    this.replication = new Replication(this.config, this.log, this.outbox, this.term);
+    const { config, log, outbox, term, configuration } = this;
+    this.replication = new Replication(config, log, outbox, term, configuration);
     // Its commit commits what earlier terms left, and lets readers in (thesis §3.6.2, §6.4).
-    this.replication.append({
-      index: this.log.lastIndex + 1,
-      term: this.term,
-      kind: 'empty',
-      data: NO_DATA,
-    });
+    this.append(this.replication, 'empty', NO_DATA);
   }
 
   private becomeFollower(term: number): void {
@@ -453,6 +581,7 @@ class Core implements Raft {
     }
     const { replication } = this;
     this.replication = null;
+    this.transfer = null;
     this.role = 'follower';
     this.votes.clear();
     this.setLeader(null);
@@ -491,10 +620,19 @@ class Core implements Raft {
         this.becomeFollower(this.term);
         return;
       }
+      this.promoteLearner(replication);
+    }
+    if (this.transfer !== null && this.ticks >= this.transfer.deadline) {
+      this.transfer = null;
+      if (isVoter(this.configuration, this.config.id)) this.settleMembership(replication);
+      else this.becomeFollower(this.term);
+      if (this.replication === null) return;
     }
     if (++this.heartbeatElapsed >= this.config.heartbeatTicks) {
       this.heartbeatElapsed = 0;
       replication.heartbeat(this.commitIndex);
+      // The word that it may stand may have been lost.
+      this.handOver(replication);
     } else {
       replication.tellCommit(this.commitIndex);
     }
@@ -530,8 +668,12 @@ class Core implements Raft {
       const entry = entries[i];
       assert(entry !== undefined, 'entries have no holes');
       if (log.terms.termAt(entry.index) === entry.term) continue;
-      if (entry.index <= log.lastIndex) log.truncate(entry.index);
+      if (entry.index <= log.lastIndex) {
+        log.truncate(entry.index);
+        this.configurations.truncate(entry.index);
+      }
       log.append(entry);
+      if (entry.kind === 'configuration') this.configurations.append(entry);
     }
     const match = Math.max(last, this.commitIndex);
     this.matchedIndex = Math.max(this.matchedIndex, match);
@@ -578,6 +720,9 @@ class Core implements Raft {
     if (this.replication === null) return;
     this.replication.onAppendReply(message);
     this.advanceLeaderCommit();
+    if (this.replication !== null && message.from === this.transfer?.to) {
+      this.handOver(this.replication);
+    }
   }
 
   private onHeartbeat(message: Heartbeat): void {
@@ -608,13 +753,27 @@ class Core implements Raft {
     // By counting, only entries of the own term are committed (thesis §3.6.2, figure 8).
     if (index <= this.commitIndex || this.log.terms.termAt(index) !== this.term) return;
     this.replication.committed(this.commitIndex + 1, index);
+    const before = this.configurations.committed;
     this.commitTo(index);
+    this.tellRemoved(before, this.configurations.committed);
+    this.settleMembership(this.replication);
+  }
+
+  private get hasCommittedInTerm(): boolean {
+    return this.log.terms.termAt(this.commitIndex) === this.term;
+  }
+
+  private append(replication: Replication, kind: EntryKind, data: Uint8Array): Entry {
+    const entry = { index: this.log.lastIndex + 1, term: this.term, kind, data };
+    replication.append(entry);
+    return entry;
   }
 
   private commitTo(index: number): void {
     if (index <= this.commitIndex) return;
     assert(index <= this.log.lastIndex, 'what is committed is in the log');
     this.commitIndex = index;
+    this.configurations.commit(index);
     this.maybeRecovered();
   }
 
@@ -635,6 +794,83 @@ class Core implements Raft {
     const committedFromLog =
       first < firstInMemory ? { first, last: Math.min(last, firstInMemory - 1) } : null;
     return { committed, committedFromLog };
+  }
+
+  // --- Members and handing over (thesis §4.2, §4.3, §3.10) ----------------------------------------
+
+  private appendConfiguration(replication: Replication, configuration: Configuration): number {
+    const data = this.config.configurations.encode(configuration);
+    const entry = this.append(replication, 'configuration', data);
+    this.configurations.append(entry);
+    replication.configure(configuration);
+    // Those whose answer was missing may be needed no more.
+    this.finishReadRound();
+    return entry.index;
+  }
+
+  /** What follows for a leader from what is committed now. */
+  private settleMembership(replication: Replication): void {
+    const { latest } = this.configurations;
+    if (latest.index > this.commitIndex || !this.hasCommittedInTerm || this.transfer !== null) {
+      return;
+    }
+    if (isJoint(latest.configuration)) {
+      this.appendConfiguration(replication, leaveJoint(latest.configuration));
+    } else if (!isVoter(latest.configuration, this.config.id)) {
+      // Removed by what it has just committed: it goes (thesis §4.2.2), and leaves a leader behind.
+      // Should that fail, the others' election timeouts find one.
+      if (this.transferLeadership(null).ok) return;
+      this.becomeFollower(this.term);
+    }
+  }
+
+  /** They get no entry any more, so they would not learn it from the log. */
+  private tellRemoved(before: ConfigurationAt, after: ConfigurationAt): void {
+    if (before === after) return;
+    for (const to of after.configuration.removed) {
+      const left = isRemoved(after.configuration, to) && !isRemoved(before.configuration, to);
+      if (!left || to === this.config.id) continue;
+      this.outbox.sendDurably({ type: 'removed', ...this.sender(), to }, 0);
+    }
+  }
+
+  /** One at a time: the next one when this change is through. */
+  private promoteLearner(replication: Replication): void {
+    const { learners } = this.configuration;
+    const ready = learners.find(({ id, promote }) => promote && replication.isCaughtUp(id));
+    if (ready !== undefined) this.changeMembers([{ type: 'promote', id: ready.id }]);
+  }
+
+  private handOver(replication: Replication): void {
+    const { transfer } = this;
+    if (transfer === null || !replication.hasWholeLog(transfer.to)) return;
+    this.outbox.sendDurably({ type: 'timeout-now', ...this.sender(), to: transfer.to }, 0);
+  }
+
+  private onTimeoutNow(message: TimeoutNow): void {
+    if (!this.followLeader(message.from) || this.recovering || !this.mayStand) return;
+    this.startElection({ transfer: true });
+  }
+
+  private tickBystander(): void {
+    if (this.recovering) this.askRecoveryIndex();
+    this.askWhetherRemoved();
+  }
+
+  /**
+   * Who does not stand hears nothing any more once it is removed, so it asks now and then: to the
+   * others it is one that wants to read, and they tell one that they have removed.
+   */
+  private askWhetherRemoved(): void {
+    if (this.removed || this.silenceElapsed % this.config.electionTicksMax !== 0) return;
+    for (const to of this.voterPeers) {
+      this.outbox.sendDurably({ type: 'read-index', ...this.sender(), to, context: NO_CONTEXT }, 0);
+    }
+  }
+
+  private onRemoved(): void {
+    this.toldRemoved = true;
+    if (this.role !== 'follower') this.becomeFollower(this.term);
   }
 
   // --- Reads (thesis §6.4) -----------------------------------------------------------------------
@@ -658,8 +894,7 @@ class Core implements Raft {
     const { replication, leader } = this;
     if (replication !== null) {
       // Before that it does not know what the leaders before it have committed.
-      const knowsCommit = this.log.terms.termAt(this.commitIndex) === this.term;
-      if (knowsCommit && replication.reads.canBegin) {
+      if (this.hasCommittedInTerm && replication.reads.canBegin) {
         replication.beginReadRound(this.commitIndex);
         // A majority of one.
         this.finishReadRound();

@@ -1,15 +1,18 @@
 import { assert } from '../base/assert.js';
 import { entryBytes, type Log } from './log.js';
+import { membersOf } from './membership.js';
 import type { Outbox } from './outbox.js';
 import { InFlight, Progress } from './progress.js';
-import { majorityOf, quorumIndex } from './quorum.js';
+import { majorityOf, quorumIndex, voterSets } from './quorum.js';
 import { LeaderReads, type Reader } from './read-index.js';
 import type {
   AppendReply,
+  Configuration,
   Entry,
   FollowerStatus,
   HeartbeatReply,
   LoadRequest,
+  Member,
   NodeId,
   RaftConfig,
 } from './types.js';
@@ -27,27 +30,41 @@ export class Replication {
   /** Bytes of this term's entries that are not committed. */
   uncommittedBytes = 0;
 
-  private readonly followers: readonly Progress[];
-  private readonly byId: ReadonlyMap<NodeId, Progress>;
+  /** All other members. */
+  private followers: readonly Progress[] = [];
+  private byId: ReadonlyMap<NodeId, Progress> = new Map();
+  /** The voters whose majorities are needed; null stands for this node. */
+  private quorums: readonly (readonly (Progress | null)[])[] = [];
   private readonly reached: number[] = [];
+  /** The end of the log when the quorum was last checked. */
+  private checkedLast = Number.POSITIVE_INFINITY;
 
   constructor(
     private readonly config: RaftConfig,
     private readonly log: Log,
     private readonly outbox: Outbox,
     private readonly term: number,
+    configuration: Configuration,
   ) {
-    this.followers = config.voters
-      .filter((id) => id !== config.id)
-      .map(
-        (id) =>
-          new Progress(
-            id,
-            log.lastIndex + 1,
-            new InFlight(config.inFlightMessagesMax, config.inFlightBytesMax),
-          ),
-      );
+    this.configure(configuration);
+  }
+
+  /** From now on these are the members. What is known of those who stay is kept. */
+  configure(configuration: Configuration): void {
+    const { config, byId } = this;
+    const others = membersOf(configuration).filter(({ id }) => id !== config.id);
+    this.followers = others.map(({ id }) => byId.get(id) ?? this.createProgress(id));
     this.byId = new Map(this.followers.map((follower) => [follower.id, follower]));
+    this.quorums = voterSets(configuration).map((ids) =>
+      ids.map((id) => this.byId.get(id) ?? null),
+    );
+    this.due = true;
+  }
+
+  private createProgress(id: NodeId): Progress {
+    const { inFlightMessagesMax, inFlightBytesMax } = this.config;
+    const window = new InFlight(inFlightMessagesMax, inFlightBytesMax);
+    return new Progress(id, this.log.lastIndex + 1, window);
   }
 
   append(entry: Entry): void {
@@ -56,13 +73,21 @@ export class Replication {
     this.due = true;
   }
 
-  /** The last index that a majority has on disk. The own copy counts like any other: when it is saved. */
+  /**
+   * The last index that every majority that is needed has on disk. The own copy counts like any
+   * other: when it is saved, and where this node is a voter.
+   */
   replicatedIndex(): number {
-    const { reached } = this;
-    reached.length = 0;
-    reached.push(this.log.savedIndex);
-    for (const follower of this.followers) reached.push(follower.counts ? follower.match : 0);
-    return quorumIndex(reached);
+    const { reached, log } = this;
+    let index = Number.POSITIVE_INFINITY;
+    for (const voters of this.quorums) {
+      reached.length = 0;
+      for (const voter of voters) {
+        reached.push(voter === null ? log.savedIndex : voter.counts ? voter.match : 0);
+      }
+      index = Math.min(index, quorumIndex(reached));
+    }
+    return index;
   }
 
   committed(from: number, to: number): void {
@@ -72,14 +97,54 @@ export class Replication {
     this.due = true;
   }
 
-  /** True when a majority, this node included, was heard from since the last call. */
+  /** True when a majority was heard from since the last call; an election timeout lies between two. */
   checkQuorum(): boolean {
-    let active = 1;
+    const held = this.everyMajority((follower) => follower.recentlyActive);
     for (const follower of this.followers) {
-      if (follower.recentlyActive) active++;
+      follower.caughtUp =
+        follower.recentlyActive && follower.counts && follower.match >= this.checkedLast;
+      follower.wasActive = follower.recentlyActive;
       follower.recentlyActive = false;
     }
-    return active >= majorityOf(this.config.voters.length);
+    this.checkedLast = this.log.lastIndex;
+    return held;
+  }
+
+  isCaughtUp(id: NodeId): boolean {
+    return this.byId.get(id)?.caughtUp ?? false;
+  }
+
+  /** It answers, and its copies count. */
+  isAble(id: NodeId): boolean {
+    const follower = this.byId.get(id);
+    if (follower === undefined) return false;
+    return follower.counts && follower.answers;
+  }
+
+  /** It has the whole log, and on disk: its election cannot fail for want of entries. */
+  hasWholeLog(id: NodeId): boolean {
+    const follower = this.byId.get(id);
+    if (follower === undefined) return false;
+    return follower.counts && follower.match === this.log.lastIndex;
+  }
+
+  /** Who of `voters` could take over soonest; null when nobody answers. */
+  bestSuccessor(voters: readonly Member[]): NodeId | null {
+    let best: Progress | null = null;
+    for (const { id } of voters) {
+      const follower = this.byId.get(id);
+      if (!follower?.counts || !follower.answers) continue;
+      if (best === null || follower.match > best.match) best = follower;
+    }
+    return best?.id ?? null;
+  }
+
+  private everyMajority(holds: (follower: Progress) => boolean): boolean {
+    return this.quorums.every((voters) => {
+      let count = 0;
+      for (const voter of voters) if (voter === null || holds(voter)) count++;
+      return count >= majorityOf(voters.length);
+    });
   }
 
   /** The regular heartbeat: from now on an append that stays unanswered is suspected to be lost. */
@@ -111,11 +176,8 @@ export class Replication {
   /** Who may read at which index now. */
   endReadRound(): { readonly readers: readonly Reader[]; readonly index: number } | null {
     if (!this.reads.inRound) return null;
-    let confirmed = 1;
-    for (const follower of this.followers) {
-      if (follower.readRound >= this.reads.round) confirmed++;
-    }
-    return confirmed >= majorityOf(this.config.voters.length) ? this.reads.end() : null;
+    const confirmed = this.everyMajority((follower) => follower.readRound >= this.reads.round);
+    return confirmed ? this.reads.end() : null;
   }
 
   flush(commitIndex: number): void {

@@ -7,9 +7,9 @@
 /** A node's name within its cluster, for ever: 1–64 characters of [A-Za-z0-9._-]. */
 export type NodeId = string;
 
-export type EntryKind = 'command' | 'empty';
+export type EntryKind = 'command' | 'empty' | 'configuration';
 
-/** One record of the replicated log. The core never looks into `data`. */
+/** One record of the replicated log. The core looks into `data` of kind 'configuration' only. */
 export interface Entry {
   readonly index: number;
   readonly term: number;
@@ -42,6 +42,61 @@ export interface TermRun {
   readonly first: number;
 }
 
+/** A node, and where other nodes and clients reach it. */
+export interface Member {
+  readonly id: NodeId;
+  /** host:port */
+  readonly address: string;
+}
+
+/** A member that is sent the log and counts for nothing yet (thesis §4.2.1). */
+export interface Learner extends Member {
+  /** The leader makes it a voter as soon as it has caught up. */
+  readonly promote: boolean;
+  /** The voter that leaves in the same step, so that no majority has to do with both. */
+  readonly replaces: NodeId | null;
+}
+
+/**
+ * Who decides. Changes go by joint consensus (thesis §4.3): between the entry of the joint
+ * configuration and that of the new one, both the old and the new majority are needed. A
+ * configuration is in force as soon as its entry is in the log, committed or not (thesis §4.1), and
+ * goes with the entry when that is replaced. Before the first such entry (index 0) it is the set of
+ * nodes that the cluster was made with.
+ */
+export interface Configuration {
+  readonly voters: readonly Member[];
+  /** While a change is under way, the voters before it; empty otherwise. */
+  readonly outgoing: readonly Member[];
+  readonly learners: readonly Learner[];
+  /**
+   * Every id that ever left, or leaves with the change under way. An id stands for what its node
+   * has promised, so none is used again.
+   */
+  readonly removed: readonly NodeId[];
+}
+
+/** A configuration and the index of its entry; 0: the first one. */
+export interface ConfigurationAt {
+  readonly index: number;
+  readonly configuration: Configuration;
+}
+
+/** The form of a configuration in an entry. */
+export interface ConfigurationCodec {
+  encode(configuration: Configuration): Uint8Array;
+  /** null for bytes that are none. */
+  decode(data: Uint8Array): Configuration | null;
+}
+
+/** What may be asked for; what is already so is granted without a change. */
+export type MemberChange =
+  /** A learner; for a member, its new address. */
+  | ({ readonly type: 'add' } & Learner)
+  /** A learner that has caught up becomes a voter. */
+  | { readonly type: 'promote'; readonly id: NodeId }
+  | { readonly type: 'remove'; readonly id: NodeId };
+
 /** What a node remembers when it starts. */
 export interface RestoredState {
   readonly hardState: HardState;
@@ -56,12 +111,15 @@ export interface RestoredState {
    * runtime resets the log to that mark first.
    */
   readonly appliedIndex: number;
+  /** In force at appliedIndex. Without voters on a node that waits to be made a member. */
+  readonly configuration: ConfigurationAt;
+  /** All entries of kind 'configuration' in the log, in order. */
+  readonly configurationEntries: readonly Entry[];
 }
 
 export interface RaftConfig {
   readonly id: NodeId;
-  /** The configured set of voters, this node among them. */
-  readonly voters: readonly NodeId[];
+  readonly configurations: ConfigurationCodec;
   /** An election times out after a random number of ticks in [min, max). */
   readonly electionTicksMin: number;
   readonly electionTicksMax: number;
@@ -101,6 +159,8 @@ export interface Vote extends MessageBase {
   readonly type: 'vote';
   readonly lastIndex: number;
   readonly lastTerm: number;
+  /** The leader asked for this election: its followers need not protect it (thesis §4.2.3). */
+  readonly transfer: boolean;
 }
 export interface VoteReply extends MessageBase {
   readonly type: 'vote-reply';
@@ -149,6 +209,15 @@ export interface ReadIndexReply extends MessageBase {
   readonly index: number;
 }
 
+/** From a leader that hands over to a follower that has its whole log: stand now (thesis §3.10). */
+export interface TimeoutNow extends MessageBase {
+  readonly type: 'timeout-now';
+}
+/** To a node that is no longer a member, by a committed configuration: it may stop. */
+export interface Removed extends MessageBase {
+  readonly type: 'removed';
+}
+
 export type RaftMessage =
   | PreVote
   | PreVoteReply
@@ -159,7 +228,9 @@ export type RaftMessage =
   | Heartbeat
   | HeartbeatReply
   | ReadIndexRequest
-  | ReadIndexReply;
+  | ReadIndexReply
+  | TimeoutNow
+  | Removed;
 
 /** A read that was asked for with `readIndex(context)`. */
 export interface ReadConfirmation {
@@ -226,10 +297,16 @@ export interface RaftStatus {
   readonly appliedIndex: number;
   readonly lastIndex: number;
   readonly snapshotIndex: number;
+  /** The one in force. */
+  readonly configuration: ConfigurationAt;
+  /** This node was removed from the cluster, for ever: there is nothing more that it could do. */
+  readonly removed: boolean;
+  /** At a leader that hands over: to whom. */
+  readonly transferringTo: NodeId | null;
   /** Ticks since the election timer was set, and at how many it runs out. A leader has none that matters. */
   readonly electionElapsedTicks: number;
   readonly electionTimeoutTicks: number;
-  /** At the leader: what it knows of every other voter. */
+  /** At the leader: what it knows of every other member. */
   readonly followers: readonly FollowerStatus[];
 }
 
@@ -245,7 +322,29 @@ export interface FollowerStatus {
 
 export type ProposeResult =
   | { readonly ok: true; readonly first: number; readonly term: number }
-  | { readonly ok: false; readonly reason: 'not-leader' | 'full' };
+  | { readonly ok: false; readonly reason: 'not-leader' | 'full' | 'transferring' };
+
+/** `reason` 'busy' and 'behind' may be tried again as they are; 'refused' never helps. */
+export type ChangeResult =
+  /**
+   * The change is complete when the configuration at `index` or a later one is committed and has no
+   * `outgoing`.
+   */
+  | { readonly ok: true; readonly index: number }
+  | {
+      readonly ok: false;
+      readonly reason: 'not-leader' | 'busy' | 'behind' | 'refused';
+      /** For people. */
+      readonly message: string;
+    };
+
+export type TransferResult =
+  | { readonly ok: true; readonly to: NodeId }
+  | {
+      readonly ok: false;
+      readonly reason: 'not-leader' | 'busy' | 'refused';
+      readonly message: string;
+    };
 
 /**
  * The consensus core: a synchronous state machine without time, disk, network or chance of its own.
@@ -260,6 +359,19 @@ export interface Raft {
    * committed, or committed and not applied; worth another try after the next commit or `applied`.
    */
   propose(data: readonly Uint8Array[]): ProposeResult;
+  /**
+   * Begins a change of the members, all of `changes` as one. One at a time, and only after an entry
+   * of the leader's own term is committed: otherwise two leaders could each begin one from a
+   * different past, and have majorities that do not meet (thesis §4.1 and its erratum).
+   */
+  changeMembers(changes: readonly MemberChange[]): ChangeResult;
+  /**
+   * Hands leadership over to a voter, the best one when none is named (thesis §3.10). Until that is
+   * done, or an election timeout has passed, nothing can be proposed.
+   */
+  transferLeadership(to: NodeId | null): TransferResult;
+  /** What to answer to any message from `from` when it is no member any more; null: it may be one. */
+  removedNotice(from: NodeId): Removed | null;
   /** Asks for a read index; the answer comes in `ready().reads` under the same context. */
   readIndex(context: number): void;
   /** Stand at once, as if the election timeout had passed (pre-vote first). */
@@ -288,13 +400,18 @@ export interface Raft {
    */
   wantsSnapshot(mark: SnapshotMark): boolean;
   /**
-   * This node's state store now stands at a snapshot from leader `from` in `term`; the log starts
-   * again behind it. The runtime, in this order: asks `wantsSnapshot` when the stream is complete;
+   * This node's state store now stands at a snapshot from leader `from` in `term`, which says the
+   * configuration; the log starts again behind it. The runtime, in this order: asks `wantsSnapshot` when the stream is complete;
    * from then on steps no 'append' and calls no `ready`; waits for the saves and applies under way,
    * and reports them as always; finishes the import; calls LogStore.reset(mark); then this. What
    * the core has not handed out by then it forgets, and `saved` for what it has changes nothing.
    */
-  snapshotInstalled(from: NodeId, term: number, mark: SnapshotMark): void;
+  snapshotInstalled(
+    from: NodeId,
+    term: number,
+    mark: SnapshotMark,
+    configuration: ConfigurationAt,
+  ): void;
   /** Nothing is known to arrive at this peer: probe it instead of streaming to it. */
   unreachable(peer: NodeId): void;
   status(): RaftStatus;

@@ -1,17 +1,24 @@
-import type { Append, RaftMessage } from './types.js';
+import type { Append, ConfigurationCodec, RaftMessage } from './types.js';
 
 /**
  * False for fields that no core ever sends, so that a broken or hostile peer cannot bring this one
  * into an impossible state. Such a message is dropped like one that the network lost.
  */
-export function isWellFormed(message: RaftMessage): boolean {
+export function isWellFormed(message: RaftMessage, configurations: ConfigurationCodec): boolean {
   if (!isCount(message.term)) return false;
   switch (message.type) {
     case 'pre-vote':
     case 'vote':
       return isCount(message.lastIndex) && isCount(message.lastTerm);
     case 'append':
-      return isCount(message.prevIndex) && isCount(message.commit) && isRun(message);
+      return (
+        isCount(message.prevIndex) &&
+        isCount(message.commit) &&
+        isRun(message) &&
+        message.entries.every(
+          ({ kind, data }) => kind !== 'configuration' || configurations.decode(data) !== null,
+        )
+      );
     case 'append-reply':
       return (
         isCount(message.prevIndex) &&
@@ -28,6 +35,8 @@ export function isWellFormed(message: RaftMessage): boolean {
       return isCount(message.context) && isCount(message.index);
     case 'pre-vote-reply':
     case 'vote-reply':
+    case 'timeout-now':
+    case 'removed':
       return true;
   }
 }

@@ -1,5 +1,8 @@
 import type { Entry, RestoredState, Save, SnapshotMark } from '../raft/types.js';
 
+/** What a log says at the start. The rest of RestoredState is the tree's. */
+export type RestoredLog = Omit<RestoredState, 'appliedIndex' | 'configuration'>;
+
 /**
  * Where a node keeps its log, its term and its vote. One owner, which calls one write at a time
  * (append, compact, reset); reads may run beside it. Every entry is stored with a checksum, and
@@ -7,8 +10,8 @@ import type { Entry, RestoredState, Save, SnapshotMark } from '../raft/types.js'
  * is never taken for the end of the log. A failed write is DISK_FAILED and final: the owner stops.
  */
 export interface LogStore {
-  /** Reads and verifies everything. Nothing else may be called before. `appliedIndex` is not ours: 0. */
-  open(): Promise<Omit<RestoredState, 'appliedIndex'>>;
+  /** Reads and verifies everything. Nothing else may be called before. */
+  open(): Promise<RestoredLog>;
   /** All the saves in one durable batch: on disk, synced, when the promise resolves. */
   append(saves: readonly Save[]): Promise<void>;
   /** Entries from `first` to `last`, fewer when `bytesMax` is reached (at least one). Compacted ones: empty. */

@@ -4,15 +4,8 @@ import { decodeRecord, encodeRecord, unseal } from '../codec/records.js';
 import { chunkRange, type Key, type KeyRange, tableOf } from '../filesystem/keys.js';
 import type { Table, Tables } from '../filesystem/records.js';
 import type { Change } from '../filesystem/view.js';
-import type {
-  Entry,
-  HardState,
-  RestoredState,
-  Save,
-  SnapshotMark,
-  TermRun,
-} from '../raft/types.js';
-import type { LogStore } from './log-store.js';
+import type { Entry, HardState, Save, SnapshotMark, TermRun } from '../raft/types.js';
+import type { LogStore, RestoredLog } from './log-store.js';
 import { ChunkReader, ChunkWriter } from './snapshot-format.js';
 import {
   type RecordVisitor,
@@ -97,7 +90,7 @@ class MemoryLogStore implements LogStore {
     this.life = disk.life;
   }
 
-  async open(): Promise<Omit<RestoredState, 'appliedIndex'>> {
+  async open(): Promise<RestoredLog> {
     this.disk.check(this.life);
     const { hardState, mark, entries } = this.disk.log;
     const termRuns: TermRun[] = [];
@@ -109,6 +102,7 @@ class MemoryLogStore implements LogStore {
       snapshot: mark,
       lastIndex: mark.index + entries.length,
       termRuns,
+      configurationEntries: entries.filter(({ kind }) => kind === 'configuration'),
     };
   }
 

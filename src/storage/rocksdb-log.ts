@@ -1,20 +1,13 @@
 import { assert } from '../base/assert.js';
 import { MootError } from '../base/errors.js';
+import { decodeConfiguration } from '../codec/configuration.js';
 import { pack, unpack } from '../codec/msgpack.js';
 import { Reader } from '../codec/reader.js';
 import { seal, unseal } from '../codec/records.js';
-import type {
-  Entry,
-  EntryKind,
-  HardState,
-  RestoredState,
-  Save,
-  SnapshotMark,
-  TermRun,
-} from '../raft/types.js';
+import type { Entry, EntryKind, HardState, Save, SnapshotMark, TermRun } from '../raft/types.js';
 import { number56, parse56 } from './binary-key.js';
 import type { StoreFigures } from './figures.js';
-import type { LogStore } from './log-store.js';
+import type { LogStore, RestoredLog } from './log-store.js';
 import { type DatabaseOptions, type Operation, RocksDatabase } from './rocksdb.js';
 
 /**
@@ -42,7 +35,7 @@ const DATABASE_OPTIONS: Omit<DatabaseOptions, 'mustExist'> = {
 /** Deletes in one batch: far below a millisecond of work. */
 const DELETES_MAX = 1_000;
 
-const KINDS: readonly EntryKind[] = ['command', 'empty'];
+const KINDS: readonly EntryKind[] = ['command', 'empty', 'configuration'];
 /** Term u56, kind u8, then the data. */
 const ENTRY_HEADER_BYTES = 8;
 const ENTRY_KEY_LENGTH = 8;
@@ -68,7 +61,7 @@ class RocksLogStore implements LogStore, StoreFigures {
 
   constructor(private readonly options: RocksLogOptions) {}
 
-  async open(): Promise<Omit<RestoredState, 'appliedIndex'>> {
+  async open(): Promise<RestoredLog> {
     assert(this.database === null, 'a log is opened once');
     const { directory, mustExist, readOnly = false } = this.options;
     this.database = await RocksDatabase.open(directory, {
@@ -165,7 +158,7 @@ class RocksLogStore implements LogStore, StoreFigures {
     return this.database;
   }
 
-  private async restore(): Promise<Omit<RestoredState, 'appliedIndex'>> {
+  private async restore(): Promise<RestoredLog> {
     const database = this.opened();
     const [format, hardState, mark] = await database.getMany([
       FORMAT_KEY,
@@ -182,14 +175,14 @@ class RocksLogStore implements LogStore, StoreFigures {
       checkFormat(openValue(FORMAT_KEY, 'format', format));
     }
     const resetting = mark === undefined ? false : this.restoreMark(mark);
-    const termRuns = resetting ? [] : await this.verify();
+    const found = resetting ? { termRuns: [], configurationEntries: [] } : await this.verify();
     if (resetting) await this.finishReset();
     this.readableIndex = this.lastIndex;
     return {
       hardState: hardState === undefined ? FIRST_HARD_STATE : decodeHardState(hardState),
       snapshot: this.mark,
       lastIndex: this.lastIndex,
-      termRuns,
+      ...found,
     };
   }
 
@@ -200,9 +193,10 @@ class RocksLogStore implements LogStore, StoreFigures {
   }
 
   /** Reads the whole log, a read-ahead at a time; removes what an interrupted compaction left. */
-  private async verify(): Promise<TermRun[]> {
+  private async verify(): Promise<Pick<RestoredLog, 'termRuns' | 'configurationEntries'>> {
     const database = this.opened();
     const termRuns: TermRun[] = [];
+    const configurationEntries: Entry[] = [];
     let expected = this.mark.index + 1;
     let term = this.mark.term;
     let leftFrom: number | null = null;
@@ -222,6 +216,7 @@ class RocksLogStore implements LogStore, StoreFigures {
         if (entry.term > term || termRuns.length === 0) {
           termRuns.push({ term: entry.term, first: index });
         }
+        if (entry.kind === 'configuration') configurationEntries.push(checkConfiguration(entry));
         term = entry.term;
         expected++;
       }
@@ -230,7 +225,7 @@ class RocksLogStore implements LogStore, StoreFigures {
     if (leftFrom !== null && this.options.readOnly !== true) {
       await this.remove(leftFrom, this.mark.index);
     }
-    return termRuns;
+    return { termRuns, configurationEntries };
   }
 
   private async finishReset(): Promise<void> {
@@ -344,6 +339,16 @@ function decodeEntry(index: number, sealed: Buffer): Entry {
   if (kind === undefined) throw corrupt(`log entry ${index} is of an unknown kind`);
   const term = payload.readUIntBE(0, 3) * 2 ** 32 + payload.readUInt32BE(3);
   return { index, term, kind, data: payload.subarray(ENTRY_HEADER_BYTES) };
+}
+
+function checkConfiguration(entry: Entry): Entry {
+  try {
+    decodeConfiguration(entry.data);
+    return entry;
+  } catch (cause) {
+    const message = `log entry ${entry.index} does not hold a configuration of the members`;
+    throw new MootError('DATA_CORRUPT', message, { cause });
+  }
 }
 
 function missing(index: number): MootError {

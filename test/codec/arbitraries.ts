@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import type { Timespec } from '../../src/base/clock.js';
 import type { ErrorCode, FilesystemErrorCode } from '../../src/base/errors.js';
 import type { ClientRequest, ClientResponse, NodeStatus } from '../../src/codec/client-messages.js';
+import { configurationCodec } from '../../src/codec/configuration.js';
 import type { Greeting } from '../../src/codec/greeting.js';
 import type { PeerMessage } from '../../src/codec/peer-messages.js';
 import type {
@@ -14,6 +15,7 @@ import type {
 import type { Effect } from '../../src/filesystem/filesystem.js';
 import type { ListedEntry, Query, QueryResult } from '../../src/filesystem/queries.js';
 import type { Inode, Reply } from '../../src/filesystem/records.js';
+import type { Configuration } from '../../src/raft/types.js';
 
 /** Everything that crosses a wire or enters the log, for round trips and as a start for damage. */
 
@@ -375,13 +377,34 @@ const responseByType: Responses = {
 
 export const clientResponse: Of<ClientResponse> = fc.oneof(...Object.values(responseByType));
 
+const memberId = fc.stringMatching(/^[A-Za-z0-9._-]{1,12}$/);
+const memberIds = fc.uniqueArray(memberId, { maxLength: 12 });
+
+/** Every id in one place only, but for those that leave. */
+export const configuration: Of<Configuration> = fc
+  .tuple(memberIds, memberIds, nodeId, bool)
+  .map(([ids, others, address, promote]) => {
+    const third = Math.ceil(ids.length / 3);
+    return {
+      voters: ids.slice(0, third).map((id) => ({ id, address })),
+      learners: ids.slice(third, 2 * third).map((id) => ({
+        id,
+        address,
+        promote,
+        replaces: promote ? null : (ids[0] ?? null),
+      })),
+      outgoing: others.map((id) => ({ id, address })),
+      removed: others,
+    };
+  });
+
 const ends = { from: nodeId, to: nodeId, term: uint };
 
 type Peers = { readonly [T in PeerMessage['type']]: Of<Extract<PeerMessage, { type: T }>> };
 const peerByType: Peers = {
   'pre-vote': fc.record({ type: is('pre-vote'), ...ends, lastIndex: uint, lastTerm: uint }),
   'pre-vote-reply': fc.record({ type: is('pre-vote-reply'), ...ends, granted: bool }),
-  vote: fc.record({ type: is('vote'), ...ends, lastIndex: uint, lastTerm: uint }),
+  vote: fc.record({ type: is('vote'), ...ends, lastIndex: uint, lastTerm: uint, transfer: bool }),
   'vote-reply': fc.record({ type: is('vote-reply'), ...ends, granted: bool }),
   append: fc
     .record({
@@ -391,11 +414,18 @@ const peerByType: Peers = {
       prevTerm: uint,
       commit: uint,
       entries: fc.array(
-        fc.record({
-          term: uint,
-          kind: fc.constantFrom('command' as const, 'empty' as const),
-          data: bytes,
-        }),
+        fc.oneof(
+          fc.record({
+            term: uint,
+            kind: fc.constantFrom('command' as const, 'empty' as const),
+            data: bytes,
+          }),
+          fc.record({
+            term: uint,
+            kind: is('configuration'),
+            data: configuration.map((c) => Uint8Array.from(configurationCodec.encode(c))),
+          }),
+        ),
         { maxLength: 20 },
       ),
     })
@@ -443,6 +473,8 @@ const peerByType: Peers = {
   bootstrap: fc.record({ type: is('bootstrap'), from: nodeId, to: nodeId }),
   'bootstrap-reply': fc.record({ type: is('bootstrap-reply'), ...ends, empty: bool }),
   'state-hash': fc.record({ type: is('state-hash'), ...ends, index: uint, hash: uint32 }),
+  'timeout-now': fc.record({ type: is('timeout-now'), ...ends }),
+  removed: fc.record({ type: is('removed'), ...ends }),
 };
 
 export const peerMessage: Of<PeerMessage> = fc.oneof(...Object.values(peerByType));

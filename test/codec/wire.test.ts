@@ -9,7 +9,7 @@ import {
   encodeClientResponse,
 } from '../../src/codec/client-wire.js';
 import { decodeLogCommand, encodeLogCommand } from '../../src/codec/commands.js';
-import { decodeGreeting, encodeGreeting } from '../../src/codec/greeting.js';
+import { decodeGreeting, encodeGreeting, PROTOCOL_VERSION } from '../../src/codec/greeting.js';
 import { pack, unpack } from '../../src/codec/msgpack.js';
 import type { PeerMessage } from '../../src/codec/peer-messages.js';
 import { decodePeerMessage, encodePeerMessage } from '../../src/codec/peer-wire.js';
@@ -194,10 +194,18 @@ t.test('refusals name the field', async (t) => {
     ],
     [[2, 0, 0, 0, 0, 0, [5]], decodeLogCommand, /^log entry\.version 2 is unknown$/],
     [[1, 0, 0, 0, 0, 1e9, [5]], decodeLogCommand, /nsec/],
-    [['mootfs', 3, 0, 'c', [2, 'x']], decodeGreeting, /^greeting\.version 3 is unknown/],
-    [['mootfs', 2, 1, 'c', [2, 'x']], decodeGreeting, /^greeting\.group 1 is unknown/],
+    [['mootfs', 1e6, 0, 'c', [2, 'x']], decodeGreeting, /^greeting\.version 1000000 is unknown/],
+    [
+      ['mootfs', PROTOCOL_VERSION, 1, 'c', [2, 'x']],
+      decodeGreeting,
+      /^greeting\.group 1 is unknown/,
+    ],
     [['mongod', 1, 0, 'c', [2, 'x']], decodeGreeting, /^greeting\.magic/],
-    [['mootfs', 2, 0, 'c', [9, 'x']], decodeGreeting, /^greeting\.role\.type 9 is unknown/],
+    [
+      ['mootfs', PROTOCOL_VERSION, 0, 'c', [9, 'x']],
+      decodeGreeting,
+      /^greeting\.role\.type 9 is unknown/,
+    ],
     [[12, 1, 1, -2, 0], (f) => decodePeerMessage(f, 'a', 'b'), /sequence -2 is below -1/],
   ];
   for (const [value, decode, message] of cases) {

@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap';
+import { configurationCodec } from '../../src/codec/configuration.js';
 import type { Entry } from '../../src/raft/types.js';
 import type { LogStore } from '../../src/storage/log-store.js';
 import { makeEntries, makeSave } from '../support/records.js';
@@ -14,6 +15,13 @@ function plain(entries: readonly Entry[]): unknown[] {
   return entries.map(({ data, ...rest }) => ({ ...rest, data: Buffer.from(data).toString('hex') }));
 }
 
+const MEMBERS = {
+  voters: [{ id: 'n1', address: '10.0.0.1:7101' }],
+  outgoing: [],
+  learners: [{ id: 'n2', address: '10.0.0.2:7101', promote: true, replaces: null }],
+  removed: ['n3'],
+};
+
 export function testLogStore(name: string, makeWorld: (t: Test) => Promise<LogWorld>): void {
   t.test(`${name}: an empty log`, async (t) => {
     const world = await makeWorld(t);
@@ -23,6 +31,7 @@ export function testLogStore(name: string, makeWorld: (t: Test) => Promise<LogWo
       snapshot: { index: 0, term: 0 },
       lastIndex: 0,
       termRuns: [],
+      configurationEntries: [],
     });
     t.same(await log.read(1, 10, ALL), []);
     await log.append([]);
@@ -38,19 +47,22 @@ export function testLogStore(name: string, makeWorld: (t: Test) => Promise<LogWo
       ...makeEntries(1, 5, 1),
       { index: 6, term: 3, kind: 'empty', data: new Uint8Array(0) },
       ...makeEntries(7, 9, 3),
+      { index: 10, term: 3, kind: 'configuration', data: configurationCodec.encode(MEMBERS) },
     ];
     await log.append([
       makeSave({ hardState: { ...hardState, term: 2 }, entries: entries.slice(0, 4) }),
       makeSave({ hardState, entries: entries.slice(4) }),
     ]);
-    t.same(plain(await log.read(1, 9, ALL)), plain(entries));
+    t.same(plain(await log.read(1, 10, ALL)), plain(entries));
     await log.close();
 
     const again = world.make();
-    t.same(await again.open(), {
+    const { configurationEntries, ...restored } = await again.open();
+    t.same(plain(configurationEntries), plain(entries.slice(9)));
+    t.same(restored, {
       hardState,
       snapshot: { index: 0, term: 0 },
-      lastIndex: 9,
+      lastIndex: 10,
       termRuns: [
         { term: 1, first: 1 },
         { term: 3, first: 6 },
@@ -58,8 +70,8 @@ export function testLogStore(name: string, makeWorld: (t: Test) => Promise<LogWo
     });
     t.same(plain(await again.read(4, 7, ALL)), plain(entries.slice(3, 7)));
     t.same(plain(await again.read(8, 100, ALL)), plain(entries.slice(7)));
-    await again.append([makeSave({ entries: makeEntries(10, 10, 3) })]);
-    t.equal((await again.read(10, 10, ALL)).length, 1);
+    await again.append([makeSave({ entries: makeEntries(11, 11, 3) })]);
+    t.equal((await again.read(11, 11, ALL)).length, 1);
     await again.close();
   });
 
@@ -146,6 +158,7 @@ export function testLogStore(name: string, makeWorld: (t: Test) => Promise<LogWo
       snapshot: { index: 3011, term: 5 },
       lastIndex: 3011,
       termRuns: [],
+      configurationEntries: [],
     });
     await third.append([makeSave({ entries: makeEntries(3012, 3012, 5) })]);
     t.equal((await third.read(3012, 3012, ALL)).length, 1);
@@ -170,6 +183,7 @@ export function testLogStore(name: string, makeWorld: (t: Test) => Promise<LogWo
         snapshot: { index, term: 4 },
         lastIndex: index + 2,
         termRuns: [{ term: 4, first: index + 1 }],
+        configurationEntries: [],
       });
       await again.close();
     }

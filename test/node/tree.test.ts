@@ -74,7 +74,7 @@ async function openTree(random: Random, limits: TreeLimits) {
     const time = { sec: index, nsec: 0 };
     const full = { session, sequence, acknowledged: sequence - 1, time, command };
     commands.set(++index, full);
-    return { mark: { index, term: 1 }, command: full };
+    return { mark: { index, term: 1 }, command: full, members: null };
   };
   return {
     tree,
@@ -271,6 +271,7 @@ t.test('a store that fails is told of once, and nobody waits for it', async (t) 
     {
       mark: { index: 1, term: 1 },
       command: { session: 0, sequence: 0, acknowledged: 0, time, command },
+      members: null,
     },
   ]);
   await until('it is applied', () => tree.applied.index === 1);

@@ -2,6 +2,7 @@ import t from 'tap';
 import { ENTRY_OVERHEAD_BYTES, Log } from '../../src/raft/log.js';
 import { TermRuns } from '../../src/raft/term-runs.js';
 import type { Entry } from '../../src/raft/types.js';
+import { configurationOf } from './support-disk.js';
 
 function entry(index: number, term: number, bytes = 0): Entry {
   return { index, term, kind: 'command', data: new Uint8Array(bytes) };
@@ -15,6 +16,8 @@ function emptyLog(tailBytesMax = 1e9): Log {
       lastIndex: 0,
       termRuns: [],
       appliedIndex: 0,
+      configuration: { index: 0, configuration: configurationOf(['n1']) },
+      configurationEntries: [],
     },
     tailBytesMax,
   );

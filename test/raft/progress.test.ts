@@ -48,12 +48,30 @@ t.test('majorities', async (t) => {
 t.test('elections', async (t) => {
   const answers = (text: string) =>
     new Map([...text].map((answer, i) => [`n${i}`, answer === 'y'] as const));
-  t.equal(tally(answers('y'), 1), 'won');
-  t.equal(tally(answers('y'), 3), 'open');
-  t.equal(tally(answers('yn'), 3), 'open');
-  t.equal(tally(answers('ynn'), 3), 'lost');
-  t.equal(tally(answers('nn'), 3), 'lost');
-  t.equal(tally(answers('yy'), 3), 'won');
-  t.equal(tally(answers('yyn'), 4), 'open');
-  t.equal(tally(answers('yynn'), 4), 'lost');
+  const voters = (count: number, from = 0) =>
+    Array.from({ length: count }, (_, i) => `n${from + i}`);
+  t.equal(tally(answers('y'), [voters(1)]), 'won');
+  t.equal(tally(answers('y'), [voters(3)]), 'open');
+  t.equal(tally(answers('yn'), [voters(3)]), 'open');
+  t.equal(tally(answers('ynn'), [voters(3)]), 'lost');
+  t.equal(tally(answers('nn'), [voters(3)]), 'lost');
+  t.equal(tally(answers('yy'), [voters(3)]), 'won');
+  t.equal(tally(answers('yyn'), [voters(4)]), 'open');
+  t.equal(tally(answers('yynn'), [voters(4)]), 'lost');
+  t.equal(tally(answers('yyy'), [voters(3, 5)]), 'open', 'others count for nothing');
+});
+
+t.test('while the members change both majorities are needed', async (t) => {
+  const answers = (yes: string, no = '') =>
+    new Map([
+      ...[...yes].map((id) => [id, true] as const),
+      ...[...no].map((id) => [id, false] as const),
+    ]);
+  const sets = [[...'abc'], [...'cde']];
+  t.equal(tally(answers('ab'), sets), 'open');
+  t.equal(tally(answers('abde'), sets), 'won');
+  t.equal(tally(answers('ac'), sets), 'open');
+  t.equal(tally(answers('acd'), sets), 'won');
+  t.equal(tally(answers('ab', 'de'), sets), 'lost');
+  t.equal(tally(answers('', 'cd'), sets), 'lost');
 });

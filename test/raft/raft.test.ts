@@ -3,11 +3,11 @@ import { seededRandom } from '../../src/base/random.js';
 import { ENTRY_OVERHEAD_BYTES } from '../../src/raft/log.js';
 import { createRaft } from '../../src/raft/raft.js';
 import type { Raft, RaftConfig, RaftMessage, Ready } from '../../src/raft/types.js';
-import { Disk } from './support-disk.js';
+import { configurationCodec, configurationOf, Disk } from './support-disk.js';
 
 const CONFIG: RaftConfig = {
   id: 'n1',
-  voters: ['n1', 'n2', 'n3'],
+  configurations: configurationCodec,
   electionTicksMin: 10,
   electionTicksMax: 20,
   heartbeatTicks: 3,
@@ -20,7 +20,9 @@ const CONFIG: RaftConfig = {
 
 const TO_US = { from: 'n2', to: 'n1', term: 1 } as const;
 
-function create(config: Partial<RaftConfig> = {}, disk = new Disk(false)): Raft {
+const MEMBERS = configurationOf(['n1', 'n2', 'n3']);
+
+function create(config: Partial<RaftConfig> = {}, disk = new Disk(false, MEMBERS)): Raft {
   return createRaft({ ...CONFIG, ...config }, disk.restored(0), seededRandom(1));
 }
 
@@ -77,9 +79,14 @@ t.test('fields that no core sends change nothing', async (t) => {
     { ...append, prevIndex: 1, prevTerm: 1, entries: [{ ...entry, index: 2, term: 2 }] },
     { ...append, prevIndex: 1, prevTerm: 1, entries: [{ ...entry, index: 2, term: 0 }] },
     { ...append, term: Number.NaN, entries: [] },
-    { ...append, from: 'stranger', term: 9, entries: [] },
     { ...append, from: 'n1', term: 9, entries: [] },
     { ...append, to: 'n2', term: 9, entries: [] },
+    {
+      ...append,
+      prevIndex: 1,
+      prevTerm: 1,
+      entries: [{ ...entry, index: 2, kind: 'configuration' }],
+    },
     { ...append, from: 'n3', prevIndex: 1, prevTerm: 1, commit: 1, entries: [] },
     { ...TO_US, type: 'heartbeat', commit: Number.POSITIVE_INFINITY, context: 0 },
     { ...TO_US, type: 'read-index-reply', context: 5, index: 1 },
@@ -173,7 +180,7 @@ t.test('a follower that applies slowly takes no more in', async (t) => {
 });
 
 t.test('several saves are confirmed by the last', async (t) => {
-  const raft = create({ id: 'n1', voters: ['n1'] });
+  const raft = create({}, new Disk(false, configurationOf(['n1'])));
   raft.campaign();
   drain(raft);
   const numbers: number[] = [];
@@ -193,7 +200,7 @@ t.test('several saves are confirmed by the last', async (t) => {
 });
 
 t.test('what is committed and only on disk is named, not given', async (t) => {
-  const disk = new Disk(false);
+  const disk = new Disk(false, MEMBERS);
   disk.hardState = { term: 1, vote: null, recovering: false };
   disk.entries = [1, 2, 3].map((index) => ({
     index,

@@ -9,14 +9,14 @@ const first = Number(MOOTFS_RAFT_SEED ?? 1);
 const count = Number(MOOTFS_RAFT_SEEDS ?? (MOOTFS_RAFT_SEED === undefined ? 500 : 1));
 const STEPS = 400;
 
-// Long runs by hand take as long as they take.
-if (count > 500) t.setTimeout(0);
+// However busy the machine is, and however long a run by hand.
+t.setTimeout(0);
 
 t.test(`${count} random histories`, async (t) => {
   const total: Record<string, number> = {};
   for (let seed = first; seed < first + count; seed++) {
     try {
-      const world = new World(seed, seed % 4 === 0);
+      const world = new World(seed, seed % 4 === 0, seed % 3 !== 0);
       world.run(STEPS);
       for (const [name, value] of Object.entries(world.counts)) {
         total[name] = (total[name] ?? 0) + value;

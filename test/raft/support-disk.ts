@@ -1,20 +1,46 @@
+import { configurationCodec, decodeConfiguration } from '../../src/codec/configuration.js';
 import type {
+  Configuration,
+  ConfigurationAt,
   Entry,
   HardState,
+  NodeId,
   RestoredState,
   Save,
   SnapshotMark,
   TermRun,
 } from '../../src/raft/types.js';
 
+export { configurationCodec };
+
+/** Members whose addresses are their ids. */
+export function configurationOf(voters: readonly NodeId[]): Configuration {
+  return {
+    voters: voters.map((id) => ({ id, address: id })),
+    outgoing: [],
+    learners: [],
+    removed: [],
+  };
+}
+
 /** What a simulated node has on disk: the meaning of LogStore, without time. */
 export class Disk {
   hardState: HardState;
   snapshot: SnapshotMark = { index: 0, term: 0 };
   entries: Entry[] = [];
+  /** In force at the snapshot. */
+  private base: ConfigurationAt;
 
-  constructor(recovering: boolean) {
+  constructor(recovering: boolean, first: Configuration) {
     this.hardState = { term: 0, vote: null, recovering };
+    this.base = { index: 0, configuration: first };
+  }
+
+  /** In force at `index`, by the log. */
+  configurationAt(index: number): ConfigurationAt {
+    const entry = this.entries.findLast((e) => e.kind === 'configuration' && e.index <= index);
+    if (entry === undefined) return this.base;
+    return { index: entry.index, configuration: decodeConfiguration(entry.data) };
   }
 
   get lastIndex(): number {
@@ -59,13 +85,15 @@ export class Disk {
   }
 
   compact(mark: SnapshotMark): void {
+    this.base = this.configurationAt(mark.index);
     this.entries = this.entries.slice(mark.index - this.snapshot.index);
     this.snapshot = mark;
   }
 
-  reset(mark: SnapshotMark): void {
+  reset(mark: SnapshotMark, configuration: ConfigurationAt): void {
     this.entries = [];
     this.snapshot = mark;
+    this.base = configuration;
   }
 
   restored(appliedIndex: number): RestoredState {
@@ -74,6 +102,14 @@ export class Disk {
       if (termRuns.at(-1)?.term !== term) termRuns.push({ term, first: index });
     }
     const { hardState, snapshot, lastIndex } = this;
-    return { hardState, snapshot, lastIndex, termRuns, appliedIndex };
+    return {
+      hardState,
+      snapshot,
+      lastIndex,
+      termRuns,
+      appliedIndex,
+      configuration: this.configurationAt(appliedIndex),
+      configurationEntries: this.entries.filter(({ kind }) => kind === 'configuration'),
+    };
   }
 }

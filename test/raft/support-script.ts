@@ -1,6 +1,10 @@
+import { decodeConfiguration } from '../../src/codec/configuration.js';
 import { createRaft } from '../../src/raft/raft.js';
 import type {
+  Configuration,
   Entry,
+  Member,
+  MemberChange,
   NodeId,
   Raft,
   RaftConfig,
@@ -9,11 +13,13 @@ import type {
   Save,
   SnapshotMark,
 } from '../../src/raft/types.js';
-import { Disk } from './support-disk.js';
+import { configurationCodec, configurationOf, Disk } from './support-disk.js';
 
 interface ScriptNode {
   readonly id: NodeId;
   readonly config: RaftConfig;
+  /** What it was started with. */
+  readonly first: Configuration;
   disk: Disk;
   raft: Raft | null;
   applied: number;
@@ -45,9 +51,13 @@ type Option = keyof typeof DEFAULTS;
  *   logs n1 1 1 4                 start again with entries of these terms (all saved), in the last term
  *   term n1 7                     start again in this term, with no vote
  *   empty n1                      start again with an empty, recovering disk
+ *   join n4                       start a node that knows nobody, with an empty disk
  *   timeout n1 15                 election timeouts drawn from now on
  *   tick n1 3 | campaign n1 | stepdown n1 | bootstrap n1 3 | unreachable n1 n2
  *   propose n1 x y | read n1 7
+ *   change n1 add:n4 promote:n3 remove:n2     n1 is to change the members, all in one
+ *       add:n4 becomes a voter by itself; learn:n4 stays a learner; replace:n4:n2 takes n2's place
+ *   transfer n1 [n2]              n1 is to hand over (to n2)
  *   deliver | settle              carry all messages until it is quiet, and say which | without saying
  *   round                         carry what is on its way now, and no more
  *   drop n1->n2                   lose what is on its way from n1 to n2
@@ -58,7 +68,7 @@ type Option = keyof typeof DEFAULTS;
  *   restart n1
  *   compact n1 3                  the log up to there goes
  *   snapshot n1 n2                n1's state arrives at n2
- *   log n1 | status [n1] | progress n1
+ *   log n1 | status [n1] | progress n1 | members [n1]
  */
 export function transcript(script: string): string {
   const stage = new Stage();
@@ -87,10 +97,12 @@ class Stage {
     },
     empty: (id) => {
       const node = this.node(id);
-      node.disk = new Disk(true);
+      node.disk = new Disk(true, node.first);
       node.applied = 0;
       this.start(node);
     },
+    join: (id) =>
+      this.createNode(id ?? '', configurationOf([]), new Disk(true, configurationOf([])), {}),
     timeout: (id, ticks) => {
       this.node(id).timeoutTicks = Number(ticks);
     },
@@ -105,6 +117,14 @@ class Stage {
     propose: (id, ...values) => {
       const result = this.node(id).raft?.propose(values.map((v) => new TextEncoder().encode(v)));
       if (result?.ok === false) this.output.push(result.reason);
+    },
+    change: (id, ...changes) => {
+      const result = this.node(id).raft?.changeMembers(changes.map(parseChange));
+      if (result?.ok === false) this.output.push(`${result.reason}: ${result.message}`);
+    },
+    transfer: (id, to) => {
+      const result = this.node(id).raft?.transferLeadership(to ?? null);
+      if (result?.ok === false) this.output.push(`${result.reason}: ${result.message}`);
     },
     read: (id, context) => this.node(id).raft?.readIndex(Number(context)),
     round: () => this.deliver(1, true),
@@ -154,6 +174,13 @@ class Stage {
         this.output.push(describeStatus(node));
       }
     },
+    members: (id) => {
+      for (const { id: name, raft } of id === undefined ? this.nodes.values() : [this.node(id)]) {
+        if (raft === null) continue;
+        const { configuration, index } = raft.status().configuration;
+        this.output.push(`${name} at ${index}: ${describeConfiguration(configuration)}`);
+      }
+    },
     progress: (id) => {
       for (const f of this.node(id).raft?.status().followers ?? []) {
         this.output.push(
@@ -186,21 +213,35 @@ class Stage {
       const [name, value] = arg.split('=');
       if (value !== undefined) options[name as Option] = Number(value);
     }
-    for (const id of voters) {
-      const config: RaftConfig = { id, voters, ...DEFAULTS, ...options };
-      const node: ScriptNode = {
-        id,
-        config,
-        disk: new Disk(false),
-        raft: null,
-        applied: 0,
-        held: false,
-        saves: [],
-        timeoutTicks: config.electionTicksMin,
-      };
-      this.nodes.set(id, node);
-      this.start(node);
-    }
+    const first = configurationOf(voters);
+    for (const id of voters) this.createNode(id, first, new Disk(false, first), options);
+  }
+
+  private createNode(
+    id: NodeId,
+    first: Configuration,
+    disk: Disk,
+    options: Partial<Record<Option, number>>,
+  ): void {
+    const config: RaftConfig = {
+      id,
+      configurations: configurationCodec,
+      ...DEFAULTS,
+      ...options,
+    };
+    const node: ScriptNode = {
+      id,
+      config,
+      first,
+      disk,
+      raft: null,
+      applied: 0,
+      held: false,
+      saves: [],
+      timeoutTicks: config.electionTicksMin,
+    };
+    this.nodes.set(id, node);
+    this.start(node);
   }
 
   private start(node: ScriptNode): void {
@@ -291,9 +332,10 @@ class Stage {
     );
     if (wanted) {
       this.finishSaves(to);
-      to.disk.reset(mark);
+      const configuration = from.disk.configurationAt(mark.index);
+      to.disk.reset(mark, configuration);
       to.applied = mark.index;
-      to.raft.snapshotInstalled(from.id, from.raft.status().term, mark);
+      to.raft.snapshotInstalled(from.id, from.raft.status().term, mark, configuration);
     }
     from.raft.snapshotSent(to.id, { ok: true, index: mark.index });
   }
@@ -314,14 +356,42 @@ function markOf(node: ScriptNode, index: number): SnapshotMark {
 
 function describeStatus({ id, raft }: ScriptNode): string {
   if (raft === null) return `${id} crashed`;
-  const { role, term, vote, leader, commitIndex, lastIndex, recovering } = raft.status();
-  const recovery = recovering ? ' recovering' : '';
-  return `${id} ${role} term ${term} vote ${vote ?? '-'} leader ${leader ?? '-'} last ${lastIndex} commit ${commitIndex}${recovery}`;
+  const { role, term, vote, leader, commitIndex, lastIndex } = raft.status();
+  const { recovering, removed, transferringTo } = raft.status();
+  const more = [
+    recovering ? ' recovering' : '',
+    removed ? ' removed' : '',
+    transferringTo === null ? '' : ` handing over to ${transferringTo}`,
+  ];
+  return `${id} ${role} term ${term} vote ${vote ?? '-'} leader ${leader ?? '-'} last ${lastIndex} commit ${commitIndex}${more.join('')}`;
 }
 
-/** index/term, and the data of a command. */
+/** index/term, and the data of a command or the members. */
 function describeEntry({ index, term, kind, data }: Entry): string {
-  return `${index}/${term}${kind === 'empty' ? '' : `:${new TextDecoder().decode(data)}`}`;
+  const payload = {
+    empty: () => '',
+    command: () => `:${new TextDecoder().decode(data)}`,
+    configuration: () => `:{${describeConfiguration(decodeConfiguration(data))}}`,
+  };
+  return `${index}/${term}${payload[kind]()}`;
+}
+
+/** The voters; 'and' the ones before; then who learns and who was removed. */
+function describeConfiguration({ voters, outgoing, learners, removed }: Configuration): string {
+  const ids = (members: readonly Pick<Member, 'id'>[]) => members.map(({ id }) => id).join(',');
+  return [
+    ids(voters) || '-',
+    outgoing.length > 0 ? ` and ${ids(outgoing)}` : '',
+    learners.length > 0 ? ` learning ${ids(learners)}` : '',
+    removed.length > 0 ? ` without ${removed.join(',')}` : '',
+  ].join('');
+}
+
+function parseChange(text: string): MemberChange {
+  const [type = '', id = '', other = null] = text.split(':');
+  if (type === 'promote' || type === 'remove') return { type, id };
+  if (!['add', 'learn', 'replace'].includes(type)) throw new Error(`unknown change: ${text}`);
+  return { type: 'add', id, address: id, promote: type !== 'learn', replaces: other };
 }
 
 function pairOf({ from, to }: RaftMessage): string {
@@ -329,14 +399,15 @@ function pairOf({ from, to }: RaftMessage): string {
 }
 
 function describe(message: RaftMessage): string {
-  return `${pairOf(message)} t${message.term} ${message.type} ${describeFields(message)}`;
+  return `${pairOf(message)} t${message.term} ${message.type} ${describeFields(message)}`.trimEnd();
 }
 
 function describeFields(m: RaftMessage): string {
   switch (m.type) {
     case 'pre-vote':
-    case 'vote':
       return `last ${m.lastIndex}/${m.lastTerm}`;
+    case 'vote':
+      return `last ${m.lastIndex}/${m.lastTerm}${m.transfer ? ' transfer' : ''}`;
     case 'pre-vote-reply':
     case 'vote-reply':
       return m.granted ? 'yes' : 'no';
@@ -353,5 +424,8 @@ function describeFields(m: RaftMessage): string {
       return `context ${m.context}`;
     case 'read-index-reply':
       return `context ${m.context} index ${m.index}`;
+    case 'timeout-now':
+    case 'removed':
+      return '';
   }
 }

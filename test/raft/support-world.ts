@@ -1,7 +1,13 @@
 import { type Random, randomBetween, seededRandom } from '../../src/base/random.js';
+import { decodeConfiguration } from '../../src/codec/configuration.js';
+import { isRemoved, isVoter, membersOf } from '../../src/raft/membership.js';
+import { voterSets } from '../../src/raft/quorum.js';
 import { createRaft } from '../../src/raft/raft.js';
 import type {
+  Configuration,
+  ConfigurationAt,
   Entry,
+  MemberChange,
   NodeId,
   Raft,
   RaftConfig,
@@ -10,14 +16,18 @@ import type {
   Save,
   SnapshotMark,
 } from '../../src/raft/types.js';
-import { Disk } from './support-disk.js';
+import { configurationCodec, configurationOf, Disk } from './support-disk.js';
 
 /** One running or crashed node of the simulated world. */
 interface SimNode {
   readonly id: NodeId;
   readonly config: RaftConfig;
+  /** What a disk that was lost begins with again. */
+  readonly first: Configuration;
   disk: Disk;
   raft: Raft | null;
+  /** It said that it was removed, and has ended. */
+  gone: boolean;
   /** Counts restarts, so that what was begun before one does not end after it. */
   incarnation: number;
   saves: { readonly save: Save; readonly messages: readonly RaftMessage[]; readonly at: number }[];
@@ -28,6 +38,8 @@ interface SimNode {
   /** Never less than this after a restart. */
   durableTerm: number;
   commit: number;
+  /** What was in force there after its last step. */
+  members: Configuration;
   /** The commit index of the world when each read began, by context. */
   reads: Map<number, number>;
 }
@@ -53,6 +65,7 @@ const CALM: Fault = { lossRate: 0, duplicateRate: 0, delayMax: 1, saveDelayMax: 
  */
 export class World {
   private readonly random: Random;
+  private readonly config: Omit<RaftConfig, 'id'>;
   private readonly nodes: SimNode[] = [];
   private readonly byId = new Map<NodeId, SimNode>();
   private tasks: Task[] = [];
@@ -67,6 +80,8 @@ export class World {
   private readonly seen = new Map<string, string>();
   /** The committed log, as far as any node knows it: term and data by index. */
   private readonly committed: string[] = [''];
+  /** The last configuration that was committed, as far as any node knows. */
+  private lastMembers: Configuration;
   readonly counts = {
     commits: 0,
     crashes: 0,
@@ -75,46 +90,38 @@ export class World {
     reads: 0,
     terms: 0,
     loads: 0,
+    memberChanges: 0,
+    promotions: 0,
+    removals: 0,
+    learnedRemovals: 0,
+    transfers: 0,
   };
 
   constructor(
     seed: number,
     private readonly withWipes: boolean,
+    private readonly withChanges: boolean,
   ) {
     this.random = seededRandom(seed);
     const size = 1 + this.below(5);
     const voters = Array.from({ length: size }, (_, i) => `n${i + 1}`);
     const small = this.chance(0.5);
-    for (const id of voters) {
-      const config: RaftConfig = {
-        id,
-        voters,
-        electionTicksMin: 10,
-        electionTicksMax: 20,
-        heartbeatTicks: 3,
-        inFlightMessagesMax: small ? 2 : 16,
-        inFlightBytesMax: small ? 400 : 10_000,
-        appendBytesMax: small ? 150 : 2000,
-        uncommittedBytesMax: small ? 1000 : 100_000,
-        tailBytesMax: small ? 200 : 5000,
-      };
-      const node: SimNode = {
-        id,
-        config,
-        disk: new Disk(false),
-        raft: null,
-        incarnation: 0,
-        saves: [],
-        toApply: [],
-        state: 0,
-        synced: 0,
-        durableTerm: 0,
-        commit: 0,
-        reads: new Map(),
-      };
-      this.nodes.push(node);
-      this.byId.set(id, node);
-    }
+    this.config = {
+      configurations: configurationCodec,
+      electionTicksMin: 10,
+      electionTicksMax: 20,
+      heartbeatTicks: 3,
+      inFlightMessagesMax: small ? 2 : 16,
+      inFlightBytesMax: small ? 400 : 10_000,
+      appendBytesMax: small ? 150 : 2000,
+      uncommittedBytesMax: small ? 1000 : 100_000,
+      tailBytesMax: small ? 200 : 5000,
+    };
+    this.lastMembers = configurationOf(voters);
+    // A single node cannot know that others have joined it since, so its own name alone is nothing
+    // to start again with when its disk is lost.
+    const first = size === 1 ? configurationOf([]) : this.lastMembers;
+    for (const id of voters) this.create(id, new Disk(false, this.lastMembers), first);
     this.fault = {
       lossRate: this.chance(0.3) ? 0 : this.random.next() * 0.3,
       duplicateRate: this.chance(0.5) ? 0 : this.random.next() * 0.2,
@@ -122,6 +129,29 @@ export class World {
       saveDelayMax: 1 + this.below(this.chance(0.2) ? 20 : 4),
     };
     for (const node of this.nodes) this.start(node);
+  }
+
+  private create(id: NodeId, disk: Disk, first: Configuration): SimNode {
+    const node: SimNode = {
+      id,
+      config: { id, ...this.config },
+      first,
+      disk,
+      raft: null,
+      gone: false,
+      incarnation: 0,
+      saves: [],
+      toApply: [],
+      state: 0,
+      synced: 0,
+      durableTerm: 0,
+      commit: 0,
+      members: first,
+      reads: new Map(),
+    };
+    this.nodes.push(node);
+    this.byId.set(id, node);
+    return node;
   }
 
   run(steps: number): void {
@@ -155,9 +185,12 @@ export class World {
     const { raft } = node;
     if (this.chance(0.4)) this.propose();
     if (raft === null) {
-      if (this.chance(0.1)) this.start(node);
+      if (!node.gone && this.chance(0.1)) this.start(node);
       return;
     }
+    if (raft.status().removed && this.chance(0.2)) this.end(node);
+    if (this.withChanges && this.chance(0.05)) this.changeMembers();
+    if (this.chance(0.03)) this.transfer();
     if (this.chance(0.2)) this.read(node);
     if (this.chance(0.006)) this.crash(node);
     if (this.chance(0.02)) this.compact(node);
@@ -175,6 +208,7 @@ export class World {
     node.incarnation++;
     node.raft = createRaft(node.config, node.disk.restored(node.state), this.random);
     node.commit = node.state;
+    node.members = node.raft.status().configuration.configuration;
     this.ensure(node.disk.hardState.term >= node.durableTerm, `${node.id}: its term went back`);
   }
 
@@ -193,14 +227,91 @@ export class World {
     if (this.chance(0.3)) node.state = randomBetween(this.random, node.synced, node.state + 1);
   }
 
+  /** It was told that it is a member no more. */
+  private end(node: SimNode): void {
+    this.crash(node);
+    node.gone = true;
+    this.counts.learnedRemovals++;
+    this.ensure(isRemoved(this.lastMembers, node.id), `${node.id} ended and was not removed`);
+  }
+
+  private changeMembers(): void {
+    const leader = this.nodes.find(({ raft }) => raft?.status().role === 'leader');
+    if (leader?.raft == null || this.someVoterRecovers()) return;
+    const changes = this.chance(0.4)
+      ? this.exchange(leader.members)
+      : [this.randomChange(leader.members)];
+    const before = leader.raft.status();
+    const result = leader.raft.changeMembers(changes);
+    if (!result.ok || result.index <= before.lastIndex) return;
+    this.counts.memberChanges++;
+    this.ensure(before.configuration.index <= before.commitIndex, 'one change at a time');
+    this.check(leader);
+  }
+
+  private randomChange({ voters, learners, removed }: Configuration): MemberChange {
+    const members = [...voters, ...learners].map(({ id }) => id);
+    if (this.chance(0.1) && removed.length > 0) return this.addition(this.pick(removed));
+    if (this.chance(0.15) && learners.length > 0) {
+      return { type: 'promote', id: this.pick(learners).id };
+    }
+    const small = members.length < 3;
+    if (this.nodes.length < 12 && this.chance(small ? 0.8 : 0.5)) {
+      const nobody = configurationOf([]);
+      const node = this.create(`n${this.nodes.length + 1}`, new Disk(true, nobody), nobody);
+      this.start(node);
+      return this.addition(node.id, this.chance(0.3) ? this.pick(voters).id : null);
+    }
+    return { type: 'remove', id: this.pick(members) };
+  }
+
+  /** Old and new majorities that need not have a voter in common. */
+  private exchange({ voters, learners }: Configuration): MemberChange[] {
+    const leaving = voters.filter(() => this.chance(0.6));
+    return [
+      ...learners.map(({ id }): MemberChange => ({ type: 'promote', id })),
+      ...leaving.map(({ id }): MemberChange => ({ type: 'remove', id })),
+    ];
+  }
+
+  private addition(id: NodeId, replaces: NodeId | null = null): MemberChange {
+    return { type: 'add', id, address: id, promote: this.chance(0.4), replaces };
+  }
+
+  private transfer(): void {
+    const node = this.pick(this.nodes);
+    if (node.raft?.status().role !== 'leader') return;
+    const to = this.chance(0.5) ? null : this.pick(this.nodes).id;
+    if (node.raft.transferLeadership(to).ok) this.counts.transfers++;
+  }
+
+  /** By what any node holds for true. */
+  private someVoterRecovers(): boolean {
+    const known = this.knownMembers();
+    return this.nodes.some(
+      ({ id, disk }) => disk.hardState.recovering && known.some((members) => isVoter(members, id)),
+    );
+  }
+
+  private knownMembers(): Configuration[] {
+    return this.nodes.flatMap(({ raft, disk, members }) => [
+      disk.configurationAt(Number.POSITIVE_INFINITY).configuration,
+      ...(raft === null ? [] : [members]),
+    ]);
+  }
+
   /** The disk is lost. Only while all others are there and know what they promised. */
   private wipe(node: SimNode): void {
-    const others = this.nodes.filter((other) => other !== node);
-    if (others.length < 2 || others.some((other) => other.disk.hardState.recovering)) return;
-    if (this.committed.length < 3) return;
+    if (this.committed.length < 3 || this.someVoterRecovers()) return;
+    // Of two voters each is needed, also for the other's recovery.
+    const known = this.knownMembers();
+    const learns = known.some(({ learners }) => learners.some(({ id }) => id === node.id));
+    const tooFew = (voters: readonly NodeId[]) =>
+      voters.includes(node.id) ? voters.length < 3 : learns && voters.length < 2;
+    if (known.flatMap(voterSets).some(tooFew)) return;
     this.crash(node);
     this.counts.wipes++;
-    node.disk = new Disk(true);
+    node.disk = new Disk(true, node.first);
     node.state = 0;
     node.synced = 0;
     node.durableTerm = 0;
@@ -360,28 +471,39 @@ export class World {
     const { incarnation } = leader;
     const term = raft.status().term;
     const mark = { index: leader.state, term: leader.disk.termAt(leader.state) ?? 0 };
+    const members = leader.disk.configurationAt(mark.index);
     this.later(() => {
       const target = this.byId.get(to);
       const lost = this.blocked.has(`${leader.id}>${to}`) || this.chance(this.fault.lossRate);
-      const ok = target !== undefined && !lost && this.install(target, leader.id, term, mark);
+      const ok =
+        target !== undefined && !lost && this.install(target, leader.id, { term, mark, members });
       this.later(() => {
         if (leader.incarnation === incarnation) raft.snapshotSent(to, { ok, index: mark.index });
       });
     });
   }
 
-  private install(node: SimNode, from: NodeId, term: number, mark: SnapshotMark): boolean {
+  private install(
+    node: SimNode,
+    from: NodeId,
+    snapshot: {
+      readonly term: number;
+      readonly mark: SnapshotMark;
+      readonly members: ConfigurationAt;
+    },
+  ): boolean {
+    const { term, mark, members } = snapshot;
     if (node.raft === null) return false;
     if (!node.raft.wantsSnapshot(mark)) return true;
     this.finishSaves(node, true);
     this.apply(node, Number.POSITIVE_INFINITY);
     if (!node.raft.wantsSnapshot(mark)) return true;
     this.counts.snapshots++;
-    node.disk.reset(mark);
+    node.disk.reset(mark, members);
     node.state = mark.index;
     node.synced = mark.index;
     node.toApply = [];
-    node.raft.snapshotInstalled(from, term, mark);
+    node.raft.snapshotInstalled(from, term, mark, members);
     return true;
   }
 
@@ -389,7 +511,10 @@ export class World {
 
   private check(node: SimNode): void {
     if (node.raft === null) return;
-    const { role, term, commitIndex, id } = node.raft.status();
+    const { role, term, commitIndex, id, configuration } = node.raft.status();
+    // A commit was counted before the entry that it allowed was appended.
+    const { members } = node;
+    node.members = configuration.configuration;
     this.ensure(commitIndex >= node.commit, `${id}: its commit index went back`);
     node.commit = commitIndex;
     if (role !== 'leader') return;
@@ -401,9 +526,12 @@ export class World {
     if (other === undefined) {
       this.leaders.set(term, id);
       this.counts.terms++;
+      const committed = node.disk.configurationAt(commitIndex).configuration;
+      const voter = isVoter(members, id) || isVoter(committed, id);
+      this.ensure(voter, `${id} leads and is no voter`);
       this.checkCompleteness(node);
     }
-    this.recordCommitted(node, commitIndex);
+    this.recordCommitted(node, commitIndex, members);
   }
 
   /** Leader completeness: what was ever committed is in the log of every later leader. */
@@ -419,8 +547,8 @@ export class World {
     }
   }
 
-  /** A commit stands on a majority of disks, those of crashed nodes among them. */
-  private recordCommitted(leader: SimNode, commitIndex: number): void {
+  /** A commit stands on a majority of the members' disks, those of crashed nodes among them. */
+  private recordCommitted(leader: SimNode, commitIndex: number, members: Configuration): void {
     while (this.committed.length <= commitIndex) {
       const index = this.committed.length;
       const holder = this.nodes.find(
@@ -431,16 +559,45 @@ export class World {
       if (entry === undefined) return;
       // A copy that was lost with its disk after it was counted does no harm while that node does
       // not vote.
-      const copies = this.nodes.filter(
+      const holders = this.nodes.filter(
         ({ disk }) =>
           index <= disk.snapshot.index ||
           disk.termAt(index) === entry.term ||
           disk.hardState.recovering,
-      ).length;
-      this.ensure(copies * 2 > this.nodes.length, `committed ${index} is on ${copies} disks`);
+      );
+      const ids = new Set(holders.map(({ id }) => id));
+      for (const voters of voterSets(members)) {
+        const copies = voters.filter((id) => ids.has(id)).length;
+        this.ensure(copies * 2 > voters.length, `committed ${index}: ${copies} of ${voters}`);
+      }
+      if (entry.kind === 'configuration') this.checkSuccession(decodeConfiguration(entry.data));
       this.committed.push(describeEntry(entry));
       this.counts.commits++;
     }
+  }
+
+  /** Committed configurations follow on each other so that their majorities always meet. */
+  private checkSuccession(next: Configuration): void {
+    const before = this.lastMembers;
+    this.lastMembers = next;
+    const ids = ({ voters, outgoing }: Configuration) =>
+      [voters, outgoing].map((members) => members.map(({ id }) => id).sort());
+    const [votersBefore, outgoingBefore] = ids(before);
+    const [voters, outgoing] = ids(next);
+    const shared = outgoing?.length === 0 ? voters : outgoing;
+    const text = `${JSON.stringify(before)} -> ${JSON.stringify(next)}`;
+    this.ensure(`${shared}` === `${votersBefore}`, `majorities that do not meet: ${text}`);
+    this.ensure(outgoing?.length === 0 || outgoingBefore?.length === 0, `joint twice: ${text}`);
+    if (outgoing?.length === 0 && outgoingBefore?.length !== 0) this.counts.promotions++;
+    this.counts.removals += next.removed.length - before.removed.length;
+    this.ensure(
+      before.removed.every((id) => next.removed.includes(id)),
+      `a removed id is forgotten: ${text}`,
+    );
+    this.ensure(
+      ![...next.voters, ...next.learners].some(({ id }) => next.removed.includes(id)),
+      `a removed id is used again: ${text}`,
+    );
   }
 
   /** Log matching: (index, term) names one entry, with one history before it. */
@@ -471,7 +628,7 @@ export class World {
   private heal(): void {
     this.fault = CALM;
     this.blocked.clear();
-    for (const node of this.nodes) if (node.raft === null) this.start(node);
+    for (const node of this.nodes) if (node.raft === null && !node.gone) this.start(node);
     const target = this.committed.length + 3;
     for (let i = 0; i < 1500; i++) {
       this.step();
@@ -484,8 +641,16 @@ export class World {
 
   private settled(): boolean {
     const last = this.committed.length - 1;
-    return this.nodes.every(({ raft, state, reads, saves, disk }) => {
+    const present = membersOf(this.lastMembers);
+    if (this.lastMembers.outgoing.length > 0) return false;
+    return this.nodes.every(({ id, gone, raft, state, reads, saves, disk }) => {
       const status = raft?.status();
+      if (!present.some((member) => member.id === id)) {
+        // Whoever knows somebody to ask learns that it was removed.
+        const { voters } = disk.configurationAt(Number.POSITIVE_INFINITY).configuration;
+        const others = voters.filter((voter) => present.some((member) => member.id === voter.id));
+        return gone || others.length === 0 || !!status?.removed || !isRemoved(this.lastMembers, id);
+      }
       return (
         state === last &&
         status?.lastIndex === last &&

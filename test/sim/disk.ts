@@ -3,8 +3,8 @@ import { type Random, randomBetween } from '../../src/base/random.js';
 import type { Key, KeyRange } from '../../src/filesystem/keys.js';
 import type { Table, Tables } from '../../src/filesystem/records.js';
 import type { Change } from '../../src/filesystem/view.js';
-import type { Entry, RestoredState, Save, SnapshotMark } from '../../src/raft/types.js';
-import type { LogStore } from '../../src/storage/log-store.js';
+import type { Entry, Save, SnapshotMark } from '../../src/raft/types.js';
+import type { LogStore, RestoredLog } from '../../src/storage/log-store.js';
 import {
   createMemoryLogStore,
   createMemoryStateStore,
@@ -152,7 +152,7 @@ class SimLogStore implements LogStore {
     private readonly watcher: DiskWatcher,
   ) {}
 
-  async open(): Promise<Omit<RestoredState, 'appliedIndex'>> {
+  async open(): Promise<RestoredLog> {
     await this.access.wait(READ_MICROS);
     const restored = await this.inner.open();
     this.access.checkEntries(restored.snapshot.index + 1, restored.lastIndex);

@@ -1,6 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import t from 'tap';
 import { WebSocket } from 'ws';
+import { PROTOCOL_VERSION } from '../../src/codec/greeting.js';
 import { pack } from '../../src/codec/msgpack.js';
 import type { Channel, ClientConnection, Transport } from '../../src/transport/transport.js';
 import { createWebSocketDialer, createWebSocketTransport } from '../../src/transport/ws.js';
@@ -99,24 +100,60 @@ function visit(path: string, frames: readonly (Uint8Array | string)[]): Visit {
   return { ws, end };
 }
 
-const asClient = pack(['mootfs', 2, 0, CLUSTER, [2, 'visitor']]);
-const asPeer = pack(['mootfs', 2, 0, CLUSTER, [1, 'n2', 'n1']]);
+const asClient = pack(['mootfs', PROTOCOL_VERSION, 0, CLUSTER, [2, 'visitor']]);
+const asPeer = pack(['mootfs', PROTOCOL_VERSION, 0, CLUSTER, [1, 'n2', 'n1']]);
 
 t.test('greetings that cannot be are answered with a code and a reason', async (t) => {
   const cases: readonly (readonly [string, string, Uint8Array | string, number, RegExp])[] = [
     ['another version', '/client', pack(['mootfs', 9, 0, CLUSTER, [2, 'v']]), 4000, /version 9/],
-    ['another group', '/client', pack(['mootfs', 2, 7, CLUSTER, [2, 'v']]), 4000, /group 7/],
+    [
+      'another group',
+      '/client',
+      pack(['mootfs', PROTOCOL_VERSION, 7, CLUSTER, [2, 'v']]),
+      4000,
+      /group 7/,
+    ],
     ['another magic', '/client', pack(['x', 1, 0, CLUSTER, [2, 'v']]), 4000, /magic/],
-    ['another cluster', '/client', pack(['mootfs', 2, 0, 'x', [2, 'v']]), 4001, /cluster 'x'/],
+    [
+      'another cluster',
+      '/client',
+      pack(['mootfs', PROTOCOL_VERSION, 0, 'x', [2, 'v']]),
+      4001,
+      /cluster 'x'/,
+    ],
     ['a peer on the clients’ path', '/client', asPeer, 4000, /a peer on the clients' path/],
     ['a client on the peers’ path', '/peer', asClient, 4000, /a client on the peers' path/],
-    ['for another', '/peer', pack(['mootfs', 2, 0, CLUSTER, [1, 'n2', 'n3']]), 4002, /'n3'/],
-    ['from a stranger', '/peer', pack(['mootfs', 2, 0, CLUSTER, [1, 'n9', 'n1']]), 4002, /n9/],
-    ['from itself', '/peer', pack(['mootfs', 2, 0, CLUSTER, [1, 'n1', 'n1']]), 4002, /not a peer/],
+    [
+      'for another',
+      '/peer',
+      pack(['mootfs', PROTOCOL_VERSION, 0, CLUSTER, [1, 'n2', 'n3']]),
+      4002,
+      /'n3'/,
+    ],
+    [
+      'from a stranger',
+      '/peer',
+      pack(['mootfs', PROTOCOL_VERSION, 0, CLUSTER, [1, 'n9', 'n1']]),
+      4002,
+      /n9/,
+    ],
+    [
+      'from itself',
+      '/peer',
+      pack(['mootfs', PROTOCOL_VERSION, 0, CLUSTER, [1, 'n1', 'n1']]),
+      4002,
+      /not a peer/,
+    ],
     ['text', '/client', 'hello', 4000, /ends early/],
     ['nothing', '/client', new Uint8Array(0), 4000, /ends early/],
     ['a request', '/client', pack([4, 1]), 4000, /greeting/],
-    ['long names', '/client', pack(['mootfs', 2, 0, 'ü'.repeat(4000), [2, 'v']]), 4001, /cluster/],
+    [
+      'long names',
+      '/client',
+      pack(['mootfs', PROTOCOL_VERSION, 0, 'ü'.repeat(4000), [2, 'v']]),
+      4001,
+      /cluster/,
+    ],
   ];
   for (const [name, path, frame, code, reason] of cases) {
     reports = [];
