@@ -29,11 +29,16 @@ export class Handles {
   private readonly unlinked = new Set<Ino>();
   /** Counts creations, changes and resets, so that they can be compared. */
   private moment = 0;
-  /** When the creations under way began, oldest first: their inodes are not known here yet. */
+  /** When the creations and removals under way began, oldest first: their inodes are not known here yet. */
   private readonly creations = new Set<number>();
   /** Inodes that lost their names since the oldest of them, with when: one may be the new one. */
   private readonly unlinkedMeanwhile = new Map<Ino, number>();
   private lastReset = 0;
+  /**
+   * Inodes that this mount took the last name from and its kernel has not forgotten: somebody may have
+   * one of them as current directory, or open with O_PATH, of which no open(2) tells.
+   */
+  private readonly unforgotten = new Set<Ino>();
 
   addFile(ino: Ino, flags: OpenFlags, errorsSeen: number): Handle {
     this.files.set(this.next, { ino, write: flags.write, errorsSeen });
@@ -92,6 +97,32 @@ export class Handles {
     }
   }
 
+  /**
+   * Takes a name away. What has none any more is held until the kernel forgets it; `removedOf` says
+   * which inode that is, when the kernel knows it.
+   */
+  async holdRemoved<T>(
+    remove: () => Promise<T>,
+    removedOf: (removed: T) => Ino | null,
+  ): Promise<T> {
+    const begun = ++this.moment;
+    this.creations.add(begun);
+    try {
+      const removed = await remove();
+      const ino = removedOf(removed);
+      if (ino !== null) this.unforgotten.add(ino);
+      return removed;
+    } finally {
+      this.creations.delete(begun);
+      this.dropUnlinkedMeanwhile();
+    }
+  }
+
+  /** The kernel does not know the inode any more. */
+  forgotten(ino: Ino): void {
+    this.unforgotten.delete(ino);
+  }
+
   private dropUnlinkedMeanwhile(): void {
     const [oldest = Infinity] = this.creations;
     for (const [ino, moment] of this.unlinkedMeanwhile) {
@@ -127,9 +158,10 @@ export class Handles {
     this.lastReset = ++this.moment;
   }
 
-  /** For keep-alives: the inodes without a name that are open here. */
+  /** For keep-alives: the inodes without a name that are in use here. */
   holds(): readonly Ino[] {
-    return [...this.unlinked, ...this.unlinkedMeanwhile.keys()];
+    const { unlinked, unlinkedMeanwhile, unforgotten } = this;
+    return [...new Set([...unlinked, ...unlinkedMeanwhile.keys(), ...unforgotten])];
   }
 }
 

@@ -113,7 +113,14 @@ export class KernelCaches implements WatchListener {
   }
 
   forget(ino: Ino, count: number): void {
-    if (this.known.forget(ino, count)) this.pages.forget(ino);
+    if (!this.known.forget(ino, count)) return;
+    this.pages.forget(ino);
+    this.parts.handles.forgotten(ino);
+  }
+
+  /** The kernel knows the inode, and will say when it does not any more. */
+  knows(ino: Ino): boolean {
+    return this.known.has(ino);
   }
 
   /** A file was opened at this dataVersion; returns whether the kernel may keep its pages. */

@@ -166,11 +166,11 @@ class Operations implements ClusterOperations {
   }
 
   async unlink(parent: Ino, name: Uint8Array, caller: Caller): Promise<void> {
-    await this.execute({ type: 'unlink', parent, name }, caller);
+    await this.remove({ type: 'unlink', parent, name }, caller);
   }
 
   async removeDirectory(parent: Ino, name: Uint8Array, caller: Caller): Promise<void> {
-    await this.execute({ type: 'remove-directory', parent, name }, caller);
+    await this.remove({ type: 'remove-directory', parent, name }, caller);
   }
 
   async rename(
@@ -184,7 +184,20 @@ class Operations implements ClusterOperations {
     // A file that is written and renamed over another is never seen under the new name without
     // its bytes. Which inode it is, only the cluster knows: so all that is buffered goes first.
     this.writes.sendAll();
-    await this.execute({ type: 'rename', parent, name, newParent, newName, mode }, caller);
+    await this.remove({ type: 'rename', parent, name, newParent, newName, mode }, caller);
+  }
+
+  private async remove(
+    command: Extract<Command, { type: 'unlink' | 'remove-directory' | 'rename' }>,
+    caller: Caller,
+  ): Promise<void> {
+    await this.handles.holdRemoved(
+      () => this.execute(command, caller),
+      ({ removed }) =>
+        removed !== null && removed.nlink === 0 && this.caches.knows(removed.ino)
+          ? removed.ino
+          : null,
+    );
   }
 
   // Attributes.

@@ -12,6 +12,8 @@ export interface CallsBench {
 }
 
 const NOBODY = 65_534;
+/** How often the clients of a test's cluster say what they hold; see local-mount-server.ts. */
+const KEEP_ALIVE_MS = 200;
 
 /** A call, and what it answers. */
 type Step = readonly [call: string, answer: string];
@@ -262,6 +264,38 @@ export async function mountedCalls(t: Test, bench: CallsBench): Promise<void> {
     ['fdatasync 0', '= 0'],
     ['syncfs 0', '= 0'],
   ]);
+
+  await t.test(
+    'a current directory that is removed stays where it is',
+    { skip: !bench.capabilities.openUnlinked && 'openUnlinked: not with this adapter' },
+    async (t) => {
+      const calls = new SystemCalls(bench.program, await bench.directoryFor('current'));
+      t.teardown(() => calls.end());
+      const answers = async (steps: readonly Step[]) => {
+        for (const [call, answer] of steps) {
+          t.equal(comparable(await calls.call(call)), answer, call);
+        }
+      };
+      await answers([
+        ['mkdir d 0755', '= 0'],
+        ['open 1 f rw|creat 0644', '= 0'],
+        ['close 1', '= 0'],
+        ['open 0 f path', '= 0'],
+        ['unlink f', '= 0'],
+        ['chdir d', '= 0'],
+        ['rmdir ../d', '= 0'],
+      ]);
+      // Until every mount has said what it holds.
+      await new Promise((resolve) => setTimeout(resolve, 3 * KEEP_ALIVE_MS));
+      await answers([
+        ['stat .', '= mode 40755 nlink 0 uid 0 gid 0 size 0 rdev 0,0'],
+        ['fstat 0', stat('100644', 0, 0)],
+        ['list .', '= 0'],
+        ['mkdir x 0755', '! ENOENT'],
+        ['chdir /', '= 0'],
+      ]);
+    },
+  );
 
   await t.test(
     'the time of birth',

@@ -16,7 +16,7 @@ import { type Abilities, makeSteps, type Step } from './steps.js';
  * MOOTFS_DIFFERENTIAL_MOUNTS the places, with a colon between, of a cluster that runs already.
  */
 const SECONDS = Number(process.env.MOOTFS_DIFFERENTIAL_SECONDS ?? 60);
-const SEED = Number(process.env.MOOTFS_DIFFERENTIAL_SEED ?? Date.now() % 1e9);
+const SEED = Number(process.env.MOOTFS_DIFFERENTIAL_SEED ?? 1);
 const MOUNTS = process.env.MOOTFS_DIFFERENTIAL_MOUNTS?.split(':');
 const STEPS = 500;
 const SHRINKING_TRIES_MAX = 400;
@@ -45,8 +45,10 @@ t.test('mounts and a local directory answer alike', { timeout: 0 }, async (t) =>
     const compare = (steps: readonly Step[]) =>
       compareRun(program, mootfs, local, steps, abilities);
     const steps = makeSteps(seededRandom(seed), STEPS, processesOf(mountCount), abilities);
-    if ((await compare(steps)) === null) return true;
-    const shrunk = await shrink(steps, compare, SHRINKING_TRIES_MAX);
+    const found = await compare(steps);
+    if (found === null) return true;
+    t.comment(`seed ${seed}: ${JSON.stringify(found)}`);
+    const shrunk = await shrink(steps, found, compare, SHRINKING_TRIES_MAX);
     const { mootfs: ours, local: theirs } = shrunk.difference;
     const script = shrunk.steps.map(({ process, call }) => `${process}: ${call}`);
     t.fail(`seed ${seed}, ${mountCount} mounts`, { script, ours, theirs });

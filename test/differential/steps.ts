@@ -61,6 +61,8 @@ const OPEN_FLAGS = [
   'rw|creat|nofollow',
   'path',
 ];
+/** Not -1 -1: that is nothing to change, and not told to any FUSE filesystem. */
+const OWNERS = ['0 0', '0 -1', '1000 -1', '-1 1000', '-1 0', '1000 1000', '2000 1000'];
 const XATTRS = ['user.a', 'user.b', 'trusted.c'];
 
 type Make = (r: Chooser) => string;
@@ -117,8 +119,9 @@ const CALLS: readonly (readonly [number, Make])[] = [
   [1, (r) => `readlink ${r.path}`],
   [2, (r) => `mknod ${r.path} ${makeNode(r)}`],
   [4, (r) => `chmod ${r.path} ${r.of(MODES)}`],
-  [1, (r) => `fchmod ${r.slot} ${r.of(MODES)}`],
-  [3, (r) => `chown ${r.path} ${r.of([-1, 0, 1000, 2000])} ${r.of([-1, 0, 1000])}`],
+  // The kernel checks by what it last heard of the owner, when it goes by an open file.
+  [1, (r) => (r.abilities.manyMounts ? `stat ${r.path}` : `fchmod ${r.slot} ${r.of(MODES)}`)],
+  [3, (r) => `chown ${r.path} ${r.of(OWNERS)}`],
   [3, (r) => `utimens ${r.path} ${r.of(TIMES)} ${r.of(TIMES)}`],
   [2, (r) => `access ${r.path} ${r.below(8)}`],
   [10, (r) => `stat ${r.path}`],
@@ -132,7 +135,9 @@ const CALLS: readonly (readonly [number, Make])[] = [
 ];
 
 function openFlags(r: Chooser): string {
-  return `${r.of(OPEN_FLAGS)}|nonblock`;
+  const flags = r.of(OPEN_FLAGS);
+  // The kernel tells nobody of an O_PATH, so nothing on other mounts keeps such a file from going.
+  return `${flags === 'path' && r.abilities.manyMounts ? 'r' : flags}|nonblock`;
 }
 
 /** A FIFO is each machine's own: what goes in at one mount does not come out at another. */
