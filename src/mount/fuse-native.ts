@@ -51,6 +51,7 @@ const CAPABILITIES: MountCapabilities = {
   // Without them the kernel does not ask for security.capability before every write.
   xattrs: false,
   writeFlags: false,
+  removedDirectories: false,
   allocate: false,
   seekHoles: false,
   unnamedFiles: false,

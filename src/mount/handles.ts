@@ -35,8 +35,9 @@ export class Handles {
   private readonly unlinkedMeanwhile = new Map<Ino, number>();
   private lastReset = 0;
   /**
-   * Inodes that this mount took the last name from and its kernel has not forgotten: somebody may have
-   * one of them as current directory, or open with O_PATH, of which no open(2) tells.
+   * Directories that this mount removed and its kernel has not forgotten: somebody may be in one of
+   * them, of which no open(2) tells. The kernel forgets a removed directory as soon as nobody is. Of a
+   * file it may remember names that are gone long since, and forget it late or never.
    */
   private readonly unforgotten = new Set<Ino>();
 
@@ -98,8 +99,8 @@ export class Handles {
   }
 
   /**
-   * Takes a name away. What has none any more is held until the kernel forgets it; `removedOf` says
-   * which inode that is, when the kernel knows it.
+   * Takes a name away. A directory that has none any more is held until the kernel forgets it;
+   * `removedOf` says which inode that is, when the kernel knows it.
    */
   async holdRemoved<T>(
     remove: () => Promise<T>,

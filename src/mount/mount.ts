@@ -33,6 +33,8 @@ export interface MountCapabilities {
   readonly xattrs: boolean;
   /** Each write says whether it appends: pages written back do not, and fcntl(2) may change it. */
   readonly writeFlags: boolean;
+  /** Whoever is in a directory that is removed stays in it. */
+  readonly removedDirectories: boolean;
   /** fallocate(2). */
   readonly allocate: boolean;
   /** lseek(2) with SEEK_DATA and SEEK_HOLE knows the holes; otherwise all is data. */

@@ -66,10 +66,11 @@ export interface ClusterOperations extends MountOperations {
 const STATFS_BLOCK_BYTES = 4_096;
 /** Inodes are numbered, not reserved: this many free ones are shown, whatever is used. */
 const INODES_FREE = 2 ** 30;
-/** S_IFMT and S_IFREG, S_IFLNK of stat(2). */
+/** S_IFMT and S_IFREG, S_IFLNK, S_IFDIR of stat(2). */
 const TYPE_MASK = 0o170000;
 const REGULAR_TYPE = 0o100000;
 const SYMLINK_TYPE = 0o120000;
+const DIRECTORY_TYPE = 0o040000;
 /** One copy_file_range(2) is answered when this much is copied: the program sees that it goes on. */
 const COPY_REQUEST_BYTES_MAX = 8 * COPIED_BYTES_MAX;
 /** A create that finds the name there, and then not there, that often is told to start anew. */
@@ -194,7 +195,10 @@ class Operations implements ClusterOperations {
     await this.handles.holdRemoved(
       () => this.execute(command, caller),
       ({ removed }) =>
-        removed !== null && removed.nlink === 0 && this.caches.knows(removed.ino)
+        removed !== null &&
+        removed.nlink === 0 &&
+        (removed.mode & TYPE_MASK) === DIRECTORY_TYPE &&
+        this.caches.knows(removed.ino)
           ? removed.ino
           : null,
     );

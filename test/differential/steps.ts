@@ -45,6 +45,7 @@ const ACLS = [
   '1:7:0 4:7:0 8:6:1000 16:6:0 32:1:0',
   '1:6:0',
 ];
+/** Not O_PATH: the kernel tells nobody of it, so that it keeps no file from going. */
 const OPEN_FLAGS = [
   'r',
   'w',
@@ -59,7 +60,6 @@ const OPEN_FLAGS = [
   'rw|append',
   'r|dir',
   'rw|creat|nofollow',
-  'path',
 ];
 /** Not -1 -1: that is nothing to change, and not told to any FUSE filesystem. */
 const OWNERS = ['0 0', '0 -1', '1000 -1', '-1 1000', '-1 0', '1000 1000', '2000 1000'];
@@ -135,9 +135,7 @@ const CALLS: readonly (readonly [number, Make])[] = [
 ];
 
 function openFlags(r: Chooser): string {
-  const flags = r.of(OPEN_FLAGS);
-  // The kernel tells nobody of an O_PATH, so nothing on other mounts keeps such a file from going.
-  return `${flags === 'path' && r.abilities.manyMounts ? 'r' : flags}|nonblock`;
+  return `${r.of(OPEN_FLAGS)}|nonblock`;
 }
 
 /** A FIFO is each machine's own: what goes in at one mount does not come out at another. */

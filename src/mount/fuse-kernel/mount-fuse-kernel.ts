@@ -54,6 +54,7 @@ const CAPABILITIES: MountCapabilities = {
   setTimes: true,
   xattrs: true,
   writeFlags: true,
+  removedDirectories: true,
   allocate: true,
   seekHoles: true,
   unnamedFiles: true,
