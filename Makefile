@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up build test bench soak simulate format clean pack
+.PHONY: help up build test bench soak simulate torture format clean pack differential
 SHELL := /bin/sh
 
 help: ## show this
@@ -20,6 +20,14 @@ bench: build ## measure commits, the mount, failover and memory, beside the loca
 
 simulate: build ## simulated worlds full of faults: SEEDS=500, FROM=a seed, or SEED=the one to see again
 	@node dist/test/sim/main.js $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),500) $(if $(FROM),--from $(FROM)))
+
+torture: build ## real nodes and mounts, tormented for MOOTFS_TORTURE_SECONDS (600); needs root
+	@node dist/scripts/torture/main.js
+
+differential: build ## random system calls on mounts and on a local directory, for an hour (as root)
+	@MOOTFS_DIFFERENTIAL_SECONDS=$${MOOTFS_DIFFERENTIAL_SECONDS:-3600} \
+	  MOOTFS_DIFFERENTIAL_SEED=$${MOOTFS_DIFFERENTIAL_SEED:-$$(date +%s)} \
+	  node dist/test/differential/differential.test.js
 
 format: node_modules/.package-lock.json ## format and lint the sources
 	@npm run --silent format

@@ -44,6 +44,14 @@ for file in scripts/integration/*.bats; do
   # A file that died before its first test has no line of its own.
   grep -q '^\(not \)\?ok ' "$out/bats.txt" || failures=$((failures + 1))
 done
+torture_skipped=0
+if [ "$(id -u)" = 0 ] && [ -e /dev/fuse ]; then
+  step "torture" env MOOTFS_TORTURE_SECONDS=120 node dist/scripts/torture/main.js
+else
+  echo "skipped: torture (it mounts: needs root and /dev/fuse)"
+  torture_skipped=1
+fi
+
 count() { grep -c "$1" "$out/all-bats.txt"; }
 bats_failed=$(count '^not ok ')
 bats_skipped=$(grep '^ok ' "$out/all-bats.txt" | grep -c ' # skip')
@@ -51,7 +59,7 @@ bats_passed=$(($(count '^ok ') - bats_skipped))
 
 total_passed=$((checks_passed + ${passed:-0} + bats_passed))
 total_failed=$((failures + ${failed:-0} + bats_failed))
-total_skipped=$((${skipped:-0} + bats_skipped))
+total_skipped=$((${skipped:-0} + bats_skipped + torture_skipped))
 if [ "$total_skipped" -gt 0 ]; then
   echo "$total_passed passed, $total_failed failed, $total_skipped skipped"
 else

@@ -16,7 +16,7 @@ setup() {
 }
 
 @test "every command has --help with an example" {
-  for command in up node mount umount status snapshot check ls cat put append rm stat; do
+  for command in up node mount umount status snapshot check recover ls cat put append rm stat; do
     run mootfs "$command" --help
     [ "$status" -eq 0 ]
     [[ "$output" == *"Example:"*"mootfs $command"* ]]

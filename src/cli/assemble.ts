@@ -1,11 +1,12 @@
 import { statfs } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { systemClock } from '../base/clock.js';
+import { MootError } from '../base/errors.js';
 import { systemRandom } from '../base/random.js';
 import { createFilesystemClient } from '../client/client.js';
 import type { FilesystemClient } from '../client/filesystem-client.js';
 import { createInProcessDialer } from '../client/in-process.js';
-import type { ReadLevel } from '../codec/client-messages.js';
+import type { ReadLevel, WriteConcern } from '../codec/client-messages.js';
 import { FuseCounts } from '../control/fuse-counts.js';
 import { createLogger, type LogFormat, type LogLevel } from '../control/logger.js';
 import { measureLogStore } from '../control/measured-log-store.js';
@@ -19,6 +20,7 @@ import { mountFuseNative } from '../mount/fuse-native.js';
 import type { KernelNotifier, Mount, MountOperations, RequestObserver } from '../mount/mount.js';
 import { createMountOperations } from '../mount/operations.js';
 import type { Node } from '../node/node.js';
+import { recoverAlone, type Survivor } from '../node/recover.js';
 import { createNode } from '../node/runtime.js';
 import { type Verification, verifyStores } from '../node/verify.js';
 import { openDataDirectory, readDataDirectory } from '../storage/data-directory.js';
@@ -52,6 +54,8 @@ export interface NodeSettings {
   readonly director: string | null;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
+  readonly leaseMs: number;
+  readonly writeConcern: WriteConcern;
 }
 
 /** How much of the log stays behind a compaction, so that a follower that lags a little needs no snapshot. */
@@ -109,6 +113,8 @@ export async function startNode(settings: NodeSettings): Promise<RunningNode> {
       snapshotTailEntries,
       sessionTimeoutMs: settings.sessionTimeoutMs,
       control: settings.control,
+      leaseMs: settings.leaseMs,
+      writeConcern: settings.writeConcern,
     },
     log: measuredLog,
     state,
@@ -177,6 +183,39 @@ export async function verifyDirectory(path: string): Promise<Verification> {
   return verifyStores(
     createRocksLogStore({ ...common, directory: logDirectory }),
     createRocksStateStore({ ...common, directory: treeDirectory, onFailure: () => {} }),
+  );
+}
+
+/** See recoverAlone. A directory with anything wrong in it is refused. */
+export async function recoverDirectory(
+  path: string,
+  options: {
+    readonly accepted: boolean;
+    readonly newCluster: string | null;
+    readonly address: string | null;
+  },
+): Promise<Survivor> {
+  const { problems } = await verifyDirectory(path);
+  refuseProblems(path, problems);
+  const { id, used, logDirectory, treeDirectory, renameCluster } = await readDataDirectory(path);
+  if (!used) throw new MootError('BAD_ARGUMENT', `${path} was never used by a node`);
+  const stores = { mustExist: true, readOnly: !options.accepted };
+  const survivor = await recoverAlone(
+    { id, address: options.address },
+    createRocksLogStore({ ...stores, directory: logDirectory }),
+    createRocksStateStore({ ...stores, directory: treeDirectory, onFailure: () => {} }),
+    () => options.accepted,
+  );
+  if (options.accepted && options.newCluster !== null) await renameCluster(options.newCluster);
+  return survivor;
+}
+
+/** What is wrong with the directory must be known before anybody relies on it alone. */
+function refuseProblems(directory: string, problems: readonly string[]): void {
+  if (problems.length === 0) return;
+  throw new MootError(
+    'DATA_CORRUPT',
+    `${directory} is damaged (${problems[0]}${problems.length > 1 ? `, and ${problems.length - 1} more` : ''}): see mootfs check`,
   );
 }
 

@@ -4,6 +4,7 @@ import { EXIT, exitCodeOf, reportFailure } from './exit.js';
 import { addFileCommands } from './files.js';
 import { addMountCommand } from './mount.js';
 import { addNodeCommand } from './node.js';
+import { addRecoverCommand } from './recover.js';
 import { addSnapshotCommand } from './snapshot.js';
 import { addStatusCommand } from './status.js';
 import { addUmountCommand } from './umount.js';
@@ -64,6 +65,7 @@ Example:
     addStatusCommand,
     addSnapshotCommand,
     addCheckCommand,
+    addRecoverCommand,
     addFileCommands,
   ]) {
     add(program);

@@ -1,12 +1,16 @@
 import { type Command, Option } from 'commander';
 import { MootError } from '../base/errors.js';
+import type { WriteConcern } from '../codec/client-messages.js';
 import { LOG_LEVELS, type LogFormat, type LogLevel } from '../control/logger.js';
+import { LEASE_MS_DEFAULT } from '../node/node.js';
 import { formatAddress, parseAddress } from '../transport/address.js';
 import { startMount, startNode } from './assemble.js';
 import { clusterOption, type Member, parseAddressText, parseId, parsePeers } from './members.js';
 import { addMountOptions, type MountOptions } from './mount-options.js';
 import { addExample, applyConfigFile, configFileOption, setting, wholeNumber } from './settings.js';
 import { stopRequested } from './signals.js';
+
+const WRITE_CONCERNS: readonly WriteConcern[] = ['majority', 'all'];
 
 export function addNodeCommand(program: Command): void {
   const command = program
@@ -84,6 +88,22 @@ export function addNodeCommand(program: Command): void {
         .choices(['text', 'json'])
         .default('text'),
     )
+    .addOption(
+      setting(
+        '--lease-ms <ms>',
+        'how long clients may keep answers; 0: not at all, and any node answers; one for all nodes',
+      )
+        .argParser(wholeNumber(0, 10_000))
+        .default(LEASE_MS_DEFAULT),
+    )
+    .addOption(
+      setting(
+        '--write-concern <who>',
+        "who must have a change on disk: 'majority', or 'all' that live; one for all nodes",
+      )
+        .choices(WRITE_CONCERNS)
+        .default('majority'),
+    )
     .addOption(configFileOption())
     .option('--stop-with-stdin', 'stop when standard input ends (for a supervisor)');
   addMountOptions(command);
@@ -115,6 +135,8 @@ export interface NodeOptions extends MountOptions {
   readonly director?: string;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
+  readonly leaseMs: number;
+  readonly writeConcern: WriteConcern;
   readonly stopWithStdin?: boolean;
 }
 

@@ -104,5 +104,10 @@ function renderSummary(reports: readonly NodeReport[]): string {
     ? `leader ${newestLeader(reports)}`
     : 'no leader: a majority of the nodes is needed';
   const clients = newest.sessions.map((s) => s.name).join(', ') || 'none';
-  return `${leader}; ${newest.inodes} inodes, ${newest.bytes} bytes; clients: ${clients}\n`;
+  const office = statuses.find((s) => s.id === newestLeader(reports));
+  const waits =
+    office?.writeConcern === 'all'
+      ? `; write concern all: waits for ${office.liveVoters.join(', ') || 'no other node'}`
+      : '';
+  return `${leader}${waits}; ${newest.inodes} inodes, ${newest.bytes} bytes; clients: ${clients}\n`;
 }

@@ -52,6 +52,9 @@ export class Cluster {
   private lastRequestId = 0;
   private readonly givenCount: number;
 
+  /** Nobody keeps answers under leases: then not only the leader may give strong ones. */
+  private anyNodeReads = false;
+
   constructor(
     addresses: readonly string[],
     private readonly dialer: Dialer,
@@ -76,8 +79,9 @@ export class Cluster {
   /** Open links in the order in which a read of this level tries them: silent ones last. */
   candidates(level: ReadLevel): readonly Link[] {
     const open = this.links.filter((link) => link.open);
+    const leaderFirst = level === 'strong' && !this.anyNodeReads;
     const rank = (link: Link) =>
-      (link.suspect ? 2 : 0) + (level === 'strong' && link !== this.leader ? 1 : 0);
+      (link.suspect ? 2 : 0) + (leaderFirst && link !== this.leader ? 1 : 0);
     return open.sort((a, b) => rank(a) - rank(b));
   }
 
@@ -143,6 +147,7 @@ export class Cluster {
 
   onStatus(link: Link, status: NodeStatus): void {
     link.nodeId = status.id;
+    this.anyNodeReads = status.leaseMs === 0;
     if (this.leader === null) link.trouble = null;
     for (const peer of status.peers) {
       if (peer.id === status.leader) this.hint = peer;

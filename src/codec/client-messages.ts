@@ -123,6 +123,9 @@ export interface Refusal {
   readonly leader: { readonly id: NodeId; readonly address: string } | null;
 }
 
+/** Who must have a change on disk before it counts: a majority, or besides every voter that lives. */
+export type WriteConcern = 'majority' | 'all';
+
 /** What a node says of itself. */
 export interface NodeStatus {
   readonly version: string;
@@ -152,4 +155,9 @@ export interface NodeStatus {
   readonly control: string | null;
   readonly uptimeMs: number;
   readonly memoryBytes: number;
+  /** For how long clients may keep strong answers; 0: not at all, and any node answers strong reads. */
+  readonly leaseMs: number;
+  readonly writeConcern: WriteConcern;
+  /** At a leader that waits for all: the other voters that live; it commits nothing without them. */
+  readonly liveVoters: readonly NodeId[];
 }

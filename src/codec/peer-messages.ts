@@ -1,7 +1,12 @@
 import type { NodeId, RaftMessage, SnapshotMark } from '../raft/types.js';
 
 /** What nodes say to each other. The connection's greeting says who speaks, for which cluster and group. */
-export type PeerMessage = RaftMessage | SnapshotMessage | BootstrapMessage | StateHashMessage;
+export type PeerMessage =
+  | RaftMessage
+  | SnapshotMessage
+  | BootstrapMessage
+  | StateHashMessage
+  | ReadLeaseMessage;
 
 /**
  * A snapshot travels in chunks, in order, one unanswered at a time per window; each is
@@ -45,6 +50,26 @@ export type BootstrapMessage =
       readonly term: number;
       /** Nothing was ever in this node's log. */
       readonly empty: boolean;
+    };
+
+/** A follower asks its leader for the right to answer strong reads by itself (see node/read-lease.ts). */
+export type ReadLeaseMessage =
+  | {
+      readonly type: 'read-lease';
+      readonly from: NodeId;
+      readonly to: NodeId;
+      readonly term: number;
+      /** Counts up at the follower. */
+      readonly id: number;
+    }
+  | {
+      readonly type: 'read-lease-reply';
+      readonly from: NodeId;
+      readonly to: NodeId;
+      readonly term: number;
+      readonly id: number;
+      /** From when it was asked for. */
+      readonly durationMs: number;
     };
 
 /** The leader's digest at an index, for followers to compare with their own. */

@@ -229,6 +229,29 @@ const codec: UnionCodec<PeerMessage, Ends> = unionCodec<PeerMessage, Ends>('mess
     pack: (m) => [m.term],
     unpack: (r, { from, to }) => ({ type: 'removed', from, to, term: r.uint('term') }),
   },
+  'read-lease': {
+    tag: 20,
+    pack: (m) => [m.term, m.id],
+    unpack: (r, { from, to }) => ({
+      type: 'read-lease',
+      from,
+      to,
+      term: r.uint('term'),
+      id: r.uint('id'),
+    }),
+  },
+  'read-lease-reply': {
+    tag: 21,
+    pack: (m) => [m.term, m.id, m.durationMs],
+    unpack: (r, { from, to }) => ({
+      type: 'read-lease-reply',
+      from,
+      to,
+      term: r.uint('term'),
+      id: r.uint('id'),
+      durationMs: r.uint('durationMs'),
+    }),
+  },
 });
 
 function unpackAppend(r: Reader, { from, to }: Ends): Append {

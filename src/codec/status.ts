@@ -1,10 +1,11 @@
 import type { FollowerStatus, Role } from '../raft/types.js';
-import type { NodeStatus } from './client-messages.js';
+import type { NodeStatus, WriteConcern } from './client-messages.js';
 import { ADDRESS_CHARS_MAX, LABEL_CHARS_MAX, STATUS_ITEMS_MAX } from './limits.js';
 import { Reader } from './reader.js';
 import { oneOf, type Packed } from './values.js';
 
 const ROLES: readonly Role[] = ['follower', 'pre-candidate', 'candidate', 'leader'];
+const WRITE_CONCERNS: readonly WriteConcern[] = ['majority', 'all'];
 const STATES: readonly FollowerStatus['state'][] = ['probe', 'replicate', 'snapshot'];
 
 export function packStatus(s: NodeStatus): Packed {
@@ -30,6 +31,9 @@ export function packStatus(s: NodeStatus): Packed {
     s.control,
     Math.floor(s.uptimeMs),
     s.memoryBytes,
+    s.leaseMs,
+    WRITE_CONCERNS.indexOf(s.writeConcern),
+    s.liveVoters,
   ];
 }
 
@@ -67,6 +71,11 @@ export function unpackStatus(packed: unknown): NodeStatus {
     control: r.nullableString('control', ADDRESS_CHARS_MAX),
     uptimeMs: r.uint('uptimeMs'),
     memoryBytes: r.uint('memoryBytes'),
+    leaseMs: r.uint('leaseMs'),
+    writeConcern: oneOf(r, 'status.writeConcern', WRITE_CONCERNS),
+    liveVoters: r.array('liveVoters', STATUS_ITEMS_MAX).map((item) => {
+      return new Reader([item], 'status.liveVoter').string('id', LABEL_CHARS_MAX);
+    }),
   };
 }
 
@@ -79,6 +88,7 @@ function packFollower(f: FollowerStatus): Packed {
     f.inFlightMessages,
     f.inFlightBytes,
     f.recentlyActive,
+    f.counts,
   ];
 }
 
@@ -92,5 +102,6 @@ function unpackFollower(packed: unknown): FollowerStatus {
     inFlightMessages: r.uint('inFlightMessages'),
     inFlightBytes: r.uint('inFlightBytes'),
     recentlyActive: r.bool('recentlyActive'),
+    counts: r.bool('counts'),
   };
 }

@@ -14,6 +14,22 @@ export interface CompactionLimits {
 const PATIENCE = 4;
 /** What could not be forgotten is looked at again after this part of the limit. */
 const RETRIES = 8;
+/** How exactly the size of the log is known: to this part of its limit. */
+const SAMPLES = 16;
+/** What an entry takes in the log beside its data. */
+const ENTRY_OVERHEAD_BYTES = 64;
+
+/** A follower that is not far behind, or about to catch up. */
+export interface Laggard {
+  /** It has everything up to here. */
+  readonly index: number;
+  /**
+   * It takes in a snapshot, or has and now follows the log from there. A log that was cut meanwhile
+   * would make it take in another one, and so on for ever. What the log may grow to instead is the
+   * tree's size: whoever takes in a tree faster than others fill one has caught up before that.
+   */
+  readonly bySnapshot: boolean;
+}
 
 export interface CompactionParts {
   readonly limits: CompactionLimits;
@@ -21,8 +37,9 @@ export interface CompactionParts {
   readonly state: StateStore;
   readonly tree: Tree;
   readonly saver: Saver;
-  /** The last index that some follower, which is not far behind, does not need any more. */
-  readonly neededBehind: () => number;
+  readonly laggards: () => readonly Laggard[];
+  /** About what a snapshot takes. */
+  readonly treeBytes: () => number;
   readonly onCompacted: (mark: SnapshotMark) => void;
 }
 
@@ -32,9 +49,12 @@ export interface CompactionParts {
  */
 export class Compaction {
   private mark: SnapshotMark;
-  private bytes = 0;
-  /** Not due again before this index is applied. */
-  private notBefore = 0;
+  /** Bytes of all entries so far. */
+  private countedBytes = 0;
+  /** `countedBytes` at some indexes, ascending, from the mark on: so the log's size is known. */
+  private samples: { readonly index: number; readonly bytes: number }[] = [];
+  /** Not due again before this index, or this many counted bytes. */
+  private notBefore = { index: 0, bytes: 0 };
   private running: Promise<number> | null = null;
 
   constructor(
@@ -49,21 +69,35 @@ export class Compaction {
     return this.mark.index;
   }
 
-  /** An entry with so many bytes was applied. After a restart the count begins anew. */
-  count(bytes: number): void {
-    this.bytes += bytes;
+  /** The entry at `index` is about to be applied. After a restart the count begins anew. */
+  count(index: number, dataBytes: number): void {
+    this.countedBytes += dataBytes + ENTRY_OVERHEAD_BYTES;
+    const last = this.samples.at(-1)?.bytes ?? 0;
+    if (
+      this.countedBytes - last >= this.parts.limits.logBytes / SAMPLES ||
+      this.samples.length === 0
+    ) {
+      this.samples.push({ index, bytes: this.countedBytes });
+    }
   }
 
   /** The log was emptied: it starts behind `mark`. */
   reset(mark: SnapshotMark): void {
     this.mark = mark;
-    this.bytes = 0;
+    this.samples = [];
+  }
+
+  /** Bytes of the log behind the mark, as far as they were counted. */
+  get logBytes(): number {
+    return this.countedBytes - (this.samples[0]?.bytes ?? this.countedBytes);
   }
 
   /** True when it is time to `run`. */
   get due(): boolean {
     const { tree } = this.parts;
-    return this.running === null && tree.applied.index >= this.notBefore && this.excess(1);
+    const later =
+      tree.applied.index >= this.notBefore.index || this.countedBytes >= this.notBefore.bytes;
+    return this.running === null && later && this.excess(1);
   }
 
   /** Makes the tree durable and compacts the log; resolves to the index that is durable. */
@@ -82,21 +116,34 @@ export class Compaction {
     const { limits, tree } = this.parts;
     const entries = tree.applied.index - this.mark.index - limits.tailEntries;
     return (
-      entries > limits.logEntries * times || (this.bytes > limits.logBytes * times && entries > 0)
+      entries > limits.logEntries * times ||
+      (this.logBytes > limits.logBytes * times && entries > 0)
     );
   }
 
-  private async compact(): Promise<number> {
-    const { tree, state, log, saver, limits, neededBehind, onCompacted } = this.parts;
+  /** The last index that nobody needs any more, of those whom the log waits for. */
+  private neededBehind(): number {
+    const { limits, treeBytes, laggards } = this.parts;
     const impatient = this.excess(PATIENCE);
+    const large = this.logBytes > Math.max(limits.logBytes * PATIENCE, treeBytes());
+    let index = Number.POSITIVE_INFINITY;
+    for (const laggard of laggards()) {
+      if (laggard.bySnapshot ? !large : !impatient) index = Math.min(index, laggard.index);
+    }
+    return index;
+  }
+
+  private async compact(): Promise<number> {
+    const { tree, state, log, saver, limits, onCompacted } = this.parts;
     await tree.flush();
     const durable = tree.written;
     await state.sync();
-    const behind = durable.index - limits.tailEntries;
-    const upTo = impatient ? behind : Math.min(behind, neededBehind());
     // Also when nothing can be forgotten: it must not be tried at every command.
-    this.bytes = 0;
-    this.notBefore = durable.index + Math.ceil(limits.logEntries / RETRIES);
+    this.notBefore = {
+      index: durable.index + Math.ceil(limits.logEntries / RETRIES),
+      bytes: this.countedBytes + Math.ceil(limits.logBytes / RETRIES),
+    };
+    const upTo = Math.min(durable.index - limits.tailEntries, this.neededBehind());
     if (upTo <= this.mark.index) return durable.index;
     await saver.exclusive(async () => {
       // A snapshot may have been installed while this waited.
@@ -106,6 +153,8 @@ export class Compaction {
       const mark = { index: entry.index, term: entry.term };
       await log.compact(mark);
       this.mark = mark;
+      const behind = this.samples.findIndex(({ index }) => index > mark.index);
+      this.samples.splice(0, (behind < 0 ? this.samples.length : behind) - 1);
       onCompacted(mark);
     });
     return durable.index;

@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.js';
 import type { Random } from '../base/random.js';
-import type { NodeStatus } from '../codec/client-messages.js';
+import type { NodeStatus, WriteConcern } from '../codec/client-messages.js';
 import type { Digest } from '../filesystem/filesystem.js';
 import type { Entry, NodeId, RaftStatus } from '../raft/types.js';
 import type { LogStore } from '../storage/log-store.js';
@@ -84,7 +84,16 @@ export interface NodeConfig {
    * LEASE_MS_DEFAULT.
    */
   readonly leaseMs?: number;
+  /**
+   * `all`: nothing is committed before every live voter has it on disk (see LiveVoters), and every
+   * live voter answers strong reads from its own tree. Then clients keep no answers: they would have
+   * to be told by whoever answers. The same on all nodes. Default: majority.
+   */
+  readonly writeConcern?: WriteConcern;
 }
+
+/** A voter that lives may answer strong reads for so long without asking (`writeConcern` all). */
+export const READ_LEASE_MS = 500;
 
 /**
  * A client that vanished keeps those waiting that change what it may have kept, once and no longer

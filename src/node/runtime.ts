@@ -1,5 +1,5 @@
 import { describe, type ErrorCode, isMootError, MootError } from '../base/errors.js';
-import type { NodeStatus, SubmitRequest } from '../codec/client-messages.js';
+import type { NodeStatus, QueryRequest, SubmitRequest } from '../codec/client-messages.js';
 import { decodeLogCommand, encodeLogCommand } from '../codec/commands.js';
 import {
   configurationCodec,
@@ -25,19 +25,28 @@ import type {
 import type { ClientConnection, ClientHandlers } from '../transport/transport.js';
 import { Bootstrap } from './bootstrap.js';
 import { type Service, serveClient } from './clients.js';
-import { Compaction } from './compaction.js';
+import { Compaction, type Laggard } from './compaction.js';
 import { Feed } from './feed.js';
 import { Leases } from './leases.js';
+import { LiveVoters } from './live-voters.js';
 import { openMembers, storedMembers } from './members.js';
-import { LEASE_MS_DEFAULT, type Node, type NodeInspection, type NodeParts } from './node.js';
+import {
+  LEASE_MS_DEFAULT,
+  type Node,
+  type NodeInspection,
+  type NodeParts,
+  READ_LEASE_MS,
+} from './node.js';
 import { checkSession, type Decide, Proposals } from './proposals.js';
 import { Queries } from './queries.js';
+import { ReadLease } from './read-lease.js';
 import { Reads } from './reads.js';
 import { fitTogether } from './recovery.js';
 import { Saver } from './saver.js';
 import { SessionExpiry } from './sessions.js';
 import { type ArrivedSnapshot, SnapshotReceiver } from './snapshot-receiver.js';
 import { SnapshotSender } from './snapshot-sender.js';
+import { Stall } from './stall.js';
 import { hashText, StateHashes } from './state-hash.js';
 import { nodeStatus } from './status.js';
 import { planTicks, Ticker, type TickPlan } from './ticker.js';
@@ -60,6 +69,10 @@ const INSPECTED_ENTRIES_MAX = 64;
 const READ_ENTRIES_BYTES_MAX = 1_048_576;
 /** A read waits at least this long for a leader before the client is sent elsewhere. */
 const READ_WAIT_MS_MIN = 1_000;
+/** The log is kept for a follower that was heard from within this: it may be restarting. */
+const AWAY_MS = 5_000;
+/** What an inode takes in a snapshot, with its names and attributes. */
+const RECORDS_BYTES = 512;
 
 /** Makes a node out of interfaces and the pure cores. */
 export function createNode(parts: NodeParts): Node {
@@ -87,11 +100,23 @@ class Runtime implements Node {
   private readonly tree: Tree;
   private readonly proposals: Proposals;
   private readonly reads: Reads;
+  private readonly leaseMs: number;
   private readonly leases: Leases;
+  /** Used with write concern `all` only. */
+  private readonly liveVoters = new LiveVoters(READ_LEASE_MS);
+  private readonly readLease: ReadLease;
+  private awaited: readonly NodeId[] = [];
   private readonly expiry: SessionExpiry;
   private readonly hashes: StateHashes;
   private readonly bootstrap: Bootstrap;
+  private readonly savesStall = new Stall();
+  private readonly applyStall = new Stall();
+  private readonly writeStall = new Stall();
   private readonly senders = new Map<NodeId, SnapshotSender>();
+  /** Followers that took in a snapshot from this leader and are not at the log's end yet. */
+  private readonly catchingUp = new Set<NodeId>();
+  /** When this leader last knew each follower to be there. */
+  private readonly heardMs = new Map<NodeId, number>();
   private running: Running | null = null;
   /** As of the end of the last `process`. */
   private present: RaftStatus | null = null;
@@ -142,7 +167,11 @@ class Runtime implements Node {
       waitMs: Math.max(READ_WAIT_MS_MIN, 2 * config.electionTimeoutMaxMs),
       roundMs: config.electionTimeoutMaxMs,
     });
-    this.leases = new Leases(clock, config.leaseMs ?? LEASE_MS_DEFAULT);
+    this.leaseMs = this.waitsForAll ? 0 : (config.leaseMs ?? LEASE_MS_DEFAULT);
+    this.leases = new Leases(clock, this.leaseMs);
+    this.readLease = new ReadLease(clock, (to, term, id) =>
+      this.send({ type: 'read-lease', from: config.id, to, term, id }),
+    );
     this.expiry = new SessionExpiry(config.sessionTimeoutMs);
     this.bootstrap = new Bootstrap(config.id, this.others);
     this.hashes = new StateHashes(({ index, own, leaders }) => {
@@ -184,16 +213,10 @@ class Runtime implements Node {
     const onFailed = (error: unknown) => this.fail(error);
     const saver = new Saver(
       log,
-      clock,
       {
         onSaved: (number, messages) => {
           this.sendAll(messages);
           raft.saved(number);
-          this.process();
-        },
-        onStalled: () => {
-          parts.report('the disk has not finished a write for seconds; stepping down');
-          raft.stepDown();
           this.process();
         },
         onFailed,
@@ -220,7 +243,8 @@ class Runtime implements Node {
         state,
         tree,
         saver,
-        neededBehind: () => this.neededBehind(),
+        laggards: () => this.laggards(),
+        treeBytes: () => this.tree.counters.bytes + this.tree.counters.inodes * RECORDS_BYTES,
         onCompacted: (mark) => {
           raft.compacted(mark);
           parts.observer?.onSnapshot({ type: 'taken', index: mark.index });
@@ -258,7 +282,7 @@ class Runtime implements Node {
           else refuse('NOT_LEADER', 'this node does not lead');
           return;
         }
-        queries.ask(request, answer, refuse);
+        queries.ask(this.atOwnTree(request), answer, refuse);
         this.scheduleTurn();
       },
       confirm: (confirmed, refused) => {
@@ -290,7 +314,11 @@ class Runtime implements Node {
   }
 
   status(): NodeStatus {
-    return nodeStatus(this.parts, this.raft.status(), this.tree, this.startedMs);
+    return nodeStatus(this.parts, this.raft.status(), this.tree, this.startedMs, {
+      leaseMs: this.leaseMs,
+      writeConcern: this.waitsForAll ? 'all' : 'majority',
+      liveVoters: this.awaited,
+    });
   }
 
   inspect(): NodeInspection {
@@ -364,6 +392,10 @@ class Runtime implements Node {
     return this.stopping === null ? null : { code: 'CLOSED', message: 'the node stops' };
   }
 
+  private get waitsForAll(): boolean {
+    return this.parts.config.writeConcern === 'all';
+  }
+
   private get alive(): Running {
     if (this.running === null) throw new MootError('CLOSED', 'the node has not started');
     return this.running;
@@ -391,6 +423,7 @@ class Runtime implements Node {
     const nowMs = this.parts.clock.monotonicMs();
     this.reads.tick();
     this.leases.tick();
+    if (this.waitsForAll && !this.leading) this.readLease.tick(this.office());
     if (nowMs - this.dutiesMs >= DUTIES_MS) {
       this.dutiesMs = nowMs;
       this.duties(nowMs);
@@ -401,9 +434,14 @@ class Runtime implements Node {
   private duties(nowMs: number): void {
     const { config } = this.parts;
     this.alive.watches.tick();
+    this.noticeStall(nowMs);
     for (const sender of this.senders.values()) sender.tick();
     if (this.now.recovering && !this.installing) this.tryBootstrap(nowMs);
     if (this.leading) {
+      for (const { id, recentlyActive } of this.now.followers) {
+        if (recentlyActive) this.heardMs.set(id, nowMs);
+      }
+      if (this.waitsForAll) this.waitForVoters(nowMs);
       for (const message of this.hashes.tick(nowMs, config.id, this.now.term, this.others)) {
         this.send(message);
       }
@@ -415,6 +453,22 @@ class Runtime implements Node {
     } else if (nowMs - this.lostOfficeMs > config.electionTimeoutMaxMs) {
       this.proposals.giveUp('this node leads no longer and has not heard what became of it');
     }
+  }
+
+  /**
+   * A node whose disk hangs neither leads nor stands: heartbeats need no disk, so nobody else would
+   * notice, and nothing would be committed or answered.
+   */
+  private noticeStall(nowMs: number): void {
+    const { saver, raft } = this.alive;
+    const { index } = this.tree.applied;
+    const saves = this.savesStall.observe(nowMs, saver.waiting, saver.finished);
+    const reads = this.applyStall.observe(nowMs, this.now.commitIndex > index, index);
+    const writes = this.writeStall.observe(nowMs, this.tree.isWriting, this.tree.written.index);
+    if (!saves && !reads && !writes) return;
+    if (this.leading)
+      this.parts.report('the disk has not finished a read or a write for seconds; stepping down');
+    raft.stepDown();
   }
 
   private tryBootstrap(nowMs: number): void {
@@ -454,6 +508,12 @@ class Runtime implements Node {
         break;
       case 'state-hash':
         this.hashes.check(message);
+        break;
+      case 'read-lease':
+        this.grantReadLease(message.from, message.term, message.id);
+        break;
+      case 'read-lease-reply':
+        this.readLease.granted(message);
         break;
       default:
         this.onRaftMessage(message);
@@ -522,6 +582,8 @@ class Runtime implements Node {
     if (leads && (!led || before?.term !== this.present.term)) {
       this.expiry.begin();
       this.leases.begin(this.present.term);
+      this.liveVoters.begin(this.parts.clock.monotonicMs());
+      if (this.waitsForAll) this.waitForVoters(this.parts.clock.monotonicMs());
       this.parts.report(`leads in term ${this.present.term}`);
     }
     if (!led) return;
@@ -531,9 +593,59 @@ class Runtime implements Node {
       this.senders.delete(to);
     }
     if (leads) return;
+    this.catchingUp.clear();
+    this.heardMs.clear();
     this.leases.end();
+    this.liveVoters.end();
+    this.awaited = [];
     this.lostOfficeMs = this.parts.clock.monotonicMs();
     this.parts.report(`leads no longer; now term ${this.present.term}`);
+  }
+
+  // Write concern `all`.
+
+  private office(): { readonly leader: NodeId; readonly term: number } | null {
+    const { leader, term } = this.now;
+    return leader === null ? null : { leader, term };
+  }
+
+  private waitForVoters(nowMs: number): void {
+    const before = this.awaited;
+    const status = this.raft.status();
+    const { voters, outgoing } = status.configuration.configuration;
+    const ids = [...voters, ...outgoing].map(({ id }) => id).filter((id) => id !== status.id);
+    this.awaited = this.liveVoters.update(nowMs, ids, status);
+    this.raft.waitFor(this.awaited);
+    for (const id of before) {
+      if (!this.awaited.includes(id)) this.parts.report(`waits for ${id} no longer`);
+    }
+  }
+
+  private grantReadLease(to: NodeId, term: number, id: number): void {
+    if (!this.waitsForAll || !this.leading || this.now.term !== term) return;
+    const grant = () => {
+      const leading = this.raft.status();
+      if (leading.role !== 'leader' || leading.term !== term) return;
+      const durationMs = this.liveVoters.grant(this.parts.clock.monotonicMs(), to, leading);
+      if (durationMs === 0) return;
+      this.send({
+        type: 'read-lease-reply',
+        from: this.parts.config.id,
+        to,
+        term,
+        id,
+        durationMs,
+      });
+    };
+    this.reads.strong(grant, () => {});
+    this.scheduleTurn();
+  }
+
+  /** A strong read that this node may answer by itself needs its tree to be at the end of its log. */
+  private atOwnTree(request: QueryRequest): QueryRequest {
+    if (request.level !== 'strong' || !this.waitsForAll || this.leading) return request;
+    if (!this.readLease.use(this.office())) return request;
+    return { ...request, level: 'session', minIndex: this.raft.status().lastIndex };
   }
 
   // Entries on their way to the tree.
@@ -541,7 +653,7 @@ class Runtime implements Node {
   private give(entries: readonly Entry[]): void {
     const items: Committed[] = [];
     for (const { index, term, kind, data } of entries) {
-      this.alive.compaction.count(data.length);
+      this.alive.compaction.count(index, data.length);
       try {
         const command = kind === 'command' ? decodeLogCommand(data) : null;
         const members =
@@ -617,8 +729,10 @@ class Runtime implements Node {
       digest,
       send: (chunk) => this.send(chunk),
       queuedBytes: () => transport.queuedBytes(to),
+      delayMsMax: config.heartbeatMs,
       onEnd: (outcome) => {
         if (this.senders.get(to) === sender) this.senders.delete(to);
+        if (outcome.ok) this.catchingUp.add(to);
         observer?.onSnapshot({ type: 'sent', to, ...outcome });
         this.raft.snapshotSent(to, outcome);
         this.scheduleTurn();
@@ -683,17 +797,20 @@ class Runtime implements Node {
     this.scheduleTurn();
   }
 
-  /** What no follower that keeps up, and no stream under way, needs any more. */
-  private neededBehind(): number {
-    let index = Number.POSITIVE_INFINITY;
-    for (const follower of this.raft.status().followers) {
-      const sender = this.senders.get(follower.id);
-      if (sender !== undefined) index = Math.min(index, sender.index);
-      else if (follower.recentlyActive && follower.state === 'replicate') {
-        index = Math.min(index, follower.match);
-      }
-    }
-    return index;
+  /** Followers for whom the log is kept, within bounds. */
+  private laggards(): readonly Laggard[] {
+    const { followers, lastIndex } = this.raft.status();
+    const { snapshotTailEntries } = this.parts.config;
+    const heardFrom = this.parts.clock.monotonicMs() - AWAY_MS;
+    return followers.flatMap(({ id, match, next, state }) => {
+      const sender = this.senders.get(id);
+      if (sender !== undefined) return [{ index: sender.index, bySnapshot: true }];
+      // In a probe what it has is not known; `next` is where it goes on.
+      const index = state === 'replicate' ? match : next - 1;
+      if (match >= lastIndex - snapshotTailEntries) this.catchingUp.delete(id);
+      const isThere = (this.heardMs.get(id) ?? 0) > heardFrom;
+      return isThere ? [{ index, bySnapshot: this.catchingUp.has(id) }] : [];
+    });
   }
 
   // Clients.

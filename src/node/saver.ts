@@ -1,17 +1,11 @@
 import { assert } from '../base/assert.js';
-import type { Clock, Timer } from '../base/clock.js';
 import { MootError } from '../base/errors.js';
 import type { HardState, RaftMessage, Save } from '../raft/types.js';
 import type { LogStore } from '../storage/log-store.js';
 
-/** A save that takes longer makes a leader step down: others may have faster disks. */
-const STALL_MS = 5_000;
-
 export interface SaverEvents {
   /** The save with this number and all before it are on disk; these messages may go now. */
   onSaved(number: number, messages: readonly RaftMessage[]): void;
-  /** The disk is slow beyond reason; called again as long as that lasts. */
-  onStalled(): void;
   /** The log store refused: final. */
   onFailed(error: unknown): void;
 }
@@ -29,12 +23,12 @@ export class Saver {
   private busy = false;
   private stopped = false;
   private idle: (() => void)[] = [];
+  private finishedCount = 0;
   /** What the disk has. */
   private durable: HardState;
 
   constructor(
     private readonly log: LogStore,
-    private readonly clock: Clock,
     private readonly events: SaverEvents,
     hardState: HardState,
   ) {
@@ -43,6 +37,16 @@ export class Saver {
 
   get hardState(): HardState {
     return this.durable;
+  }
+
+  /** Saves are given and not on disk yet. */
+  get waiting(): boolean {
+    return this.held !== null || this.saves.length > 0;
+  }
+
+  /** Counts what the disk has finished. */
+  get finished(): number {
+    return this.finishedCount;
   }
 
   /** Takes a save in; `kick` starts it. */
@@ -96,24 +100,14 @@ export class Saver {
     this.messages = [];
     this.busy = true;
     this.held = messages;
-    let watchdog: Timer;
-    const watch = () => {
-      watchdog = this.clock.setTimer(STALL_MS, () => {
-        this.events.onStalled();
-        watch();
-      });
-    };
-    watch();
     this.log.append(saves).then(
       () => {
-        watchdog.cancel();
         for (const save of saves) this.durable = save.hardState ?? this.durable;
         // Still busy: what these events add joins the next write as one.
         if (!this.stopped) this.events.onSaved(last.number, messages);
         this.ended();
       },
       (error: unknown) => {
-        watchdog.cancel();
         this.refuseMore();
         this.events.onFailed(error);
         this.ended();
@@ -135,6 +129,7 @@ export class Saver {
 
   private ended(): void {
     this.busy = false;
+    this.finishedCount++;
     this.held = null;
     for (const resolve of this.idle.splice(0)) resolve();
     this.kick();

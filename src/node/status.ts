@@ -10,6 +10,7 @@ export function nodeStatus(
   raft: RaftStatus,
   tree: Tree,
   startedMs: number,
+  concerns: Pick<NodeStatus, 'leaseMs' | 'writeConcern' | 'liveVoters'>,
 ): NodeStatus {
   const { config, transport } = parts;
   const { counters } = tree;
@@ -39,5 +40,6 @@ export function nodeStatus(
     control: config.control ?? null,
     uptimeMs: Math.round(parts.clock.monotonicMs() - startedMs),
     memoryBytes: parts.memoryBytes(),
+    ...concerns,
   };
 }

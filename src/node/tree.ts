@@ -121,6 +121,10 @@ export class Tree {
   get written(): SnapshotMark {
     return this.writtenMark;
   }
+  /** Changes are on their way to the store. */
+  get isWriting(): boolean {
+    return this.writing !== null;
+  }
   get counters(): Counters {
     assert(this.presentCounters !== null, 'the tree is open');
     return this.presentCounters;

@@ -45,6 +45,7 @@ export class Log {
   /** Entries up to here are applied and durable: those in memory are the tail. */
   private tailLast: number;
   private tailBytes = 0;
+  private pinned = 0;
 
   constructor(
     restored: RestoredState,
@@ -77,10 +78,16 @@ export class Log {
     return this.memoryFirst;
   }
 
+  /** What must stay in memory: entries that are not both applied and durable. */
+  get pinnedBytes(): number {
+    return this.pinned;
+  }
+
   append(entry: Entry): void {
     assert(entry.index === this.lastIndex + 1, 'the log has no gaps');
     this.terms.append(entry.term);
     this.entries.push(entry);
+    this.pinned += entryBytes(entry);
   }
 
   /** Drops the entries at and behind `index`, which conflict with a leader's. */
@@ -89,6 +96,7 @@ export class Log {
       index > this.appliedIndex && index > this.snapshot.index && index <= this.lastIndex,
       'only entries that are not applied are truncated',
     );
+    for (let i = index; i <= this.lastIndex; i++) this.pinned -= this.bytesAt(i);
     this.terms.truncate(index);
     if (index <= this.memoryFirst) {
       this.entries = [];
@@ -191,13 +199,16 @@ export class Log {
     this.truncateFrom = null;
     this.tailLast = mark.index;
     this.tailBytes = 0;
+    this.pinned = 0;
     for (const save of this.saves) save.lastIndex = 0;
   }
 
   private shrinkTail(): void {
     const last = Math.min(this.appliedIndex, this.savedIndex);
     for (let i = Math.max(this.tailLast + 1, this.memoryFirst); i <= last; i++) {
-      this.tailBytes += this.bytesAt(i);
+      const bytes = this.bytesAt(i);
+      this.tailBytes += bytes;
+      this.pinned -= bytes;
     }
     this.tailLast = Math.max(this.tailLast, last);
     while (this.tailBytes > this.tailBytesMax) this.forgetFirst();

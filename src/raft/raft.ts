@@ -194,14 +194,19 @@ class Core implements Raft {
     let bytes = 0;
     for (const one of data) bytes += one.byteLength;
     // Something larger than the bound still gets through when it is alone.
-    const waiting = replication.uncommittedBytes + this.unappliedBytes;
-    if (waiting > 0 && waiting + bytes > this.config.uncommittedBytesMax) {
+    const { pinnedBytes } = this.log;
+    if (pinnedBytes > 0 && pinnedBytes + bytes > this.config.uncommittedBytesMax) {
       return { ok: false, reason: 'full' };
     }
     const first = this.log.lastIndex + 1;
     const term = this.term;
     for (const one of data) this.append(replication, 'command', one);
     return { ok: true, first, term };
+  }
+
+  waitFor(followers: readonly NodeId[]): void {
+    this.replication?.waitFor(followers);
+    this.advanceLeaderCommit();
   }
 
   changeMembers(changes: readonly MemberChange[]): ChangeResult {
@@ -662,7 +667,8 @@ class Core implements Raft {
       this.refuseAppend(message.from, prevIndex, prevTerm);
       return;
     }
-    // Too far behind with applying: dropped as if the network had, and sent again in a while.
+    // Too far behind with applying: dropped as if the network had, and sent again in a while. What is
+    // not committed must not count: more of it may be what a commit waits for.
     if (entries.length > 0 && this.unappliedBytes > this.config.uncommittedBytesMax) return;
     for (let i = Math.max(0, this.commitIndex - prevIndex); i < entries.length; i++) {
       const entry = entries[i];
@@ -752,7 +758,7 @@ class Core implements Raft {
     const index = this.replication.replicatedIndex();
     // By counting, only entries of the own term are committed (thesis §3.6.2, figure 8).
     if (index <= this.commitIndex || this.log.terms.termAt(index) !== this.term) return;
-    this.replication.committed(this.commitIndex + 1, index);
+    this.replication.committed();
     const before = this.configurations.committed;
     this.commitTo(index);
     this.tellRemoved(before, this.configurations.committed);

@@ -27,14 +27,13 @@ export class Replication {
   due = true;
   loads: LoadRequest[] = [];
   snapshotsTo: NodeId[] = [];
-  /** Bytes of this term's entries that are not committed. */
-  uncommittedBytes = 0;
 
   /** All other members. */
   private followers: readonly Progress[] = [];
   private byId: ReadonlyMap<NodeId, Progress> = new Map();
   /** The voters whose majorities are needed; null stands for this node. */
   private quorums: readonly (readonly (Progress | null)[])[] = [];
+  private awaited: readonly Progress[] = [];
   private readonly reached: number[] = [];
   /** The end of the log when the quorum was last checked. */
   private checkedLast = Number.POSITIVE_INFINITY;
@@ -69,8 +68,12 @@ export class Replication {
 
   append(entry: Entry): void {
     this.log.append(entry);
-    this.uncommittedBytes += entryBytes(entry);
     this.due = true;
+  }
+
+  /** See Raft.waitFor. */
+  waitFor(ids: readonly NodeId[]): void {
+    this.awaited = this.followers.filter(({ id }) => ids.includes(id));
   }
 
   /**
@@ -87,13 +90,11 @@ export class Replication {
       }
       index = Math.min(index, quorumIndex(reached));
     }
+    for (const { match } of this.awaited) index = Math.min(index, match);
     return index;
   }
 
-  committed(from: number, to: number): void {
-    for (let i = from; i <= to; i++) {
-      if (this.log.terms.termAt(i) === this.term) this.uncommittedBytes -= this.log.bytesAt(i);
-    }
+  committed(): void {
     this.due = true;
   }
 
@@ -259,6 +260,7 @@ export class Replication {
       inFlightMessages: follower.inFlight.messages,
       inFlightBytes: follower.inFlight.bytes,
       recentlyActive: follower.recentlyActive,
+      counts: follower.counts,
     }));
   }
 

@@ -129,7 +129,11 @@ export interface RaftConfig {
   readonly inFlightBytesMax: number;
   /** Entries' bytes in one AppendEntries (one entry may be larger). */
   readonly appendBytesMax: number;
-  /** At the leader: bytes proposed and not yet committed; beyond it `propose` refuses. */
+  /**
+   * Bytes in the log that are not committed, not durable here or not applied: they are in memory.
+   * Beyond it a leader's `propose` refuses. A follower takes no more when so much is committed and
+   * not applied.
+   */
   readonly uncommittedBytesMax: number;
   /** Entries' bytes kept in memory behind the applied index, for followers that lag a little. */
   readonly tailBytesMax: number;
@@ -318,6 +322,8 @@ export interface FollowerStatus {
   readonly inFlightMessages: number;
   readonly inFlightBytes: number;
   readonly recentlyActive: boolean;
+  /** False while it recovers: its copies are not part of a majority. */
+  readonly counts: boolean;
 }
 
 export type ProposeResult =
@@ -356,7 +362,7 @@ export interface Raft {
   step(message: RaftMessage): void;
   /**
    * Appends entries with these payloads, in order, if this node leads. Full: too much is not
-   * committed, or committed and not applied; worth another try after the next commit or `applied`.
+   * committed, saved or applied; worth another try after the next `saved` or `applied`.
    */
   propose(data: readonly Uint8Array[]): ProposeResult;
   /**
@@ -372,6 +378,11 @@ export interface Raft {
   transferLeadership(to: NodeId | null): TransferResult;
   /** What to answer to any message from `from` when it is no member any more; null: it may be one. */
   removedNotice(from: NodeId): Removed | null;
+  /**
+   * From now on, as long as this node leads in this term, nothing is committed that these followers
+   * do not have on disk, besides a majority. A new leader waits for nobody until it is told.
+   */
+  waitFor(followers: readonly NodeId[]): void;
   /** Asks for a read index; the answer comes in `ready().reads` under the same context. */
   readIndex(context: number): void;
   /** Stand at once, as if the election timeout had passed (pre-vote first). */

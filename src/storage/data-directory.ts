@@ -92,7 +92,7 @@ async function openOrMake(
   };
 }
 
-/** Whose a data directory is; nothing in it is changed. DATA_DIR_FOREIGN when it is none. */
+/** Whose a data directory is; nothing in it is changed, unless it is asked for. DATA_DIR_FOREIGN when it is none. */
 export async function readDataDirectory(path: string): Promise<{
   readonly cluster: string;
   readonly id: NodeId;
@@ -100,6 +100,8 @@ export async function readDataDirectory(path: string): Promise<{
   readonly used: boolean;
   readonly logDirectory: string;
   readonly treeDirectory: string;
+  /** From now on it belongs to a cluster of this name. Durable. */
+  renameCluster(name: string): Promise<void>;
 }> {
   const text = await readFile(join(path, DESCRIPTION_FILE), 'utf8').catch(
     (error: NodeJS.ErrnoException) => {
@@ -108,13 +110,15 @@ export async function readDataDirectory(path: string): Promise<{
         : translate(path, error);
     },
   );
-  const { cluster, id, used } = parse(path, text);
+  const description = parse(path, text);
+  const { cluster, id, used } = description;
   return {
     cluster,
     id,
     used,
     logDirectory: join(path, 'log'),
     treeDirectory: join(path, 'tree'),
+    renameCluster: (name) => write(path, { ...description, cluster: name }),
   };
 }
 

@@ -290,11 +290,15 @@ export const status: Of<NodeStatus> = fc.record({
       inFlightMessages: uint,
       inFlightBytes: uint,
       recentlyActive: bool,
+      counts: bool,
     }),
   ),
   control: fc.option(label),
   uptimeMs: uint,
   memoryBytes: uint,
+  leaseMs: uint,
+  writeConcern: fc.constantFrom('majority', 'all'),
+  liveVoters: fc.array(nodeId, { maxLength: 5 }),
 });
 
 type Requests = { readonly [T in ClientRequest['type']]: Of<Extract<ClientRequest, { type: T }>> };
@@ -473,6 +477,13 @@ const peerByType: Peers = {
   bootstrap: fc.record({ type: is('bootstrap'), from: nodeId, to: nodeId }),
   'bootstrap-reply': fc.record({ type: is('bootstrap-reply'), ...ends, empty: bool }),
   'state-hash': fc.record({ type: is('state-hash'), ...ends, index: uint, hash: uint32 }),
+  'read-lease': fc.record({ type: is('read-lease'), ...ends, id: uint }),
+  'read-lease-reply': fc.record({
+    type: is('read-lease-reply'),
+    ...ends,
+    id: uint,
+    durationMs: uint,
+  }),
   'timeout-now': fc.record({ type: is('timeout-now'), ...ends }),
   removed: fc.record({ type: is('removed'), ...ends }),
 };

@@ -65,7 +65,7 @@ t.test('a follower that was away a long time takes in a snapshot over its old tr
     await client.execute({ type: 'unlink', parent: 1, name: bytes(`f${i}`) });
     await client.execute(makeFile(`g${i}`));
   }
-  // As long as the follower may only lag a little, the leader keeps for it what it lacks.
+  // As long as the follower may be back soon, the leader keeps for it what it lacks.
   await until('the leader has forgotten what the follower lacks', async () => {
     const { node } = await cluster.leader();
     await node.snapshot();
@@ -120,6 +120,38 @@ t.test('a disk that fails stops its node, and the others go on', async (t) => {
   leader.diskFails = false;
   t.match(await client.send(makeFile('a'), 1), { outcome: { reply: { ok: true } } });
 });
+
+for (const operation of ['log-append', 'state-write'] as const) {
+  t.test(`a leader whose disk hangs (${operation}) makes way, and comes back`, async (t) => {
+    const cluster = await startMemoryCluster({ nodes: 3 });
+    t.teardown(() => cluster.stop());
+    const client = await cluster.client();
+    const leader = await cluster.leader();
+    leader.hangDisk(operation);
+    t.teardown(() => leader.resumeDisk());
+    // Sent to whoever leads until it is decided: by another one, under the same number.
+    await Promise.race([
+      client.submitTo(leader, makeFile('a'), 1),
+      until('another leader', async () => (await cluster.leader()) !== leader),
+    ]);
+    await until('another leader', async () => (await cluster.leader()) !== leader);
+    t.match(await client.send(makeFile('a'), 1), { outcome: { reply: { ok: true } } });
+    t.ok(leader.reports.some((line) => line.includes('stepping down')));
+    const [other] = cluster.running.filter((member) => member !== leader);
+    if (operation === 'log-append') {
+      // Its disk is needed for a majority now, and it does not lead for want of others.
+      await other?.stop();
+      await until('elections fail', () =>
+        cluster.running.every((member) => member.node.status().role !== 'leader'),
+      );
+    }
+    leader.resumeDisk();
+    client.sequence = 1;
+    await client.execute(makeFile('b'));
+    if (other?.running === false) await other.start();
+    await cluster.converged();
+  });
+}
 
 t.test('a crash between the steps of a snapshot installation is mended at the start', async (t) => {
   const cluster = await startMemoryCluster({ nodes: 3, config: SMALL });

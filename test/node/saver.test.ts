@@ -1,5 +1,4 @@
 import t from 'tap';
-import { systemClock } from '../../src/base/clock.js';
 import { Saver } from '../../src/node/saver.js';
 import type { HardState, Save } from '../../src/raft/types.js';
 import type { LogStore } from '../../src/storage/log-store.js';
@@ -37,10 +36,8 @@ function world(fails = false) {
   const errors: unknown[] = [];
   const saver = new Saver(
     log,
-    systemClock,
     {
       onSaved: (number, messages) => saved.push([number, messages.map(({ to }) => to)]),
-      onStalled: () => {},
       onFailed: (error) => errors.push(error),
     },
     HARD_STATE,

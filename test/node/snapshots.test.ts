@@ -15,7 +15,10 @@ const RECORDS = 400;
 type Outcome = { readonly ok: boolean; readonly index: number };
 
 /** A stream over a line that `fate` rules: lost, damaged, or as it is. */
-async function world(fate: (message: SnapshotMessage) => SnapshotMessage | null) {
+async function world(
+  fate: (message: SnapshotMessage) => SnapshotMessage | null,
+  line: { deliver: (message: SnapshotMessage) => void } = { deliver: () => {} },
+) {
   const source = createMemoryStateStore(new MemoryDisk());
   await source.open();
   const keys = Array.from({ length: RECORDS }, (_, i) => chunkKey(9, i));
@@ -34,11 +37,14 @@ async function world(fate: (message: SnapshotMessage) => SnapshotMessage | null)
   const travel = (message: SnapshotMessage) => {
     const arrived = fate(message);
     if (arrived === null) return;
-    setImmediate(() => {
-      if (arrived.type === 'snapshot-ack') sender.onAck(arrived);
-      else receiver.onChunk(arrived);
-    });
+    arrive(arrived);
   };
+  const arrive = (message: SnapshotMessage) =>
+    setImmediate(() => {
+      if (message.type === 'snapshot-ack') sender.onAck(message);
+      else receiver.onChunk(message);
+    });
+  line.deliver = arrive;
   const open = () =>
     new SnapshotReceiver({
       id: 'b',
@@ -64,6 +70,7 @@ async function world(fate: (message: SnapshotMessage) => SnapshotMessage | null)
     digest: crc32,
     send: travel,
     queuedBytes: () => 0,
+    delayMsMax: 50,
     onEnd: (outcome) => outcomes.push(outcome),
     onFailed,
   });
@@ -81,7 +88,11 @@ async function world(fate: (message: SnapshotMessage) => SnapshotMessage | null)
     const found = await target.get(keys);
     return found.filter((value, i) => value?.[0] === i % 256).length;
   };
-  return { state, outcomes, finish, restart, arrived };
+  const tick = (ms: number) => {
+    state.nowMs += ms;
+    sender.tick();
+  };
+  return { state, outcomes, finish, restart, arrived, tick };
 }
 
 t.test('over a good line', async (t) => {
@@ -111,6 +122,66 @@ for (const seed of [1, 2, 3]) {
     t.equal(await arrived(), RECORDS);
   });
 }
+
+t.test('a connection that breaks costs what was on its way, and no more', async (t) => {
+  const sent: number[] = [];
+  let acknowledged = -1;
+  let broken = 0;
+  let again = 0;
+  const { finish, outcomes, state } = await world((message) => {
+    if (message.type === 'snapshot-chunk') {
+      sent.push(message.sequence);
+      // For a while, after 60 chunks, nothing arrives.
+      if (sent.length === 60) broken = 200;
+    }
+    if (broken > 0) {
+      broken--;
+      return null;
+    }
+    if (message.type === 'snapshot-ack') acknowledged = Math.max(acknowledged, message.sequence);
+    // A window of acknowledgements may still be on its way.
+    else if (message.sequence < acknowledged - 32) again++;
+    return message;
+  });
+  await finish();
+  t.strictSame(outcomes, [{ ok: true, index: 70 }]);
+  t.equal(state.installed, 1);
+  t.equal(again, 0, 'what it has acknowledged is not sent again');
+  t.equal(sent.filter((sequence) => sequence === 0).length, 1, 'it begins once');
+});
+
+t.test('over a slow line there is one chunk at a time, so that heartbeats pass', async (t) => {
+  // The line carries a chunk in 100 ms; the test's clock moves with it.
+  const waiting: SnapshotMessage[] = [];
+  const lengths: number[] = [];
+  const line = { deliver: (_: SnapshotMessage) => {} };
+  const { outcomes, tick } = await world((message) => {
+    if (message.type === 'snapshot-ack') return message;
+    waiting.push(message);
+    lengths.push(waiting.length);
+    return null;
+  }, line);
+  await until('the end of the stream', () => {
+    const chunk = waiting.shift();
+    tick(100);
+    if (chunk !== undefined) line.deliver(chunk);
+    return outcomes.length > 0;
+  });
+  t.strictSame(outcomes, [{ ok: true, index: 70 }]);
+  t.ok(Math.max(...lengths) <= 2, `${Math.max(...lengths)} chunks waited for each other`);
+});
+
+t.test('over a fast line the window opens', async (t) => {
+  let onTheWay = 0;
+  let most = 0;
+  const { finish } = await world((message) => {
+    onTheWay += message.type === 'snapshot-chunk' ? 1 : -1;
+    most = Math.max(most, onTheWay);
+    return message;
+  });
+  await finish();
+  t.ok(most > 8, `${most} chunks`);
+});
 
 t.test('a receiver that forgot what it had ends the stream', async (t) => {
   let chunks = 0;

@@ -50,9 +50,10 @@ function elect(raft: Raft): void {
   drain(raft);
 }
 
-function acknowledge(raft: Raft, match: number): void {
+function acknowledge(raft: Raft, match: number, from = 'n2'): void {
   raft.step({
     ...TO_US,
+    from,
     type: 'append-reply',
     prevIndex: 0,
     success: true,
@@ -126,13 +127,34 @@ t.test('uncommitted bytes are bounded', async (t) => {
   t.same(raft.propose([new Uint8Array(1)]), { ok: false, reason: 'full' });
   drain(raft);
   acknowledge(raft, 2);
-  t.same(raft.propose([new Uint8Array(1)]).ok, true, 'committed, and not given out for apply yet');
+  t.same(raft.propose([new Uint8Array(1)]), { ok: false, reason: 'full' }, 'not applied');
   const { committed } = raft.ready();
   t.equal(committed.length, 1);
-  t.same(raft.propose([new Uint8Array(1)]), { ok: false, reason: 'full' }, 'not applied');
+  t.same(
+    raft.propose([new Uint8Array(1)]),
+    { ok: false, reason: 'full' },
+    'given out, not applied',
+  );
   raft.applied(2);
-  t.match(raft.propose([new Uint8Array(1), new Uint8Array(1)]), { ok: true, first: 4 });
-  t.equal(raft.status().lastIndex, 5);
+  t.match(raft.propose([new Uint8Array(1), new Uint8Array(1)]), { ok: true, first: 3 });
+  t.equal(raft.status().lastIndex, 4);
+});
+
+t.test("what the leader's own disk does not have yet is bounded, too", async (t) => {
+  const raft = create();
+  elect(raft);
+  acknowledge(raft, 1);
+  drain(raft);
+  raft.propose([new Uint8Array(4000)]);
+  const { save } = raft.ready();
+  t.not(save, null);
+  acknowledge(raft, 2);
+  acknowledge(raft, 2, 'n3');
+  t.equal(raft.status().commitIndex, 2, 'the others are a majority');
+  t.same(raft.propose([new Uint8Array(4000)]), { ok: false, reason: 'full' });
+  raft.saved(save?.number ?? 0);
+  for (const { index } of raft.ready().committed) raft.applied(index);
+  t.match(raft.propose([new Uint8Array(4000)]), { ok: true, first: 3 });
 });
 
 t.test('a follower that is silent costs one window', async (t) => {

@@ -293,7 +293,7 @@ export class World {
       snapshotLogEntries: small ? 20 + this.below(100) : 100_000,
       snapshotTailEntries: small ? this.below(40) : 1_000,
       sessionTimeoutMs: 10_000 + this.below(20_000),
-      ...(this.chance(0.3) ? { leaseMs: 0 } : {}),
+      ...sharings(this.random.next()),
     };
     return peers.map(({ id, address }) => ({ ...common, id, address }));
   }
@@ -317,4 +317,10 @@ export class World {
       microsPerByte: 0.001,
     };
   }
+}
+
+/** Leases mostly; or none, with reads by any node; or those of a cluster that waits for all voters. */
+function sharings(luck: number): Partial<NodeConfig> {
+  if (luck < 0.15) return { writeConcern: 'all' };
+  return luck < 0.3 ? { leaseMs: 0 } : {};
 }

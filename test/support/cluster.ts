@@ -20,6 +20,7 @@ import type { NodeId } from '../../src/raft/types.js';
 import {
   createMemoryLogStore,
   createMemoryStateStore,
+  type DiskOperation,
   MemoryDisk,
 } from '../../src/storage/memory.js';
 import { createMemoryNetwork, type MemoryNetwork } from '../../src/transport/memory.js';
@@ -183,6 +184,12 @@ export class Member {
   readonly reports: string[] = [];
   /** Every write fails, as on a disk that is full or broken. */
   diskFails = false;
+  /** Writes that do not end before `resumeDisk`. */
+  private hung: {
+    readonly operations: ReadonlySet<DiskOperation>;
+    readonly end: Promise<void>;
+  } | null = null;
+  resumeDisk: () => void = () => {};
   private present: Node | null = null;
   private seed = 0;
 
@@ -247,9 +254,21 @@ export class Member {
     this.disk = this.newDisk();
   }
 
+  /** Writes of these kinds hang until `resumeDisk`. */
+  hangDisk(...operations: readonly DiskOperation[]): void {
+    const end = new Promise<void>((resolve) => {
+      this.resumeDisk = () => {
+        this.hung = null;
+        resolve();
+      };
+    });
+    this.hung = { operations: new Set(operations), end };
+  }
+
   private newDisk(): MemoryDisk {
     return new MemoryDisk({
-      beforeWrite: () => {
+      beforeWrite: async (operation) => {
+        if (this.hung?.operations.has(operation)) await this.hung.end;
         if (this.diskFails) throw new MootError('DISK_FAILED', 'the disk failed');
       },
     });

@@ -300,6 +300,9 @@ export class FakeCluster {
       control: null,
       uptimeMs: 0,
       memoryBytes: 0,
+      leaseMs: 200,
+      writeConcern: 'majority',
+      liveVoters: [],
     };
   }
 }

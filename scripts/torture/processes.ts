@@ -1,0 +1,195 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const MOOTFS = fileURLToPath(new URL('../../src/cli/mootfs', import.meta.url));
+const WORKER = fileURLToPath(new URL('./worker.js', import.meta.url));
+const CLOCK = fileURLToPath(new URL('./shift-clock.cjs', import.meta.url));
+/** Room for log, tree and a snapshot on its way in; small enough to be filled in a moment. */
+const IMAGE_BYTES = 536_870_912;
+const EXIT_MS = 30_000;
+
+/** A child process, started again and again under one name; what it says goes into one file. */
+export class Process {
+  private child: ChildProcess | null = null;
+  private exited: Promise<number> = Promise.resolve(0);
+  /** The exit code of the last end; -1: by a signal. */
+  lastExit = 0;
+
+  constructor(
+    readonly name: string,
+    private readonly log: string,
+    private readonly command: () => {
+      readonly args: readonly string[];
+      readonly clock: string | null;
+    },
+    /** It ended, and nobody had asked it to. */
+    private readonly onDeath: (code: number) => void,
+  ) {}
+
+  get running(): boolean {
+    return this.child !== null;
+  }
+
+  start(): void {
+    if (this.child !== null) return;
+    const { args, clock } = this.command();
+    const log = openSync(this.log, 'a');
+    const env =
+      clock === null
+        ? process.env
+        : {
+            ...process.env,
+            NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} --require ${CLOCK}`,
+            MOOTFS_TORTURE_CLOCK: clock,
+          };
+    const child = spawn(MOOTFS, [...args, '--stop-with-stdin'], {
+      stdio: ['pipe', log, log],
+      env,
+    });
+    this.child = child;
+    this.exited = new Promise((resolve) => {
+      child.once('exit', (code) => {
+        const wanted = this.child !== child;
+        if (!wanted) this.child = null;
+        this.lastExit = code ?? -1;
+        if (!wanted) this.onDeath(this.lastExit);
+        resolve(this.lastExit);
+      });
+    });
+  }
+
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.child?.kill(signal);
+  }
+
+  /** Ends it at once, or politely; resolves to its exit code when it is gone. */
+  async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<number> {
+    const { child } = this;
+    if (child === null) return this.lastExit;
+    this.child = null;
+    child.kill('SIGCONT');
+    child.kill(signal);
+    const kill = setTimeout(() => child.kill('SIGKILL'), EXIT_MS);
+    const code = await this.exited;
+    clearTimeout(kill);
+    return code;
+  }
+
+  /** The end of what it said. */
+  lastWords(): string {
+    return existsSync(this.log)
+      ? readFileSync(this.log, 'utf8').trim().split('\n').slice(-8).join('\n')
+      : '';
+  }
+}
+
+/** A program on a mount; resolves to what it printed when it has ended by itself. */
+export function runWorker(
+  args: readonly string[],
+  onStart: (child: ChildProcess) => void = () => {},
+): Promise<string> {
+  const child = spawn(process.execPath, [WORKER, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  onStart(child);
+  let out = '';
+  let errors = '';
+  child.stdout.on('data', (data: Buffer) => (out += data.toString()));
+  child.stderr.on('data', (data: Buffer) => (errors += data.toString()));
+  return new Promise((resolve, reject) => {
+    child.once('close', (code, signal) => {
+      if (code === 0) resolve(out);
+      else reject(new Error(`worker ${args.join(' ')} ended with ${signal ?? code}: ${errors}`));
+    });
+  });
+}
+
+/** A disk of its own for a node, so that it can be full, or hang; a mere directory where loop mounts are not allowed. */
+export class Disk {
+  private readonly balloon: string;
+  private frozen = false;
+  readonly isReal: boolean;
+
+  constructor(
+    private readonly image: string,
+    readonly directory: string,
+  ) {
+    mkdirSync(directory, { recursive: true });
+    this.balloon = join(directory, 'balloon');
+    this.isReal = this.mount();
+  }
+
+  private mount(): boolean {
+    try {
+      execFileSync('truncate', ['-s', String(IMAGE_BYTES), this.image]);
+      execFileSync('mkfs.ext4', ['-q', '-m', '0', this.image], { stdio: 'ignore' });
+      execFileSync('mount', ['-o', 'loop', this.image, this.directory], { stdio: 'ignore' });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  get data(): string {
+    return join(this.directory, 'data');
+  }
+
+  fill(): void {
+    // It ends with an error when the disk is full, as it should.
+    const args = ['if=/dev/zero', `of=${this.balloon}`, 'bs=1M'];
+    try {
+      execFileSync('dd', args, { stdio: 'ignore' });
+    } catch {}
+  }
+
+  makeRoom(): void {
+    rmSync(this.balloon, { force: true });
+  }
+
+  freeze(): void {
+    execFileSync('fsfreeze', ['-f', this.directory]);
+    this.frozen = true;
+  }
+
+  thaw(): void {
+    if (this.frozen) execFileSync('fsfreeze', ['-u', this.directory]);
+    this.frozen = false;
+  }
+
+  wipe(): void {
+    rmSync(this.data, { recursive: true, force: true });
+  }
+
+  /** The files of log and tree that hold records. */
+  files(): string[] {
+    return readdirSync(this.data, { recursive: true, encoding: 'utf8' })
+      .filter((name) => /\.(log|sst)$|\/(MANIFEST-\d+|CURRENT)$/.test(name))
+      .map((name) => join(this.data, name));
+  }
+
+  remove(): void {
+    this.thaw();
+    if (this.isReal) execFileSync('umount', ['-l', this.directory]);
+  }
+}
+
+/** Ports that were free a moment ago. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
+  const ports = await Promise.all(
+    servers.map(
+      (server) =>
+        new Promise<number>((resolve) => {
+          server.once('listening', () => {
+            const address = server.address();
+            resolve(typeof address === 'object' && address !== null ? address.port : 0);
+          });
+        }),
+    ),
+  );
+  await Promise.all(servers.map((server) => new Promise((done) => server.close(done))));
+  return ports;
+}

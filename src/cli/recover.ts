@@ -1,0 +1,88 @@
+import type { Command } from 'commander';
+import type { Survivor } from '../node/recover.js';
+import { recoverDirectory } from './assemble.js';
+import { EXIT } from './exit.js';
+import { parseAddressText, parseId } from './members.js';
+import { addExample } from './settings.js';
+
+export function addRecoverCommand(program: Command): void {
+  const command = program
+    .command('recover')
+    .description(
+      'With a majority of the nodes lost for ever: make one surviving data directory a cluster of ' +
+        'one node. Changes that this node never heard of are lost.',
+    )
+    .argument('<directory>', 'the --data directory of the surviving node that is stopped')
+    .option('--accept-loss', 'do it; without this nothing is changed, and what may be lost is told')
+    .option(
+      '--new-cluster <name>',
+      'give the cluster a new name, so that nobody takes the old one for it',
+      parseId,
+    )
+    .option(
+      '--address <address>',
+      'where the node is reached from now on; default: as before',
+      parseAddressText,
+    )
+    .action(async (directory: string, options: RecoverOptions) => {
+      const accepted = options.acceptLoss === true;
+      const survivor = await recoverDirectory(directory, {
+        accepted,
+        newCluster: options.newCluster ?? null,
+        address: options.address ?? null,
+      });
+      process.stdout.write(accepted ? renderDone(directory, survivor) : renderWarning(survivor));
+      if (!accepted) process.exitCode = EXIT.failed;
+    });
+  addExample(
+    command,
+    'mootfs recover /var/lib/mootfs',
+    'mootfs recover /var/lib/mootfs --accept-loss --new-cluster mootfs2',
+  );
+}
+
+interface RecoverOptions {
+  readonly acceptLoss?: boolean;
+  readonly newCluster?: string;
+  readonly address?: string;
+}
+
+function renderWarning(survivor: Survivor): string {
+  const { id, others } = survivor;
+  const names = others.join(', ') || 'no other node';
+  return `NOTHING HAS BEEN CHANGED YET. Read this first.
+
+This makes node ${id} a cluster of its own. Do it only if a majority of ${id}, ${names} is lost for
+ever: as long as a majority may come back, wait for it, and nothing is lost.
+
+  * ${holdings(survivor)}
+  * What was acknowledged to programs and did not reach this node is LOST, and nobody will notice by
+    themselves. Of several surviving nodes take the one with the highest last index.
+  * Changes that had reached this node and were never acknowledged take effect.
+  * ${names}: out of the cluster for ever. Never start them again with their old data: should a
+    majority of them still run, there are two clusters, which differ more and more.
+    --new-cluster NAME keeps mounts from taking one for the other.
+  * Mounts forget what they had not written yet; mount again.
+
+Keep a copy of the directory. Then repeat with --accept-loss.
+`;
+}
+
+function renderDone(directory: string, survivor: Survivor): string {
+  const { id, address, others } = survivor;
+  return `Node ${id} is now a cluster of one. ${holdings(survivor)}
+Out of it for ever: ${others.join(', ') || 'nobody'}.
+
+Start it:                 mootfs node --id ${id} --data ${directory} --peers ${id}=${address}
+Then add nodes under new names, with empty directories.
+`;
+}
+
+function holdings({ id, lastIndex, appliedIndex, lastChange, recovering }: Survivor): string {
+  const when =
+    lastChange === null ? '' : `, made at ${new Date(lastChange.sec * 1000).toISOString()}`;
+  const rebuilt = recovering
+    ? ` THIS NODE WAS ITSELF BEING REBUILT from the others: it may lack almost anything.`
+    : '';
+  return `Node ${id} holds every change up to index ${lastIndex}${when} (its tree: up to ${appliedIndex}).${rebuilt}`;
+}
