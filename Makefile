@@ -27,7 +27,7 @@ torture: build ## real nodes and mounts, tormented for MOOTFS_TORTURE_SECONDS (6
 differential: build ## random system calls on mounts and on a local directory, for an hour (as root)
 	@MOOTFS_DIFFERENTIAL_SECONDS=$${MOOTFS_DIFFERENTIAL_SECONDS:-3600} \
 	  MOOTFS_DIFFERENTIAL_SEED=$${MOOTFS_DIFFERENTIAL_SEED:-$$(date +%s)} \
-	  node dist/test/differential/differential.test.js
+	  TAP_TIMEOUT=0 node dist/test/differential/differential.test.js
 
 format: node_modules/.package-lock.json ## format and lint the sources
 	@npm run --silent format
