@@ -99,11 +99,12 @@ class Chooser {
 const CALLS: readonly (readonly [number, Make])[] = [
   [12, (r) => `open ${r.slot} ${r.path} ${openFlags(r)} ${r.of(MODES)}`],
   [3, (r) => `close ${r.slot}`],
-  [4, (r) => `read ${r.slot} ${r.length}`],
+  // Behind an append the kernel believes to be where it last heard that the file ends.
+  [4, (r) => (r.abilities.manyMounts ? `fstat ${r.slot}` : `read ${r.slot} ${r.length}`)],
   [6, (r) => `pread ${r.slot} ${r.offset} ${r.length}`],
-  [5, (r) => `write ${r.slot} ${r.below(250)} ${r.length}`],
-  [8, (r) => `pwrite ${r.slot} ${r.offset} ${r.below(250)} ${r.length}`],
-  [2, (r) => `lseek ${r.slot} ${r.offset} ${r.below(3)}`],
+  [5, (r) => (r.abilities.manyMounts ? pwrite(r) : `write ${r.slot} ${r.below(250)} ${r.length}`)],
+  [8, pwrite],
+  [2, (r) => `lseek ${r.slot} ${r.offset} ${r.abilities.manyMounts ? 2 : r.below(3)}`],
   [3, (r) => `ftruncate ${r.slot} ${r.offset}`],
   [2, (r) => `truncate ${r.path} ${r.offset}`],
   [5, (r) => `fallocate ${r.slot} ${r.of([0, 1, 2, 3, 16, 17])} ${r.offset} ${r.length}`],
@@ -133,6 +134,10 @@ const CALLS: readonly (readonly [number, Make])[] = [
   [2, (r) => (r.abilities.unnamedFiles ? unnamed(r) : `stat ${r.path}`)],
   [3, (r) => (r.abilities.manyMounts ? `fstat ${r.slot}` : map(r))],
 ];
+
+function pwrite(r: Chooser): string {
+  return `pwrite ${r.slot} ${r.offset} ${r.below(250)} ${r.length}`;
+}
 
 function openFlags(r: Chooser): string {
   return `${r.of(OPEN_FLAGS)}|nonblock`;
