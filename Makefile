@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up build test bench soak simulate torture format clean pack differential
+.PHONY: help up build test bench soak simulate mutants torture differential format clean pack
 SHELL := /bin/sh
 
 help: ## show this
@@ -20,6 +20,9 @@ bench: build ## measure commits, the mount, failover and memory, beside the loca
 
 simulate: build ## simulated worlds full of faults: SEEDS=500, FROM=a seed, or SEED=the one to see again
 	@node dist/test/sim/main.js $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),500) $(if $(FROM),--from $(FROM)))
+
+mutants: build ## the simulation tested: mistakes made on purpose, and how many worlds it takes to find each
+	@node dist/test/sim/mutants/main.js --seeds $(or $(SEEDS),1000)
 
 torture: build ## real nodes and mounts, tormented for MOOTFS_TORTURE_SECONDS (600); needs root
 	@node dist/scripts/torture/main.js

@@ -65,6 +65,12 @@ check_finds() {
   rebuilt
 }
 
+@test "a flipped byte in a data file of the log" {
+  flip "$(largest "$ROOT/n1/log" data)"
+  start_refused "log entry"
+  rebuilt
+}
+
 @test "a flipped byte in the tree" {
   flip "$(largest "$ROOT/n1/tree" log)"
   check_finds "tree: $ROOT/n1/tree"
@@ -99,7 +105,7 @@ check_finds() {
 }
 
 @test "a newer format and unreadable settings are refused" {
-  sed -i 's/"format": 1/"format": 2/' "$ROOT/n1/mootfs.json"
+  sed -i 's/"format": 2/"format": 3/' "$ROOT/n1/mootfs.json"
   start_refused "newer"
   echo '{' >"$ROOT/n1/mootfs.json"
   start_refused "$ROOT/n1/mootfs.json"

@@ -14,6 +14,28 @@ import { oneOf, type Packed } from './values.js';
  * nobody can then speak for another. The bytes are for sending at once; who keeps them copies them.
  */
 export function encodePeerMessage(message: PeerMessage): Uint8Array {
+  if (message.type !== 'append' || message.entries.length === 0) return encode(message);
+  if (lastAppend === null || !isSame(lastAppend.message, message)) {
+    lastAppend = { message, frame: encode(message) };
+  }
+  return lastAppend.frame;
+}
+
+/** Followers that keep up are sent the same: it is encoded once for all of them. */
+let lastAppend: { readonly message: Append; readonly frame: Uint8Array } | null = null;
+
+function isSame(a: Append, b: Append): boolean {
+  return (
+    a.term === b.term &&
+    a.prevIndex === b.prevIndex &&
+    a.prevTerm === b.prevTerm &&
+    a.commit === b.commit &&
+    a.entries.length === b.entries.length &&
+    a.entries.every((entry, i) => entry === b.entries[i])
+  );
+}
+
+function encode(message: PeerMessage): Uint8Array {
   return pack(codec.pack(message), payloadBytes(message));
 }
 

@@ -48,15 +48,22 @@ export function decodeRecord<T extends Table>(key: Key<T>, sealed: Buffer): Tabl
 export function seal(key: string, payload: Uint8Array): Buffer {
   const sealed = Buffer.allocUnsafe(CHECKSUM_BYTES + payload.length);
   sealed.set(payload, CHECKSUM_BYTES);
-  sealed.writeUInt32LE(crc32(payload, crc32(Buffer.from(key, 'latin1'))));
+  sealed.writeUInt32LE(checksumOf(key, payload));
   return sealed;
+}
+
+/** CRC-32 over both. */
+export function checksumOf(key: string, payload: Uint8Array): number {
+  const ofKey = crc32(Buffer.from(key, 'latin1'));
+  // Of no bytes without an address, zlib's checksum is 0 and not the one it continues (zlib.h).
+  return payload.length === 0 ? ofKey : crc32(payload, ofKey);
 }
 
 /** The payload as a view into `sealed`, when the checksum holds; DATA_CORRUPT otherwise. */
 export function unseal(key: string, sealed: Buffer): Buffer {
   if (sealed.length < CHECKSUM_BYTES) throw corruptRecord(key, 'is too short');
   const payload = sealed.subarray(CHECKSUM_BYTES);
-  if (crc32(payload, crc32(Buffer.from(key, 'latin1'))) !== sealed.readUInt32LE()) {
+  if (checksumOf(key, payload) !== sealed.readUInt32LE()) {
     throw corruptRecord(key, 'does not match its checksum');
   }
   return payload;

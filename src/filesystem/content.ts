@@ -40,13 +40,15 @@ export interface Stored {
 }
 
 /**
- * Writes `data` at `offset`. The data is copied: it may be a part of a larger buffer of the caller,
- * which a stored chunk must not keep alive.
+ * Writes `data` at `offset`. Data that fills most of the memory that it lies in is kept as it is,
+ * in parts, and must not change any more. Other data is copied: a stored chunk must not keep a
+ * larger buffer alive.
  */
 export function writeContent(draft: Draft, inode: Inode, offset: number, data: Uint8Array): Stored {
   const first = Math.floor(offset / CHUNK_BYTES);
   const end = Math.ceil((offset + data.length) / CHUNK_BYTES);
   const { chunks, maps } = oldContent(draft, inode, offset, data.length);
+  const keep = data.length >= CHUNK_BYTES && 2 * data.length >= data.buffer.byteLength;
   let bytes = inode.bytes;
   for (let chunk = first; chunk < end; chunk++) {
     const start = chunk * CHUNK_BYTES;
@@ -56,7 +58,8 @@ export function writeContent(draft: Draft, inode: Inode, offset: number, data: U
     const map = maps.get(groupOf(chunk));
     const length = map === undefined ? (before?.length ?? 0) : lengthIn(map, chunk);
     const part = data.subarray(start + from - offset, start + to - offset);
-    const after = overwrite(before, from, part);
+    const whole = from === 0 && part.length >= (before?.length ?? 0);
+    const after = whole && keep ? part : overwrite(before, from, part);
     draft.put(chunkKey(inode.content, chunk), after);
     bytes += after.length - length;
     if (map !== undefined && after.length !== length) {

@@ -7,8 +7,11 @@ import type { Tree } from './tree.js';
 export interface CompactionLimits {
   readonly logBytes: number;
   readonly logEntries: number;
+  /** Entries that stay, but not more than TAIL_SHARE of `logBytes` of them. */
   readonly tailEntries: number;
 }
+
+const TAIL_SHARE = 0.5;
 
 /** A log this many times over its limit is compacted whoever lags behind. */
 const PATIENCE = 4;
@@ -114,11 +117,20 @@ export class Compaction {
 
   private excess(times: number): boolean {
     const { limits, tree } = this.parts;
-    const entries = tree.applied.index - this.mark.index - limits.tailEntries;
+    const entries = this.tailStart(tree.applied.index) - this.mark.index;
     return (
       entries > limits.logEntries * times ||
       (this.logBytes > limits.logBytes * times && entries > 0)
     );
+  }
+
+  /** When everything up to `index` is applied, what is up to here need not be kept. */
+  private tailStart(index: number): number {
+    const { logBytes, tailEntries } = this.parts.limits;
+    const behind = this.samples.findLast(
+      ({ bytes }) => this.countedBytes - bytes > logBytes * TAIL_SHARE,
+    );
+    return Math.max(index - tailEntries, Math.min(behind?.index ?? 0, index));
   }
 
   /** The last index that nobody needs any more, of those whom the log waits for. */
@@ -143,7 +155,7 @@ export class Compaction {
       index: durable.index + Math.ceil(limits.logEntries / RETRIES),
       bytes: this.countedBytes + Math.ceil(limits.logBytes / RETRIES),
     };
-    const upTo = Math.min(durable.index - limits.tailEntries, this.neededBehind());
+    const upTo = Math.min(this.tailStart(durable.index), this.neededBehind());
     if (upTo <= this.mark.index) return durable.index;
     await saver.exclusive(async () => {
       // A snapshot may have been installed while this waited.

@@ -60,6 +60,14 @@ export class RecordCache {
     this.insert(key, value instanceof Uint8Array ? compact(value) : value);
   }
 
+  /** Not known here any more. */
+  delete(key: Key): void {
+    const before = this.young.get(key);
+    if (before !== undefined) this.youngBytes -= recordBytes(key, before);
+    this.young.delete(key);
+    this.old.delete(key);
+  }
+
   /** Drops what is too much. Not done by `set`, so that what one command needs stays until it ran. */
   trim(): void {
     if (this.youngBytes < this.bytesMax / 2) return;

@@ -35,7 +35,7 @@ const LIMITS: TreeLimits = { cacheBytesMax: 50_331_648, unwrittenBytesMax: 16_77
  * Nobody waits for these writes: the log has the commands.
  */
 const WRITE_DELAY_MS = 20;
-const WRITE_AT_ONCE_BYTES = 2_097_152;
+const WRITE_AT_ONCE_BYTES = 4_194_304;
 /** Commands whose records are loaded together, ahead of the first. */
 const PREFETCH_COMMANDS = 256;
 /** Queries that load at one time. Each may bring 1 MiB, and half the cache must outlive them. */
@@ -405,7 +405,11 @@ export class Tree {
   }
 
   private wrote(overlay: Overlay, mark: SnapshotMark): void {
-    for (const [key, value] of overlay.entries()) this.cache.set(key, value);
+    for (const [key, value] of overlay.entries()) {
+      // Streamed content, which nobody may ask for, shall not take the place of what is asked for.
+      if (isPartOfMore(value)) this.cache.delete(key);
+      else this.cache.set(key, value);
+    }
     this.writing = null;
     this.writtenMark = mark;
     this.cache.trim();
@@ -432,6 +436,11 @@ export class Tree {
 }
 
 const SESSION_LETTER = sessionKey(0).charAt(0);
+
+/** A chunk as a large write brought it. */
+function isPartOfMore(value: Stored | null): boolean {
+  return value instanceof Uint8Array && value.buffer.byteLength > value.length;
+}
 
 function runOrMissing<T>(action: () => T): T | Missing {
   try {

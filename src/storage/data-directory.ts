@@ -4,8 +4,12 @@ import { MootError } from '../base/errors.js';
 import type { NodeId } from '../raft/types.js';
 import { writeFileDurably } from './files.js';
 
-/** The layout of a data directory; a newer one is refused. */
-const FORMAT = 1;
+/**
+ * The layout of a data directory; a newer one is refused. An older one is taken over, and from
+ * then on refused by the versions that know no other: 1 has no data files in the log.
+ */
+const FORMAT = 2;
+const OLDEST_FORMAT = 1;
 const DESCRIPTION_FILE = 'mootfs.json';
 /** Our own names: what an interrupted first start may leave besides. */
 const OUR_NAMES = new Set([DESCRIPTION_FILE, `${DESCRIPTION_FILE}.new`, 'log', 'tree']);
@@ -62,6 +66,10 @@ async function openOrMake(
   if (names.includes(DESCRIPTION_FILE)) {
     description = parse(path, await readFile(join(path, DESCRIPTION_FILE), 'utf8'));
     checkOwner(path, description, owner);
+    if (description.format !== FORMAT) {
+      description = { ...description, format: FORMAT };
+      await write(path, description);
+    }
   } else {
     if (names.includes('log') && names.includes('tree')) {
       throw new MootError('DATA_CORRUPT', `${join(path, DESCRIPTION_FILE)} is missing`);
@@ -147,7 +155,7 @@ function parse(path: string, text: string): Description {
       `has format ${format}, and this version knows formats up to ${FORMAT}: use a newer mootfs`,
     );
   }
-  if (format !== FORMAT) throw malformed(file, `there is no format ${format}`);
+  if (!(format >= OLDEST_FORMAT)) throw malformed(file, `there is no format ${format}`);
   if (typeof cluster !== 'string') throw malformed(file, 'it names no cluster');
   if (typeof id !== 'string') throw malformed(file, 'it names no node');
   if (typeof created !== 'string') throw malformed(file, 'it has no time of creation');

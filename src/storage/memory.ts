@@ -30,6 +30,8 @@ export interface MemoryDiskOptions {
    * its error. A crash in the meantime lets the write have no effect at all.
    */
   readonly beforeWrite?: (operation: DiskOperation) => void | Promise<void>;
+  /** Small trees come in many chunks when chunks are small. Default: SNAPSHOT_CHUNK_BYTES. */
+  readonly snapshotChunkBytes?: number;
 }
 
 const NO_MARK: SnapshotMark = { index: 0, term: 0 };
@@ -44,7 +46,7 @@ export class MemoryDisk {
   log: LogImage = { hardState: null, mark: NO_MARK, entries: [] };
   state: StateImage = new StateImage();
 
-  constructor(private readonly options: MemoryDiskOptions = {}) {}
+  constructor(readonly options: MemoryDiskOptions = {}) {}
 
   /** The process stops here, its machine goes on: every write that took effect stays. */
   kill(): void {
@@ -304,7 +306,8 @@ class MemoryStateStore implements StateStore {
 
   async exportSnapshot(): Promise<SnapshotExport> {
     this.disk.check(this.life);
-    return new MemoryExport(this.disk.state);
+    const chunkBytes = this.disk.options.snapshotChunkBytes ?? SNAPSHOT_CHUNK_BYTES;
+    return new MemoryExport(this.disk.state, chunkBytes);
   }
 
   async importSnapshot(mark: SnapshotMark): Promise<SnapshotImport> {
@@ -347,12 +350,13 @@ class MemoryStateStore implements StateStore {
 
 class MemoryExport implements SnapshotExport {
   readonly mark: SnapshotMark;
-  private readonly writer = new ChunkWriter(SNAPSHOT_CHUNK_BYTES);
+  private readonly writer: ChunkWriter;
   /** Values are replaced, never changed, so that references are a consistent view. */
   private records: (readonly [string, Buffer])[];
   private ended = false;
 
-  constructor(state: StateImage) {
+  constructor(state: StateImage, chunkBytes: number) {
+    this.writer = new ChunkWriter(chunkBytes);
     this.mark = state.mark;
     this.records = state
       .range('', '\uffff', Number.POSITIVE_INFINITY)

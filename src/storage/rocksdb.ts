@@ -31,6 +31,9 @@ const OPEN_FILES_MAX = 256;
 /** How much an iterator reads ahead in one visit to the thread pool. */
 const READ_AHEAD_BYTES = 262_144;
 
+/** Written by `sync`; below all keys of others. */
+const SYNC_KEY = '\u0001s';
+
 export type Operation =
   | { readonly type: 'put'; readonly key: string; readonly value: Buffer }
   | { readonly type: 'del'; readonly key: string };
@@ -129,6 +132,12 @@ export class RocksDatabase {
       if (error instanceof MootError && error.code !== 'CLOSED') this.failed ??= error;
       throw error;
     }
+  }
+
+  /** Everything written so far is on disk when the promise resolves. */
+  sync(): Promise<void> {
+    // A synced write syncs all write-ahead logs that are still needed (DBImpl::WriteToWAL).
+    return this.batch([{ type: 'put', key: SYNC_KEY, value: Buffer.alloc(0) }], true);
   }
 
   async get(key: string): Promise<Buffer | undefined> {

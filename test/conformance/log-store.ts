@@ -10,6 +10,8 @@ export interface LogWorld {
 }
 
 const ALL = Number.POSITIVE_INFINITY;
+/** Three of them are a large append. */
+const LARGE_BYTES = 100_000;
 
 function plain(entries: readonly Entry[]): unknown[] {
   return entries.map(({ data, ...rest }) => ({ ...rest, data: Buffer.from(data).toString('hex') }));
@@ -187,6 +189,43 @@ export function testLogStore(name: string, makeWorld: (t: Test) => Promise<LogWo
       });
       await again.close();
     }
+  });
+
+  t.test(`${name}: large entries`, async (t) => {
+    const world = await makeWorld(t);
+    const log = world.make();
+    await log.open();
+    const large = (first: number, last: number, term: number) =>
+      makeEntries(first, last, term, LARGE_BYTES);
+    await log.append([makeSave({ entries: [...large(1, 60, 1), ...makeEntries(61, 62, 1)] })]);
+    await log.append([makeSave({ truncateFrom: 58, entries: large(58, 300, 2) })]);
+    const expected = [...large(1, 57, 1), ...large(58, 300, 2)];
+    t.same(plain(await log.read(55, 60, ALL)), plain(expected.slice(54, 60)));
+    t.equal((await log.read(1, 300, 3 * LARGE_BYTES)).length, 3);
+    await log.close();
+
+    const again = world.make();
+    t.match(await again.open(), {
+      lastIndex: 300,
+      termRuns: [
+        { term: 1, first: 1 },
+        { term: 2, first: 58 },
+      ],
+    });
+    const reads = [again.read(2, 20, ALL), again.read(250, 300, ALL)];
+    await again.compact({ index: 250, term: 2 });
+    t.same(plain((await reads[0]) ?? []), plain(expected.slice(1, 20)), 'begun before');
+    t.same(plain((await reads[1]) ?? []), plain(expected.slice(249)));
+    await again.append([makeSave({ entries: large(301, 303, 2) })]);
+    await again.close();
+
+    const third = world.make();
+    t.match(await third.open(), { snapshot: { index: 250, term: 2 }, lastIndex: 303 });
+    t.same(plain(await third.read(251, 303, ALL)), plain(large(251, 303, 2)));
+    await third.reset({ index: 400, term: 3 });
+    await third.append([makeSave({ entries: large(401, 403, 3) })]);
+    t.same(plain(await third.read(401, 403, ALL)), plain(large(401, 403, 3)));
+    await third.close();
   });
 
   t.test(`${name}: reads run beside appends`, async (t) => {

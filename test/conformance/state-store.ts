@@ -171,6 +171,14 @@ export function testStateStore(name: string, makeWorld: (t: Test) => Promise<Sta
       { index: 1, term: 1 },
     );
     t.same(await store.get([a, b]), [{ ino: 3, index: 2 }, undefined]);
+    const many = numbersTo(20).map((i) => put(chunkKey(1, i), noise(i, 32_768)));
+    await store.write(
+      [...many, { type: 'delete', key: chunkKey(1, 3) }, put(chunkKey(1, 4), noise(0, 20_000))],
+      { index: 2, term: 1 },
+    );
+    const chunks = await store.get([2, 3, 4, 5].map((i) => chunkKey(1, i)));
+    const wanted = [noise(2, 32_768), undefined, noise(0, 20_000), noise(5, 32_768)];
+    equal(t, chunks, wanted, 'large chunks, too');
     await store.close();
   });
 

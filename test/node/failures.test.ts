@@ -52,6 +52,27 @@ t.test('the log is compacted, by itself and on demand, and keeps a tail', async 
   await cluster.converged();
 });
 
+t.test('of large entries a shorter tail is kept', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3, config: { snapshotLogBytes: 1_000_000 } });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  const made = await client.execute(makeFile('large'));
+  if (made === null || !('inode' in made)) throw new Error('no file');
+  const { ino } = made.inode;
+  for (let i = 0; i < 100; i++) {
+    const data = new Uint8Array(50_000).fill(i);
+    await client.execute({ type: 'write', ino, offset: 0, data });
+  }
+  for (const member of cluster.members) {
+    await until('a short log', () => {
+      const { lastIndex, snapshotIndex } = member.node.status();
+      return lastIndex - snapshotIndex < 40;
+    });
+    t.ok(member.disk.log.entries.length >= 10, 'half of what may be kept');
+  }
+  await cluster.converged();
+});
+
 t.test('a follower that was away a long time takes in a snapshot over its old tree', async (t) => {
   const cluster = await startMemoryCluster({ nodes: 3, config: SMALL });
   t.teardown(() => cluster.stop());

@@ -34,7 +34,7 @@ export class SimClient {
   outstanding = 0;
 
   constructor(private readonly options: SimClientOptions) {
-    const { machine, network, cluster, addresses, random, deadlineMs } = options;
+    const { machine, network, cluster, addresses, random, deadlineMs, history, onWrong } = options;
     this.client = createFilesystemClient({
       dialer: this.watched(createDialer(network.of(machine), { cluster, name: machine.name })),
       addresses,
@@ -45,6 +45,13 @@ export class SimClient {
       cache: options.cache,
       holdsOpen: options.holdsOpen,
       keepAliveMs: options.keepAliveMs,
+    });
+    let toldOf = 0;
+    this.client.watch({
+      onChange: (event) => {
+        judged(() => history.changed(machine.name, toldOf, event), onWrong);
+        toldOf = event.index;
+      },
     });
   }
 

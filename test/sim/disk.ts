@@ -38,7 +38,9 @@ const SYNC_MICROS_MAX = 2_000;
  * done, whatever their writer knows.
  */
 export class SimDisk {
-  memory = new MemoryDisk();
+  memory: MemoryDisk;
+  /** When the append that is under way began. */
+  appending: number | null = null;
   /** How often it was replaced by an empty one. */
   replaced = 0;
   /** Every write takes so many times longer. */
@@ -51,7 +53,12 @@ export class SimDisk {
   /** Indexes of log entries that are damaged. */
   readonly damaged = new Set<number>();
 
-  constructor(readonly random: Random) {}
+  constructor(
+    readonly random: Random,
+    private readonly snapshotChunkBytes: number,
+  ) {
+    this.memory = this.emptyDisk();
+  }
 
   /** The stores for one life of the process. */
   stores(machine: Machine, watcher: DiskWatcher): { log: LogStore; state: StateStore } {
@@ -64,6 +71,7 @@ export class SimDisk {
 
   /** The process ends; with `power`, of what was not synced only a random first part is kept. */
   crash(power: boolean): void {
+    this.appending = null;
     if (power) this.memory.crash((writes) => randomBetween(this.random, 0, writes + 1));
     else this.memory.kill();
   }
@@ -84,9 +92,13 @@ export class SimDisk {
 
   wipe(): void {
     this.replaced++;
-    this.memory = new MemoryDisk();
+    this.memory = this.emptyDisk();
     this.damaged.clear();
     this.failures = 0;
+  }
+
+  private emptyDisk(): MemoryDisk {
+    return new MemoryDisk({ snapshotChunkBytes: this.snapshotChunkBytes });
   }
 
   /** One entry of the log is not what was written any more. False: there is none. */
@@ -107,6 +119,10 @@ class Access {
     private readonly memory: MemoryDisk,
   ) {}
 
+  get nowMicros(): number {
+    return this.machine.nowMicros;
+  }
+
   /** A read's time. */
   wait(micros: number): Promise<void> {
     return new Promise((resolve) => this.machine.after(micros, 'disk', resolve));
@@ -115,8 +131,7 @@ class Access {
   /** Half of the time before the effect and half of it behind. */
   async write<T>(micros: number, effect: () => Promise<T>): Promise<T> {
     const { disk } = this;
-    const now = this.machine.nowMicros;
-    const time = Math.max(micros * disk.slowness, disk.hangsUntil - now);
+    const time = Math.max(micros * disk.slowness, disk.hangsUntil - this.nowMicros);
     const first = Math.floor(disk.random.next() * time);
     await this.wait(first);
     if (disk.full) throw new MootError('DISK_FAILED', 'no space left on device');
@@ -159,9 +174,10 @@ class SimLogStore implements LogStore {
     return restored;
   }
 
-  append(saves: readonly Save[]): Promise<void> {
+  async append(saves: readonly Save[]): Promise<void> {
     this.watcher.onAppend(saves);
-    return this.access.write(this.access.syncMicros(), async () => {
+    this.access.disk.appending = this.access.nowMicros;
+    await this.access.write(this.access.syncMicros(), async () => {
       await this.inner.append(saves);
       for (const { truncateFrom, entries } of saves) {
         for (const index of this.access.disk.damaged) {
@@ -172,6 +188,7 @@ class SimLogStore implements LogStore {
       }
       this.watcher.onDurable(saves);
     });
+    this.access.disk.appending = null;
   }
 
   async read(first: number, last: number, bytesMax: number): Promise<readonly Entry[]> {

@@ -7,7 +7,7 @@ export type FaultKind =
   /** Machines on one side hear nothing of those on the other. */
   | {
       readonly type: 'partition';
-      readonly shape: 'halves' | 'alone' | 'leader-alone' | 'ring' | 'random';
+      readonly shape: 'halves' | 'alone' | 'leader-alone' | 'ring' | 'link' | 'random';
       readonly oneWay: boolean;
       readonly pick: number;
       readonly forMs: number;
@@ -29,6 +29,13 @@ export type FaultKind =
   | { readonly type: 'stop'; readonly who: Who; readonly forMs: number }
   | { readonly type: 'rolling-restart'; readonly everyMs: number }
   | { readonly type: 'blackout'; readonly forMs: number }
+  /** Nodes go off and on again, one after the other, faster than elections. */
+  | {
+      readonly type: 'storm';
+      readonly pick: number;
+      readonly everyMs: number;
+      readonly forMs: number;
+    }
   | {
       readonly type: 'pause';
       readonly who: Who;
@@ -54,6 +61,11 @@ export type FaultKind =
   | { readonly type: 'full-disk'; readonly who: Who; readonly forMs: number }
   | { readonly type: 'damage'; readonly who: Who }
   | { readonly type: 'wipe'; readonly who: Who; readonly forMs: number }
+  /**
+   * One follower falls behind, another one loses its disk, and then the leader dies: whoever is left
+   * must not decide without it.
+   */
+  | { readonly type: 'worst-moment'; readonly pick: number; readonly forMs: number }
   | { readonly type: 'snapshot'; readonly who: Who };
 
 /** A node by number, or whoever leads by then. */
@@ -70,6 +82,7 @@ const WEIGHTS: Readonly<Record<FaultType, number>> = {
   stop: 3,
   'rolling-restart': 1,
   blackout: 1,
+  storm: 2,
   pause: 6,
   'pause-client': 4,
   'kill-client': 2,
@@ -80,29 +93,56 @@ const WEIGHTS: Readonly<Record<FaultType, number>> = {
   'full-disk': 2,
   damage: 2,
   wipe: 2,
+  'worst-moment': 2,
   snapshot: 6,
 };
 
 const TYPES = Object.keys(WEIGHTS) as FaultType[];
 
+export interface Plan {
+  readonly faults: readonly Fault[];
+  /**
+   * From then on nothing changes any more: some nodes do not reach some others, but a majority could
+   * work together, and whoever leads can stay. null: in this world everything may happen.
+   */
+  readonly steadyFromMs: number | null;
+}
+
+/** A world that is only partitioned in part needs so long to find its leader. */
+const SETTLING_MS = 3_000;
+
 /**
  * The faults of one world. Each world has only some kinds of them, so that rare ones also come
  * alone and often; a few worlds have none at all.
  */
-export function planFaults(random: Random, untilMs: number): readonly Fault[] {
+export function planFaults(random: Random, untilMs: number): Plan {
   const below = (count: number) => randomBetween(random, 0, count);
   const chance = (rate: number) => random.next() < rate;
-  if (chance(0.03)) return [];
+  if (chance(0.03)) return { faults: [], steadyFromMs: SETTLING_MS };
+  if (chance(0.08)) {
+    const atMs = below(3_000);
+    const shape = chance(0.5) ? 'ring' : 'link';
+    const fault = {
+      type: 'partition',
+      shape,
+      oneWay: chance(0.3),
+      pick: below(1_000_000),
+    } as const;
+    return {
+      faults: [{ atMs, ...fault, forMs: untilMs }],
+      steadyFromMs: atMs + SETTLING_MS,
+    };
+  }
   const every = chance(0.3);
   const types = TYPES.filter(() => every || chance(0.4));
-  const everyMs = 100 + below(1_500);
+  const everyMs = 150 + below(2_500);
   const faults: Fault[] = [];
   // The cluster is there before the first fault, more or less.
   for (let atMs = below(1_500); atMs < untilMs; atMs += below(2 * everyMs)) {
     const type = pickWeighted(random, types);
     if (type !== null) faults.push({ atMs, ...MAKERS[type](below, chance) });
   }
-  return faults;
+  return { faults, steadyFromMs: null };
 }
 
 type Below = (count: number) => number;
@@ -117,10 +157,12 @@ function who(below: Below, chance: Chance): Who {
   return chance(0.4) ? 'leader' : below(100);
 }
 
+const SHAPES = ['halves', 'alone', 'leader-alone', 'leader-alone', 'ring', 'random'] as const;
+
 const MAKERS: { readonly [T in FaultType]: (below: Below, chance: Chance) => FaultKind } = {
   partition: (below, chance) => ({
     type: 'partition',
-    shape: (['halves', 'alone', 'leader-alone', 'ring', 'random'] as const)[below(5)] ?? 'halves',
+    shape: SHAPES[below(SHAPES.length)] ?? 'halves',
     oneWay: chance(0.3),
     pick: below(1_000_000),
     forMs: forMs(below, chance),
@@ -146,16 +188,22 @@ const MAKERS: { readonly [T in FaultType]: (below: Below, chance: Chance) => Fau
   }),
   'rolling-restart': (below) => ({ type: 'rolling-restart', everyMs: 100 + below(1_000) }),
   blackout: (below, chance) => ({ type: 'blackout', forMs: forMs(below, chance) }),
+  storm: (below) => ({
+    type: 'storm',
+    pick: below(1_000_000),
+    everyMs: 40 + below(300),
+    forMs: 1_000 + below(4_000),
+  }),
   pause: (below, chance) => ({
     type: 'pause',
     who: who(below, chance),
-    asleep: chance(0.3),
+    asleep: chance(0.5),
     forMs: forMs(below, chance),
   }),
   'pause-client': (below, chance) => ({
     type: 'pause-client',
     who: below(100),
-    asleep: chance(0.3),
+    asleep: chance(0.5),
     forMs: forMs(below, chance),
   }),
   'kill-client': (below) => ({ type: 'kill-client', who: below(100) }),
@@ -173,7 +221,7 @@ const MAKERS: { readonly [T in FaultType]: (below: Below, chance: Chance) => Fau
   'hanging-disk': (below, chance) => ({
     type: 'hanging-disk',
     who: who(below, chance),
-    forMs: 1_000 + below(9_000),
+    forMs: chance(0.7) ? 200 + below(2_000) : 5_500 + below(3_000),
   }),
   'failing-disk': (below, chance) => ({ type: 'failing-disk', who: who(below, chance) }),
   'full-disk': (below, chance) => ({
@@ -185,6 +233,11 @@ const MAKERS: { readonly [T in FaultType]: (below: Below, chance: Chance) => Fau
   wipe: (below, chance) => ({
     type: 'wipe',
     who: who(below, chance),
+    forMs: forMs(below, chance),
+  }),
+  'worst-moment': (below, chance) => ({
+    type: 'worst-moment',
+    pick: below(1_000_000),
     forMs: forMs(below, chance),
   }),
   snapshot: (below, chance) => ({ type: 'snapshot', who: who(below, chance) }),

@@ -1,5 +1,7 @@
+import type { WatchListener } from '../../src/client/filesystem-client.js';
 import type { ReadLevel } from '../../src/codec/client-messages.js';
 import type { Command } from '../../src/filesystem/commands.js';
+import type { Effect } from '../../src/filesystem/filesystem.js';
 import type { Query } from '../../src/filesystem/queries.js';
 import { canonical, type Reference } from './reference.js';
 
@@ -39,7 +41,15 @@ export class History {
   /** The highest index that anybody was told of by a strong answer. */
   private told = 0;
   private readonly toldTo = new Map<string, number>();
-  readonly counts = { commands: 0, strong: 0, fromMemory: 0, session: 0, local: 0, unknown: 0 };
+  readonly counts = {
+    commands: 0,
+    strong: 0,
+    fromMemory: 0,
+    session: 0,
+    local: 0,
+    unknown: 0,
+    events: 0,
+  };
 
   constructor(private readonly reference: Reference) {}
 
@@ -82,6 +92,19 @@ export class History {
     operation.endedMs = nowMs;
     operation.error = code;
     this.counts.unknown++;
+  }
+
+  /** A client that knew of all changes up to `from` was told of more: none may be missing. */
+  changed(client: string, from: number, event: Parameters<WatchListener['onChange']>[0]): void {
+    this.counts.events++;
+    const { index, reset, effects } = event;
+    if (reset) return;
+    const right: Effect[] = [];
+    for (let i = from + 1; i <= index; i++) right.push(...(this.reference.at(i)?.effects ?? []));
+    if (canonical(effects) === canonical(right)) return;
+    throw new Error(
+      `${client} heard of ${canonical(effects)} from ${from} to ${index}, not of ${canonical(right)}`,
+    );
   }
 
   /** At the end, when nothing is on its way any more. */

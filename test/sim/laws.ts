@@ -11,6 +11,9 @@ interface Seen {
   recovering: boolean;
 }
 
+/** A leader whose disk does not finish a write steps down after 5 s of its clock. */
+const HUNG_MICROS_MAX = 5_300_000;
+
 /**
  * What must hold of every node at every moment: figure 3 of the Raft paper, what its disk must have
  * before it says so, and one history that all apply.
@@ -24,7 +27,9 @@ export class Laws {
   /** What any (index, term) ever stood for, and the term of the entry before it. */
   private readonly entries = new Map<string, string>();
   private readonly seen = new Map<Server, Seen>();
-  readonly counts = { terms: 0, commits: 0, snapshots: 0 };
+  /** The highest that any node ever had. */
+  private committedIndex = 0;
+  readonly counts = { terms: 0, commits: 0 };
 
   constructor(
     private readonly servers: readonly Server[],
@@ -106,10 +111,27 @@ export class Laws {
       const durable = server.disk.memory.log.hardState?.term ?? 0;
       ensure(term >= durable, `${id}: its term went from ${durable} to ${term} at its start`);
     }
-    if (role === 'leader') this.leads(server, term);
+    if (role === 'leader') {
+      this.leads(server, term);
+      this.ownTerm(server, term, commitIndex);
+      const { machine, disk } = server;
+      const hungMicros = disk.appending === null ? 0 : (machine?.awakeSince(disk.appending) ?? 0);
+      ensure(hungMicros < HUNG_MICROS_MAX, `${id} leads although its disk hangs`);
+    }
+    this.committedIndex = Math.max(this.committedIndex, commitIndex);
     if (appliedIndex > this.reference.index) this.advance(server, appliedIndex);
     if (appliedIndex !== before?.appliedIndex) this.sameState(status);
     this.seen.set(server, { term, commitIndex, appliedIndex, recovering: status.recovering });
+  }
+
+  /** By counting, a leader commits only up to an entry of its own term (thesis §3.6.2, figure 8). */
+  private ownTerm(server: Server, term: number, commitIndex: number): void {
+    if (commitIndex <= this.committedIndex) return;
+    const last = termOnDisk(server, commitIndex);
+    ensure(
+      last === undefined || last === term,
+      `${server.id} commits ${commitIndex} of term ${last} in term ${term}`,
+    );
   }
 
   /** Log matching: (index, term) names one entry, with one history before it. */

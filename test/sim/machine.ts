@@ -1,4 +1,5 @@
 import type { Clock, Timer, Timespec } from '../../src/base/clock.js';
+import { type Random, randomBetween } from '../../src/base/random.js';
 import type { Happening, Loop, Micros } from './loop.js';
 
 /** The worlds begin in 2020, so that times look like times. */
@@ -18,7 +19,9 @@ export interface ClockErrors {
 export class Machine {
   alive = true;
   private pausedUntil: Micros | null = null;
-  private waiting: (() => void)[] = [];
+  private continuedAt: Micros = 0;
+  /** What happened during a pause, in order for each source; null: everything else. */
+  private waiting = new Map<object | null, (() => void)[]>();
   /** Time that the monotonic clock did not count: the machine was asleep. */
   private sleptMicros = 0;
   private asleepSince: Micros | null = null;
@@ -29,6 +32,7 @@ export class Machine {
     private readonly loop: Loop,
     readonly name: string,
     private readonly errors: ClockErrors,
+    private readonly random: Random,
     /** Called after everything that happened to it, promises included. */
     private readonly happened: () => void = () => {},
   ) {
@@ -48,20 +52,30 @@ export class Machine {
     return this.pausedUntil !== null;
   }
 
+  /** For how long it has been running since then, or since it was last continued. */
+  awakeSince(then: Micros): Micros {
+    return this.loop.now - Math.max(then, this.continuedAt);
+  }
+
   /** Something outside happens to this process, after so long. */
-  after(delayMicros: number, what: string, run: () => void): Happening {
+  after(
+    delayMicros: number,
+    what: string,
+    run: () => void,
+    source: object | null = null,
+  ): Happening {
     const happening = this.loop.after(delayMicros, what, () => {
       if (happening.cancelled) return;
       this.happen(() => {
         if (!happening.cancelled) run();
-      });
+      }, source);
     });
     return happening;
   }
 
   kill(): void {
     this.alive = false;
-    this.waiting = [];
+    this.waiting.clear();
   }
 
   /** SIGSTOP, and SIGCONT after so long. `asleep`: the whole machine, with its monotonic clock. */
@@ -71,12 +85,10 @@ export class Machine {
     if (asleep) this.asleepSince = this.loop.now;
     this.loop.after(forMicros, 'continue', () => {
       this.pausedUntil = null;
+      this.continuedAt = this.loop.now;
       if (this.asleepSince !== null) this.sleptMicros += this.loop.now - this.asleepSince;
       this.asleepSince = null;
-      const waiting = this.waiting;
-      this.waiting = [];
-      // In the order in which it happened, and one after another as the process's loop would take them.
-      for (const run of waiting) this.after(0, 'late', run);
+      this.catchUp();
     });
   }
 
@@ -86,14 +98,29 @@ export class Machine {
   }
 
   /** Something outside happens to this process now, or as soon as it runs. */
-  happen(run: () => void): void {
+  happen(run: () => void, source: object | null = null): void {
     if (!this.alive) return;
     if (this.paused) {
-      this.waiting.push(run);
+      const waiting = this.waiting.get(source);
+      if (waiting === undefined) this.waiting.set(source, [run]);
+      else waiting.push(run);
       return;
     }
     run();
     this.loop.afterStep(this.happened);
+  }
+
+  /** A process that comes back finds much to read at once, and takes one source after the other in any order. */
+  private catchUp(): void {
+    const sources = [...this.waiting.values()];
+    this.waiting.clear();
+    while (sources.length > 0) {
+      const at = randomBetween(this.random, 0, sources.length);
+      const source = sources[at] ?? [];
+      const count = randomBetween(this.random, 1, source.length + 1);
+      for (const run of source.splice(0, count)) this.after(0, 'late', run);
+      if (source.length === 0) sources.splice(at, 1);
+    }
   }
 
   private monotonicMs(): number {

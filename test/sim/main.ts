@@ -57,7 +57,7 @@ async function many(): Promise<void> {
   for (const [name, count] of Object.entries(totals.counts)) say(`  ${name}: ${count}`);
   say(
     `${totals.seeds} seeds, ${virtualSeconds.toFixed(0)} virtual seconds in ${realSeconds.toFixed(0)} s ` +
-      `with ${jobs} processes: ${(virtualSeconds / realSeconds / jobs).toFixed(1)} a second and process`,
+      `with ${jobs} processes: ${(totals.virtualMs / totals.cpuMs || 0).toFixed(1)} for a second of one processor`,
   );
   for (const { seed, problem } of totals.failed) {
     process.exitCode = 1;

@@ -305,7 +305,7 @@ export class SimWire implements Wire {
     this.network.loop.note(crc32(frame));
     this.peer.happen(() => {
       if (!other.ended) other.events?.onFrame(frame);
-    });
+    }, other);
   }
 
   private forgetWhenDone(): void {
@@ -315,10 +315,12 @@ export class SimWire implements Wire {
   private endHere(code: number, reason: string): void {
     if (this.ended) return;
     this.ended = true;
-    this.owner.after(0, 'end', () => {
+    const tell = () => {
       this.forgetWhenDone();
       this.events?.onEnd({ code, reason, refused: null });
-    });
+    };
+    // Behind what had arrived before.
+    this.owner.after(0, 'end', tell, this);
   }
 }
 

@@ -1,4 +1,4 @@
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, type ForkOptions, fork } from 'node:child_process';
 import { World, type WorldResult } from './world.js';
 
 /** What one process is to do: seeds from `from` on, `step` apart. */
@@ -14,12 +14,18 @@ export interface Job {
 export interface Totals {
   seeds: number;
   virtualMs: number;
+  /** Of the processors, in all processes. */
+  cpuMs: number;
   counts: Record<string, number>;
   readonly failed: { readonly seed: number; readonly problem: string }[];
 }
 
+const STACK_FRAMES = 4;
+
 /** The answer of a process for each seed. */
-type Report = Pick<WorldResult, 'seed' | 'virtualMs' | 'problem' | 'counts'>;
+type Report = Pick<WorldResult, 'seed' | 'virtualMs' | 'problem' | 'counts'> & {
+  readonly cpuMs: number;
+};
 
 /** Runs worlds in `jobs` processes of this file's neighbour main.js; stops soon after the first problem. */
 export async function runWorlds(
@@ -27,13 +33,14 @@ export async function runWorlds(
   count: number,
   jobs: number,
   forMs: number,
+  options: ForkOptions = {},
 ): Promise<Totals> {
-  const totals: Totals = { seeds: 0, virtualMs: 0, counts: {}, failed: [] };
+  const totals: Totals = { seeds: 0, virtualMs: 0, cpuMs: 0, counts: {}, failed: [] };
   const main = new URL('./main.js', import.meta.url);
   const children: ChildProcess[] = [];
   const ends = Array.from({ length: jobs }, (_, i) => {
     const job: Job = { from: from + i, step: jobs, end: from + count, forMs };
-    const child = fork(main, ['--job', JSON.stringify(job)]);
+    const child = fork(main, ['--job', JSON.stringify(job)], options);
     children.push(child);
     let last = 'its first seed';
     return new Promise<void>((resolve, reject) => {
@@ -57,12 +64,20 @@ export async function runWorlds(
 /** In a process of its own: lives one world after the other and reports each. */
 export async function work(job: Job): Promise<void> {
   const endMs = performance.now() + job.forMs;
+  const alone = () => process.exit();
+  process.on('disconnect', alone);
+  // Nodes refuse much, and every error takes down where it comes from.
+  Error.stackTraceLimit = STACK_FRAMES;
   for (let seed = job.from; seed < job.end && performance.now() < endMs; seed += job.step) {
+    const before = process.cpuUsage();
     const { virtualMs, problem, counts } = await new World({ seed }).run();
-    const report: Report = { seed, virtualMs, problem, counts };
+    const { user, system } = process.cpuUsage(before);
+    const report: Report = { seed, virtualMs, problem, counts, cpuMs: (user + system) / 1_000 };
     process.send?.(report);
-    if (problem !== null) return;
+    if (problem !== null) break;
   }
+  // Who listens for the end of the channel is kept alive by it.
+  process.off('disconnect', alone);
 }
 
 /**
@@ -93,9 +108,10 @@ export async function shrink(seed: number, forMs: number): Promise<WorldResult> 
   return smallest;
 }
 
-function take(totals: Totals, { seed, virtualMs, problem, counts }: Report): void {
+function take(totals: Totals, { seed, virtualMs, problem, counts, cpuMs }: Report): void {
   totals.seeds++;
   totals.virtualMs += virtualMs;
+  totals.cpuMs += cpuMs;
   for (const [name, value] of Object.entries(counts)) {
     totals.counts[name] = (totals.counts[name] ?? 0) + value;
   }

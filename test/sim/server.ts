@@ -33,6 +33,7 @@ export interface ServerOptions {
   readonly config: NodeConfig;
   readonly seed: number;
   readonly clockErrors: ClockErrors;
+  readonly snapshotChunkBytes: number;
   readonly judge: Judge;
   /** Something that must not be was seen. */
   readonly onWrong: (error: unknown) => void;
@@ -54,7 +55,7 @@ export class Server {
 
   constructor(readonly options: ServerOptions) {
     this.random = seededRandom(options.seed);
-    this.disk = new SimDisk(seededRandom(options.seed + 1));
+    this.disk = new SimDisk(seededRandom(options.seed + 1), options.snapshotChunkBytes);
   }
 
   get id(): string {
@@ -76,7 +77,7 @@ export class Server {
     if (this.running) return;
     const { loop, network, config, seed, clockErrors, judge, onWrong } = this.options;
     const life = ++this.lives;
-    const machine = new Machine(loop, this.id, clockErrors, () => {
+    const machine = new Machine(loop, this.id, clockErrors, this.random, () => {
       if (this.machine === machine && this.serving) this.judged(() => this.step(judge));
     });
     this.machine = machine;

@@ -118,6 +118,18 @@ export class Trouble {
         this.later(forMs, () => server.start(), true);
       }
     },
+    storm: ({ pick, everyMs, forMs }) => {
+      const random = seededRandom(pick);
+      for (let atMs = 0; atMs < forMs; atMs += everyMs) {
+        this.later(atMs, () => {
+          const server = this.server(
+            random.next() < 0.3 ? 'leader' : Math.floor(random.next() * 100),
+          );
+          this.down(server, random.next() < 0.8);
+          this.later(random.next() * 2 * everyMs, () => server.start(), true);
+        });
+      }
+    },
     pause: ({ who, asleep, forMs }) => {
       const { machine } = this.server(who);
       if (machine === null) return;
@@ -163,8 +175,29 @@ export class Trouble {
       this.wipe(server);
       this.later(forMs, () => server.start(), true);
     },
+    'worst-moment': ({ pick, forMs }) => this.worstMoment(pick, forMs),
     snapshot: ({ who }) => this.server(who).snapshot(),
   };
+
+  private worstMoment(pick: number, forMs: number): void {
+    const { network, servers } = this.world;
+    const leader = this.server('leader');
+    const followers = servers.filter((server) => server !== leader);
+    const lost = nth(followers, pick);
+    const cuts = followers
+      .filter((server) => server !== lost)
+      .flatMap(({ id }) => [[leader.id, id] as const, [lost.id, id] as const]);
+    for (const [from, to] of cuts) network.cut(from, to);
+    this.later(300, () => {
+      for (const [from, to] of cuts) network.heal(from, to);
+      if (!this.othersWhole(lost)) return;
+      this.down(lost, true);
+      this.wipe(lost);
+      lost.start();
+      this.down(leader, true);
+      this.later(forMs, () => leader.start(), true);
+    });
+  }
 
   private partition(fault: Extract<FaultKind, { type: 'partition' }>): void {
     const { network } = this.world;
@@ -203,12 +236,9 @@ export class Trouble {
       }
       case 'leader-alone': {
         const leader = this.server('leader').id;
-        // From its peers, and perhaps not from its clients.
-        const clientsToo = random.next() < 0.3;
-        return all.filter(
-          ([a, b]) =>
-            (a === leader || b === leader) && (clientsToo || (a[0] === 'n' && b[0] === 'n')),
-        );
+        // From its peers, and from some of its clients: the others still think that it leads.
+        const cut = new Set(hosts.filter((host) => host[0] === 'n' || random.next() < 0.5));
+        return all.filter(([a, b]) => (a === leader ? cut.has(b) : b === leader && cut.has(a)));
       }
       case 'ring': {
         // Each node reaches its two neighbours only.
@@ -218,6 +248,11 @@ export class Trouble {
           const apart = Math.abs(at(a) - at(b));
           return apart !== 1 && apart !== nodes.length - 1;
         });
+      }
+      case 'link': {
+        const nodes = hosts.filter((host) => host[0] === 'n');
+        const all = pairs(nodes);
+        return all.length === 0 ? [] : [nth(all, Math.floor(random.next() * all.length))];
       }
       case 'random':
         return all.filter(() => random.next() < 0.3);

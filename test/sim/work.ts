@@ -20,7 +20,15 @@ export class Work {
   private directories: Ino[] = [ROOT_INO];
   private tokens = 0;
 
-  constructor(private readonly random: Random) {}
+  private readonly names: readonly string[];
+  private readonly directoriesMax: number;
+
+  constructor(private readonly random: Random) {
+    // In some worlds all is about very little.
+    const narrow = this.chance(0.4);
+    this.names = narrow ? NAMES.slice(0, 2) : NAMES;
+    this.directoriesMax = narrow ? 1 : DIRECTORIES_MAX;
+  }
 
   /** An answer may name an inode. */
   learn(answer: unknown): void {
@@ -30,7 +38,7 @@ export class Work {
     if (this.inodes.length > INODES_MAX) this.inodes.splice(1, 1);
     if ((mode & 0o170000) !== S_IFDIR || this.directories.includes(ino)) return;
     this.directories.push(ino);
-    if (this.directories.length > DIRECTORIES_MAX) this.directories.splice(1, 1);
+    if (this.directories.length > this.directoriesMax) this.directories.splice(1, 1);
   }
 
   /** A text that was never given before. */
@@ -90,6 +98,10 @@ export class Work {
     return this.pick(makers)();
   }
 
+  lookup(): Query {
+    return { type: 'lookup', parent: this.pick(this.directories), name: this.name() };
+  }
+
   level(): ReadLevel {
     return this.pick(['strong', 'strong', 'strong', 'session', 'local'] as const);
   }
@@ -128,7 +140,7 @@ export class Work {
   }
 
   private name(): Uint8Array {
-    return bytes(this.pick(NAMES));
+    return bytes(this.pick(this.names));
   }
 
   private pick<T>(items: readonly T[]): T {

@@ -4,7 +4,7 @@ import { MEMBERS } from '../../src/filesystem/keys.js';
 import type { NodeConfig } from '../../src/node/node.js';
 import { checkTree } from '../support/tree-invariants.js';
 import { SimClient } from './client.js';
-import { type Fault, planFaults } from './faults.js';
+import { type Fault, type Plan, planFaults } from './faults.js';
 import { History } from './history.js';
 import { ensure, Laws } from './laws.js';
 import { Loop } from './loop.js';
@@ -41,6 +41,8 @@ const FAULTS_MS = 22_000;
 /** All must be well again within so long after the last fault ended. */
 const HEALING_MS = 25_000;
 const CLUSTER = 'world';
+/** Chance may end a term early when the network is slow; more than that is a fight. */
+const STEADY_TERMS_MAX = 3;
 /** The clocks of two machines may run apart by this part (see client/lease.ts). */
 const DRIFT_MAX = 0.02;
 
@@ -55,10 +57,11 @@ export class World {
   readonly history = new History(this.reference);
   readonly laws: Laws;
   readonly story: string[] = [];
-  readonly faults: readonly Fault[];
+  private readonly plan: Plan;
   private readonly trouble: Trouble;
   private readonly programs: Programs;
   private readonly faultsMs: number;
+  private readonly sessionTimeoutMs: number;
   private clientsMade = 0;
   private problem: string | null = null;
 
@@ -66,9 +69,11 @@ export class World {
     const { seed } = options;
     this.faultsMs = options.faultsMs ?? FAULTS_MS;
     this.random = seededRandom(seed);
-    this.faults = planFaults(seededRandom(seed + 1), this.faultsMs);
+    this.plan = planFaults(seededRandom(seed + 1), this.faultsMs);
     this.network = new SimNetwork(this.loop, seededRandom(seed + 2), this.usualWeather());
     this.laws = new Laws(this.servers, this.reference);
+    this.sessionTimeoutMs = 2_000 + this.below(this.chance(0.3) ? 3_000 : 30_000);
+    const snapshotChunkBytes = this.chance(0.6) ? 1_000 + this.below(10_000) : 1_048_576;
     for (const config of this.configs()) {
       this.servers.push(
         new Server({
@@ -77,6 +82,7 @@ export class World {
           config,
           seed: seed * 101 + this.servers.length * 7,
           clockErrors: this.clockErrors(),
+          snapshotChunkBytes,
           judge: {
             onStart: (server) => this.laws.onStart(server),
             onAppend: (server, saves) => this.laws.onAppend(server, saves),
@@ -96,10 +102,11 @@ export class World {
   /** Lives this world's life. What is wrong is in the result; a bug of the simulator throws. */
   async run(): Promise<WorldResult> {
     const { loop, servers, trouble } = this;
+    const { faults, steadyFromMs } = this.plan;
     for (const server of servers) server.start();
     const clients = 2 + this.below(3);
     for (let i = 0; i < clients; i++) this.newClient();
-    for (const [i, fault] of this.faults.entries()) {
+    for (const [i, fault] of faults.entries()) {
       if (this.options.only?.has(i) ?? true) trouble.plan(fault);
     }
     const failed = () => this.problem !== null;
@@ -107,6 +114,7 @@ export class World {
     process.on('uncaughtException', wrong);
     process.on('unhandledRejection', wrong);
     try {
+      if (steadyFromMs !== null) await this.steady(steadyFromMs);
       await loop.run(this.faultsMs * 1_000, failed);
       if (!failed()) await this.heal();
       // Node tells of rejections that nobody handles when its own loop goes on.
@@ -115,27 +123,39 @@ export class World {
       process.off('uncaughtException', wrong);
       process.off('unhandledRejection', wrong);
     }
+    const story = this.collectStory();
     return {
       seed: this.options.seed,
       trace: loop.trace,
       virtualMs: loop.nowMs,
-      faults: this.faults,
-      happened: this.faults.map((_, i) => i).filter((i) => this.options.only?.has(i) ?? true),
+      faults,
+      happened: faults.map((_, i) => i).filter((i) => this.options.only?.has(i) ?? true),
       problem: this.problem,
       counts: {
         steps: loop.steps,
         frames: this.network.frames,
         ...this.laws.counts,
+        snapshots: story.filter((line) => line.includes('took in a snapshot')).length,
         ...this.history.counts,
         ...this.trouble.counts,
       },
-      story: this.collectStory(),
+      story,
     };
+  }
+
+  /** Where nothing changes any more, whoever leads goes on leading. */
+  private async steady(fromMs: number): Promise<void> {
+    const failed = () => this.problem !== null;
+    await this.loop.run(fromMs * 1_000, failed);
+    const before = this.laws.counts.terms;
+    await this.loop.run(this.faultsMs * 1_000, failed);
+    const terms = this.laws.counts.terms - before;
+    if (terms > STEADY_TERMS_MAX) this.wrong(new Error(`${terms} leaders, and nothing changed`));
   }
 
   newClient(): void {
     const name = `c${++this.clientsMade}`;
-    const machine = new Machine(this.loop, name, this.clockErrors());
+    const machine = new Machine(this.loop, name, this.clockErrors(), this.random);
     const addresses = this.servers.map(({ options }) => options.config.address);
     const first = this.below(addresses.length);
     const client = new SimClient({
@@ -148,7 +168,7 @@ export class World {
       deadlineMs: 3_000 + this.below(9_000),
       cache: this.chance(0.6),
       holdsOpen: this.chance(0.5),
-      keepAliveMs: 2_000,
+      keepAliveMs: this.sessionTimeoutMs / 5,
       onWrong: (error) => this.wrong(error),
     });
     this.clients.push(client);
@@ -292,7 +312,7 @@ export class World {
       snapshotLogBytes: 67_108_864,
       snapshotLogEntries: small ? 20 + this.below(100) : 100_000,
       snapshotTailEntries: small ? this.below(40) : 1_000,
-      sessionTimeoutMs: 10_000 + this.below(20_000),
+      sessionTimeoutMs: this.sessionTimeoutMs,
       ...sharings(this.random.next()),
     };
     return peers.map(({ id, address }) => ({ ...common, id, address }));
@@ -322,5 +342,5 @@ export class World {
 /** Leases mostly; or none, with reads by any node; or those of a cluster that waits for all voters. */
 function sharings(luck: number): Partial<NodeConfig> {
   if (luck < 0.15) return { writeConcern: 'all' };
-  return luck < 0.3 ? { leaseMs: 0 } : {};
+  return luck < 0.45 ? { leaseMs: 0 } : {};
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { openDataDirectory } from '../../src/storage/data-directory.js';
@@ -49,6 +49,17 @@ t.test('what is not ours is refused and left alone', async (t) => {
   });
 });
 
+t.test('an older format is taken over', async (t) => {
+  const path = temporaryDirectory(t);
+  const description = { format: 1, ...OWNER, created: '2026-01-01', used: true };
+  writeFileSync(join(path, 'mootfs.json'), JSON.stringify(description));
+  mkdirSync(join(path, 'log'));
+  mkdirSync(join(path, 'tree'));
+  t.equal((await openDataDirectory(path, OWNER)).fresh, false);
+  const written: unknown = JSON.parse(readFileSync(join(path, 'mootfs.json'), 'utf8'));
+  t.same(written, { ...description, format: 2 });
+});
+
 t.test('a description that cannot be read', async (t) => {
   const whole = { format: 1, ...OWNER, created: '2026-01-01', used: false };
   const cases: [string, string][] = [
@@ -57,7 +68,7 @@ t.test('a description that cannot be read', async (t) => {
     ['{}', 'DATA_CORRUPT'],
     [JSON.stringify({ ...whole, cluster: 5 }), 'DATA_CORRUPT'],
     [JSON.stringify({ ...whole, used: undefined }), 'DATA_CORRUPT'],
-    [JSON.stringify({ format: 2 }), 'DATA_DIR_FOREIGN'],
+    [JSON.stringify({ format: 3 }), 'DATA_DIR_FOREIGN'],
   ];
   for (const [text, code] of cases) {
     const path = temporaryDirectory(t);

@@ -30,6 +30,32 @@ t.test('a crash takes what was not synced, and the stores with it', async (t) =>
   ]);
 });
 
+t.test(
+  'a crash may keep the first of the writes that were not synced, and a kill keeps all',
+  async (t) => {
+    const disk = new MemoryDisk();
+    const tree = createMemoryStateStore(disk);
+    await tree.open();
+    for (let index = 1; index <= 4; index++) {
+      await tree.write([put(1, index), put(index + 1, index)], { index, term: 1 });
+    }
+    disk.kill();
+    await t.rejects(tree.open(), { code: 'CLOSED' });
+    t.same(await createMemoryStateStore(disk).open(), { index: 4, term: 1 });
+    disk.crash((unsynced) => unsynced - 2);
+    const again = createMemoryStateStore(disk);
+    t.same(await again.open(), { index: 2, term: 1 });
+    const records = [{ ino: 2, index: 1 }, { ino: 2, index: 1 }, undefined];
+    t.same(await again.get([1, 3, 4].map(orphanKey)), records);
+    disk.crash();
+    t.same(
+      await createMemoryStateStore(disk).open(),
+      { index: 2, term: 1 },
+      'what was found stays',
+    );
+  },
+);
+
 t.test('a write that a crash overtakes has no effect', async (t) => {
   let release = () => {};
   const disk = new MemoryDisk({

@@ -1,8 +1,80 @@
+import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
 import { createRocksLogStore } from '../../src/storage/rocksdb-log.js';
 import { testLogStore } from '../conformance/log-store.js';
 import { temporaryDirectory } from '../support/directories.js';
+import { makeEntries, makeSave } from '../support/records.js';
 
 testLogStore('rocksdb log', async (t) => {
   const directory = temporaryDirectory(t);
   return { make: () => createRocksLogStore({ directory, mustExist: false }) };
 });
+
+const LARGE_BYTES = 1_000_000;
+
+/** A log of large entries, each appended by itself. */
+async function makeLargeLog(t: Test, count: number): Promise<string> {
+  const directory = temporaryDirectory(t);
+  const log = createRocksLogStore({ directory, mustExist: false });
+  await log.open();
+  for (const entry of makeEntries(1, count, 1, LARGE_BYTES)) {
+    await log.append([makeSave({ entries: [entry] })]);
+  }
+  await log.close();
+  return directory;
+}
+
+function dataFiles(directory: string): string[] {
+  const data = join(directory, 'data');
+  return readdirSync(data)
+    .sort()
+    .map((name) => join(data, name));
+}
+
+function sizeOnDisk(directory: string): number {
+  return dataFiles(directory).reduce((sum, path) => sum + readFileSync(path).length, 0);
+}
+
+t.test('data files go when the log is compacted, and after a crash', async (t) => {
+  const directory = await makeLargeLog(t, 40);
+  t.equal(sizeOnDisk(directory), 40 * LARGE_BYTES, 'written once');
+  t.ok(dataFiles(directory).length > 1);
+  const stray = join(directory, 'data', '0000000099.data');
+  writeFileSync(stray, 'never acknowledged');
+
+  const log = createRocksLogStore({ directory, mustExist: true });
+  await log.open();
+  t.notOk(dataFiles(directory).includes(stray));
+  await log.compact({ index: 39, term: 1 });
+  t.equal(dataFiles(directory).length, 1);
+  await log.append([makeSave({ entries: makeEntries(41, 41, 1, LARGE_BYTES) })]);
+  await log.compact({ index: 41, term: 1 });
+  t.equal(dataFiles(directory).length, 1);
+  await log.close();
+  const again = createRocksLogStore({ directory, mustExist: true });
+  await again.open();
+  t.same(dataFiles(directory), []);
+  await again.close();
+});
+
+t.test('damage in a data file is found at the start, and names the entry', async (t) => {
+  const cases: readonly [string, (path: string) => void, RegExp][] = [
+    ['a flipped bit', flip, /log entry 3 is damaged: .*0000000001.data .*checksum/],
+    ['its end is gone', (path) => truncateSync(path, 2_500_000), /log entry 3 .* lost its end/],
+    ['it is gone', (path) => rmSync(path), /log entry 1 is damaged: .*0000000001.data is missing/],
+  ];
+  for (const [what, damage, message] of cases) {
+    const directory = await makeLargeLog(t, 4);
+    const [path = ''] = dataFiles(directory);
+    damage(path);
+    const log = createRocksLogStore({ directory, mustExist: true });
+    await t.rejects(log.open(), { code: 'DATA_CORRUPT', message }, what);
+  }
+});
+
+function flip(path: string): void {
+  const bytes = readFileSync(path);
+  bytes[2_500_000] = (bytes[2_500_000] ?? 0) ^ 1;
+  writeFileSync(path, bytes);
+}

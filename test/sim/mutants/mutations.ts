@@ -1,0 +1,213 @@
+/** A mistake, made in a file of the built program: exactly one place is changed. */
+export interface Mutation {
+  readonly name: string;
+  /** Under dist/. */
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+/**
+ * Mistakes that a simulation worth its name must find. Each is a small change of the built code,
+ * made in memory when the module is loaded: the sources know nothing of them.
+ */
+export const MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'the vote of a term is forgotten after a restart',
+    file: 'src/raft/raft.js',
+    from: 'this.outbox = new Outbox(restored.hardState, this.log);',
+    to: 'this.outbox = new Outbox({ ...restored.hardState, vote: null }, this.log);',
+  },
+  {
+    name: 'an append is acknowledged before it is synced',
+    file: 'src/node/runtime.js',
+    from: 'saver.add(ready.save, ready.messagesAfterSave);',
+    to: 'saver.add(ready.save, []), this.sendAll(ready.messagesAfterSave);',
+  },
+  {
+    name: 'a read is served before the first entry of the term is committed',
+    file: 'src/raft/raft.js',
+    from: 'if (this.hasCommittedInTerm && replication.reads.canBegin) {',
+    to: 'if (replication.reads.canBegin) {',
+  },
+  {
+    name: 'a read is served by a leader that was paused',
+    file: 'src/raft/replication.js',
+    from: 'return confirmed ? this.reads.end() : null;',
+    to: 'return this.reads.end();',
+  },
+  {
+    name: 'a lease is trusted whatever the clocks say',
+    file: 'src/client/lease.js',
+    from: 'return passedMs < durationMs * USED_PART && apartMs <= durationMs * CLOCK_TOLERANCE;',
+    to: 'return passedMs < durationMs * 1.2 && apartMs >= 0;',
+  },
+  {
+    name: 'a commit is counted without a majority',
+    file: 'src/raft/quorum.js',
+    from: 'return reached[majorityOf(reached.length) - 1] ?? 0;',
+    to: 'return reached[Math.max(0, majorityOf(reached.length) - 2)] ?? 0;',
+  },
+  {
+    name: 'an entry of an old term is committed by counting',
+    file: 'src/raft/raft.js',
+    from: 'if (index <= this.commitIndex || this.log.terms.termAt(index) !== this.term)',
+    to: 'if (index <= this.commitIndex)',
+  },
+  {
+    name: 'a follower for whom everything was purged is never sent a snapshot',
+    file: 'src/raft/replication.js',
+    from: 'this.snapshotsTo.push(follower.id);',
+    to: '',
+  },
+  {
+    name: 'a snapshot leaves a conflicting log behind',
+    file: 'src/storage/memory.js',
+    from: 'this.disk.log.entries = [];',
+    to: '',
+  },
+  {
+    name: 'a snapshot is acknowledged before it is durable',
+    file: 'src/node/runtime.js',
+    from: 'await source.finish();',
+    to: 'void source.finish();',
+  },
+  {
+    name: 'the applied index is written apart from the tree',
+    file: 'src/node/tree.js',
+    from: 'this.store.write(overlay.changes(), mark).then(',
+    to: 'this.store.write([], mark).then(() => this.store.write(overlay.changes(), mark)).then(',
+  },
+  {
+    name: 'the sessions are missing in a snapshot',
+    file: 'src/storage/memory.js',
+    from: '.map((key) => [key, state.records.get(key) ?? Buffer.alloc(0)])',
+    to: ".filter((key) => key[0] !== 's').map((key) => [key, state.records.get(key) ?? Buffer.alloc(0)])",
+  },
+  {
+    name: 'a failed sync counts as one that succeeded later',
+    file: 'test/sim/disk.js',
+    from: "throw new MootError('DISK_FAILED', 'input/output error');",
+    to: 'return undefined;',
+  },
+  {
+    name: 'corruption is taken for the end of the log',
+    file: 'test/sim/disk.js',
+    from: 'this.access.checkEntries(restored.snapshot.index + 1, restored.lastIndex);',
+    to: 'if (this.access.disk.damaged.size > 0) { const { log } = this.access.disk.memory; log.entries = log.entries.filter((entry) => entry.index < Math.min(...this.access.disk.damaged)); this.access.disk.damaged.clear(); return this.inner.open(); }',
+  },
+  {
+    name: 'a leader with a hung disk goes on with its heartbeats',
+    file: 'src/node/stall.js',
+    from: 'return nowMs - this.sinceMs >= STALL_MS;',
+    to: 'return false;',
+  },
+  {
+    name: 'a partial partition brings elections without end',
+    file: 'src/raft/raft.js',
+    from: '(this.leader !== null && this.silenceElapsed < this.config.electionTicksMin)',
+    to: 'false',
+  },
+  {
+    name: 'a late save acknowledges entries that were replaced since',
+    file: 'src/raft/log.js',
+    from: 'save.lastIndex = Math.min(save.lastIndex, index - 1);',
+    to: '',
+  },
+  {
+    name: 'commands are applied twice after a crash',
+    file: 'src/node/tree.js',
+    from: 'const mark = await this.store.open();',
+    to: 'const stored = await this.store.open(); const mark = { index: Math.max(0, stored.index - 1), term: stored.term };',
+  },
+  {
+    name: 'the log is truncated below the commit index',
+    file: 'src/raft/raft.js',
+    from: 'for (let i = Math.max(0, this.commitIndex - prevIndex); i < entries.length; i++) {',
+    to: 'for (let i = 0; i < entries.length; i++) { if (entries[i].index <= log.lastIndex && entries[i].index > log.appliedIndex) log.truncate(entries[i].index);',
+  },
+  {
+    name: 'a vote counts before it is durable',
+    file: 'src/raft/outbox.js',
+    from: 'if (save <= this.savedNumber)',
+    to: "if (save <= this.savedNumber || message.type === 'vote-reply')",
+  },
+  {
+    name: 'a candidate with an older log gets votes',
+    file: 'src/raft/raft.js',
+    from: '(candidate.lastTerm === lastTerm && candidate.lastIndex >= lastIndex)',
+    to: 'candidate.lastTerm === lastTerm',
+  },
+  {
+    name: 'a node that lost its disk votes at once',
+    file: 'src/node/recovery.js',
+    from: 'recovering: log.hardState.recovering || isFresh(log)',
+    to: 'recovering: false',
+  },
+  {
+    name: 'an append is taken without a look at what stands before it',
+    file: 'src/raft/raft.js',
+    from: 'if (prevIndex > this.commitIndex && log.terms.termAt(prevIndex) !== prevTerm) {',
+    to: 'if (prevIndex > log.lastIndex) {',
+  },
+  {
+    name: 'the log is compacted before the tree is synced',
+    file: 'src/node/compaction.js',
+    from: 'await state.sync();',
+    to: '',
+  },
+  {
+    name: 'a command that comes again is carried out again',
+    file: 'src/filesystem/state-machine.js',
+    from: 'if (first !== undefined) {',
+    to: 'if (first !== undefined && command.type !== "write") {',
+  },
+  {
+    name: 'a command may come out of its order',
+    file: 'src/filesystem/state-machine.js',
+    from: 'if (sequence !== lastSequence + 1 ||',
+    to: 'if (sequence <= lastSequence ||',
+  },
+  {
+    name: 'a reply forgets that it was given before',
+    file: 'src/client/session-queue.js',
+    from: 'if (lastSequence < this.acknowledged)',
+    to: 'if (true)',
+  },
+  {
+    name: 'answers leave although somebody keeps what they change',
+    file: 'src/node/leases.js',
+    from: 'if (nowMs < this.office.readyMs || answer.index >= this.limitFor(nowMs)(holder)) {',
+    to: 'if (nowMs < this.office.readyMs) {',
+  },
+  {
+    name: 'a new leader does not wait for the leases of the old one',
+    file: 'src/node/leases.js',
+    from: 'readyMs: this.clock.monotonicMs() + this.leaseMs };',
+    to: 'readyMs: 0 };',
+  },
+  {
+    name: 'a lease is granted without a round of heartbeats',
+    file: 'src/node/runtime.js',
+    from: 'this.reads.strong(() => confirmed(this.tree.applied.index), refused);',
+    to: 'confirmed(this.tree.applied.index);',
+  },
+  {
+    name: 'a confirmed read does not wait for the tree',
+    file: 'src/node/reads.js',
+    from: 'else if (index <= appliedIndex)',
+    to: 'else if (index <= Number.MAX_SAFE_INTEGER)',
+  },
+  {
+    name: 'session reads forget what the client has seen',
+    file: 'src/client/reads.js',
+    from: "level === 'session' ? this.highestIndex() : 0;",
+    to: '0;',
+  },
+  {
+    name: 'a client that was refused takes it for done by somebody',
+    file: 'src/client/session-queue.js',
+    from: 'return queued.uncertain === 0;',
+    to: 'return true;',
+  },
+];
