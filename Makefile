@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up build test bench soak simulate mutants torture differential format clean pack
+.PHONY: help up build test bench pictures soak simulate mutants torture differential format clean pack
 SHELL := /bin/sh
 
 help: ## show this
@@ -20,6 +20,9 @@ bench: build ## measure commits, the mount, failover and memory, beside the loca
 
 simulate: build ## simulated worlds full of faults: SEEDS=500, FROM=a seed, or SEED=the one to see again
 	@node dist/test/sim/main.js $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),500) $(if $(FROM),--from $(FROM)))
+
+pictures: build ## make the README's pictures of the page and the console (needs chromium)
+	@node dist/scripts/pictures.js
 
 mutants: build ## the simulation tested: mistakes made on purpose, and how many worlds it takes to find each
 	@node dist/test/sim/mutants/main.js --seeds $(or $(SEEDS),1000)

@@ -13,6 +13,8 @@ need git git
 need perl perl-base
 need vim vim
 need fusermount fuse
+need chromium chromium
+need tmux tmux
 ldconfig -p 2>/dev/null | grep -q 'libfuse\.so\.2' || missing="$missing libfuse2"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

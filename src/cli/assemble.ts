@@ -27,7 +27,7 @@ import { openDataDirectory, readDataDirectory } from '../storage/data-directory.
 import { refuseInUse } from '../storage/in-use.js';
 import { createRocksLogStore } from '../storage/rocksdb-log.js';
 import { createRocksStateStore } from '../storage/rocksdb-state.js';
-import { createFaultyTransport } from '../transport/faulty.js';
+import { createFaultyTransport, createLimitedDialer } from '../transport/faulty.js';
 import { observeTransport } from '../transport/observed.js';
 import { createWebSocketDialer, createWebSocketTransport } from '../transport/ws.js';
 import type { Member } from './members.js';
@@ -244,13 +244,16 @@ export interface ClientSettings {
   readonly name: string;
   readonly level?: ReadLevel;
   readonly deadline?: number;
+  /** Nodes that it refuses are out of reach, also when others name them. */
+  readonly reaches?: (address: string) => boolean;
 }
 
 /** A client of the cluster over the network; nothing is sent before its first call. */
 export function connectClient(settings: ClientSettings): FilesystemClient {
   const { cluster, name } = settings;
+  const dialer = createWebSocketDialer({ cluster, name });
   return createFilesystemClient({
-    dialer: createWebSocketDialer({ cluster, name }),
+    dialer: settings.reaches === undefined ? dialer : createLimitedDialer(dialer, settings.reaches),
     addresses: settings.nodes,
     name,
     ...(settings.level === undefined ? {} : { readLevel: settings.level }),

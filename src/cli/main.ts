@@ -4,7 +4,9 @@ import { EXIT, exitCodeOf, reportFailure } from './exit.js';
 import { addFileCommands } from './files.js';
 import { addMountCommand } from './mount.js';
 import { addNodeCommand } from './node.js';
+import { addPlayCommand } from './play.js';
 import { addRecoverCommand } from './recover.js';
+import { addReplCommand } from './repl.js';
 import { addSnapshotCommand } from './snapshot.js';
 import { addStatusCommand } from './status.js';
 import { addUmountCommand } from './umount.js';
@@ -67,6 +69,8 @@ Example:
     addCheckCommand,
     addRecoverCommand,
     addFileCommands,
+    addReplCommand,
+    addPlayCommand,
   ]) {
     add(program);
   }

@@ -29,6 +29,7 @@ export class Supervised {
   private child: ChildProcess | null = null;
   private exited: Promise<void> = Promise.resolve();
   private stopping = false;
+  private held = false;
   private wasUp = false;
   private timer: NodeJS.Timeout | null = null;
   state: ChildState = 'stopped';
@@ -50,6 +51,7 @@ export class Supervised {
   /** Resolves when the child is up; fails with what it said when it ends before. */
   start(): Promise<void> {
     this.state = 'starting';
+    this.held = false;
     const entry = process.argv[1] ?? '';
     const child = spawn(process.execPath, [entry, ...this.options.args, '--stop-with-stdin'], {
       detached: true,
@@ -80,6 +82,14 @@ export class Supervised {
     });
   }
 
+  /** kill -9. It is not started again before somebody calls `start`. */
+  async crash(): Promise<void> {
+    this.held = true;
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.child?.kill('SIGKILL');
+    await this.exited;
+  }
+
   /** Asks the child to stop, and ends it when it does not. */
   async stop(): Promise<void> {
     this.stopping = true;
@@ -98,7 +108,7 @@ export class Supervised {
     log.end(`-- ended: ${signal ?? `exit code ${code}`}\n`);
     this.child = null;
     this.state = 'down';
-    if (this.stopping || !this.wasUp || !this.options.restart) return;
+    if (this.stopping || this.held || !this.wasUp || !this.options.restart) return;
     this.timer = setTimeout(() => {
       // It is down again when this fails, and onExit has planned the next start.
       this.start().catch(() => undefined);

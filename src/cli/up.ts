@@ -1,21 +1,20 @@
-import { existsSync, mkdirSync } from 'node:fs';
-import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { MootError } from '../base/errors.js';
 import type { FilesystemClient } from '../client/filesystem-client.js';
+import type { ControlServer } from '../control/server.js';
 import { connectClient } from './assemble.js';
-import { clusterOption, type Member, PORT_DEFAULT } from './members.js';
+import { directLocalCluster } from './director.js';
+
+import { LocalCluster, portsFrom } from './local-cluster.js';
+import { clusterOption, PORT_DEFAULT } from './members.js';
 import { addMountOptions, type MountOptions } from './mount-options.js';
 import { addExample, setting, wholeNumber } from './settings.js';
 import { stopRequested } from './signals.js';
 import { hasLeader, renderStatus } from './status.js';
-import { type ChildState, Supervised } from './supervised.js';
+import type { ChildState } from './supervised.js';
 import { renderTable } from './table.js';
 
 /** A status line for people; the commands for scripts are `status --json`. */
 const REFRESH_MS = 1000;
-/** All nodes and mounts must be up within this, or `up` gives up and says what is missing. */
-const START_TIMEOUT_MS = 60_000;
 
 export function addUpCommand(program: Command): void {
   const command = program
@@ -32,6 +31,22 @@ export function addUpCommand(program: Command): void {
         .default(PORT_DEFAULT),
     )
     .addOption(clusterOption())
+    .addOption(
+      setting('--stretch <factor>', 'election time-outs and heartbeats so many times longer')
+        .argParser(wholeNumber(1, 100))
+        .default(1),
+    )
+    .addOption(
+      setting('--snapshot-log-entries <n>', 'as for a node').argParser(
+        wholeNumber(100, 100_000_000),
+      ),
+    )
+    .addOption(
+      setting(
+        '--control <off>',
+        "'off': no page and no control ports; else 1000 above the nodes' own",
+      ),
+    )
     .option('--no-mount', 'only run the nodes')
     .option('--no-restart', 'leave a process that ended as it is (else it is started again)');
   addMountOptions(command);
@@ -49,111 +64,45 @@ interface UpOptions extends MountOptions {
   readonly mounts: string;
   readonly port: number;
   readonly mount: boolean;
+  readonly stretch: number;
+  readonly control?: string;
+  readonly snapshotLogEntries?: number;
   readonly restart: boolean;
 }
 
 async function runUp(options: UpOptions): Promise<void> {
   const stop = stopRequested(false);
-  const members: readonly Member[] = Array.from({ length: options.nodes }, (_, i) => ({
-    id: `n${i + 1}`,
-    address: `127.0.0.1:${options.port + i}`,
-  }));
-  const nodes = members.map((member) => superviseNode(member, members, options));
-  const mounts = options.mount ? members.map((m) => superviseMount(m, members, options)) : [];
+  const ports = portsFrom(options.port, options.nodes, options.control !== 'off');
+  const cluster = new LocalCluster({
+    ...options,
+    ports,
+    mounts: options.mount ? options.mounts : null,
+    snapshotLogEntries: options.snapshotLogEntries ?? null,
+  });
   const client = connectClient({
-    nodes: members.map((m) => m.address),
+    nodes: cluster.members.map((m) => m.address),
     cluster: options.cluster,
     name: 'up',
   });
+  let director: ControlServer | null = null;
   try {
-    await start(nodes, stop);
-    await start(mounts, stop);
-    await showUntil(stop, client, [...nodes, ...mounts]);
+    if (ports.control !== null) {
+      director = await directLocalCluster(cluster, ports.control.director, options.cluster);
+    }
+    await cluster.start(stop);
+    await showUntil(stop, client, cluster);
   } finally {
+    await director?.close();
     await client.close();
-    // Mounts first: what programs still have buffered is committed while there is a cluster.
-    await Promise.all(mounts.map((mount) => mount.stop()));
-    await Promise.all(nodes.map((node) => node.stop()));
+    await cluster.stop();
   }
-}
-
-function superviseNode(member: Member, members: readonly Member[], options: UpOptions): Supervised {
-  const data = join(resolve(options.data), member.id);
-  mkdirSync(data, { recursive: true });
-  const peers = members.map((m) => `${m.id}=${m.address}`).join(',');
-  return new Supervised({
-    name: member.id,
-    args: [
-      'node',
-      '--id',
-      member.id,
-      '--data',
-      data,
-      '--peers',
-      peers,
-      '--cluster',
-      options.cluster,
-    ],
-    readyLine: 'listens on',
-    log: join(resolve(options.data), `${member.id}.log`),
-    restart: options.restart,
-  });
-}
-
-function superviseMount(
-  member: Member,
-  members: readonly Member[],
-  options: UpOptions,
-): Supervised {
-  const directory = join(resolve(options.mounts), member.id);
-  // A mount whose process was killed answers ENOTCONN to everything: it exists, `mootfs mount` replaces it.
-  if (!existsSync(directory)) makeMountPoint(directory);
-  const nodes = [member, ...members.filter((m) => m !== member)].map((m) => m.address);
-  return new Supervised({
-    name: `mount ${member.id}`,
-    args: [
-      'mount',
-      directory,
-      ...['--nodes', nodes.join(','), '--cluster', options.cluster, '--adapter', options.adapter],
-      ...['--level', options.level, '--deadline', deadlineText(options.deadline)],
-      ...(options.writeThrough === true ? ['--write-through'] : []),
-    ],
-    readyLine: 'mounted',
-    log: join(resolve(options.data), `mount-${member.id}.log`),
-    restart: options.restart,
-  });
-}
-
-function makeMountPoint(directory: string): void {
-  try {
-    mkdirSync(directory, { recursive: true });
-  } catch (cause) {
-    const dead = cause instanceof Error && 'code' in cause && cause.code === 'EEXIST';
-    if (!dead) throw new MootError('MOUNT_UNAVAILABLE', `${directory} cannot be made`, { cause });
-  }
-}
-
-function deadlineText(ms: number): string {
-  return Number.isFinite(ms) ? String(ms / 1000) : 'hard';
-}
-
-async function start(children: readonly Supervised[], stop: Promise<string>): Promise<void> {
-  const timeout = new Promise<never>((_, reject) => {
-    setTimeout(() => {
-      const late = children.filter((child) => child.state !== 'up').map((child) => child.name);
-      reject(
-        new MootError('NO_LEADER', `not up after ${START_TIMEOUT_MS / 1000} s: ${late.join(', ')}`),
-      );
-    }, START_TIMEOUT_MS).unref();
-  });
-  await Promise.race([Promise.all(children.map((child) => child.start())), timeout, stop]);
 }
 
 /** Paints the status again and again on a terminal; elsewhere prints what changed. */
 async function showUntil(
   stop: Promise<string>,
   client: FilesystemClient,
-  children: readonly Supervised[],
+  { children, controls }: LocalCluster,
 ): Promise<void> {
   let stopped = false;
   void stop.then(() => {
@@ -172,7 +121,8 @@ async function showUntil(
       ]),
     );
     if (process.stdout.isTTY) {
-      const screen = `${renderStatus(reports)}\n${processes}\n\nCtrl-C unmounts and stops.`;
+      const page = controls[0] === undefined ? '' : `Watch it at http://${controls[0]}/. `;
+      const screen = `${renderStatus(reports)}\n${processes}\n\n${page}Ctrl-C unmounts and stops.`;
       process.stdout.write(`\x1b[H\x1b[2J${screen}\n`);
     } else {
       const line = hasLeader(reports) ? `ready\n${renderStatus(reports)}` : 'no leader\n';

@@ -14,7 +14,7 @@ import { type Answer, type ControlServer, json, startControlServer, text } from 
 
 /** Events of this many milliseconds go out together. */
 const EVENTS_MS = 50;
-const DOCUMENT_MS = 500;
+const DOCUMENT_MS = 200;
 const LOG_LINES_MAX = 1_000;
 
 export interface NodeControlParts {
@@ -160,10 +160,18 @@ function documentOf(parts: NodeControlParts, rates: Rates): NodeDocument {
   };
 }
 
+/** Entries that no client asked for. */
+const COMMANDLESS: Readonly<Record<Entry['kind'], string | null>> = {
+  command: null,
+  empty: 'a new leader begins',
+  configuration: 'the members change',
+};
+
 function logLine({ index, term, kind, data }: Entry, commitIndex: number): LogLine {
   const committed = index <= commitIndex;
-  if (kind === 'empty') {
-    const command = 'a new leader begins';
+  const own = COMMANDLESS[kind];
+  if (own !== null) {
+    const command = own;
     return { index, term, timeMs: null, session: null, command, committed };
   }
   const { session, time, command } = decodeLogCommand(data);

@@ -4,12 +4,6 @@ import type { MessagesEvent } from './events.js';
 
 export type MessageKind = PeerMessage['type'];
 
-export const MESSAGE_KINDS: readonly MessageKind[] = [
-  ...(['pre-vote', 'pre-vote-reply', 'vote', 'vote-reply', 'append', 'append-reply'] as const),
-  ...(['heartbeat', 'heartbeat-reply', 'read-index', 'read-index-reply'] as const),
-  ...(['snapshot-chunk', 'snapshot-ack', 'bootstrap', 'bootstrap-reply', 'state-hash'] as const),
-];
-
 type Counts = Map<MessageKind, number>;
 
 /** Counts the messages between this node and the others; for watchers also by peer. */

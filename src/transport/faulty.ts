@@ -5,6 +5,7 @@ import type { NodeId } from '../raft/types.js';
 import type {
   ClientConnection,
   ClientHandlers,
+  Dialer,
   Transport,
   TransportHandlers,
 } from './transport.js';
@@ -124,6 +125,16 @@ class FaultyTransport implements Transport, Faults {
       },
     };
   }
+}
+
+/** A way to some nodes only; `reaches` may say something else later. */
+export function createLimitedDialer(inner: Dialer, reaches: (address: string) => boolean): Dialer {
+  return {
+    async dial(address, handlers, signal) {
+      if (reaches(address)) return inner.dial(address, handlers, signal);
+      throw new MootError('UNREACHABLE', `${address}: out of reach from here`);
+    },
+  };
 }
 
 /** Actions in the order in which they were added, each after its delay and never before an earlier one. */

@@ -31,6 +31,7 @@ const HOME_OF_PACKAGE: Record<string, RegExp> = {
   msgpackr: /^codec\/msgpack\.ts$/,
   commander: /^cli\//,
   'fuse-native': /^mount\/fuse-native\b/,
+  'fastest-levenshtein': /^cli\//,
   pino: /^control\/logger\.ts$/,
   'prom-client': /^control\/metrics\.ts$/,
 };

@@ -1,0 +1,192 @@
+#!/usr/bin/env bats
+# The console through pipes and through a terminal, and the scenes.
+
+load cluster.bash
+
+setup() {
+  ROOT=$(mktemp -d "${TMPDIR:-/tmp}/mootfs-test.XXXXXX")
+  mkdir -p "$ROOT/pids" "$ROOT/logs" "$ROOT/mnt"
+  cd "$ROOT" || return 1
+}
+
+teardown() {
+  cd / || return 1
+  [ -z "${TMUX_SOCKET:-}" ] || tmux -S "$TMUX_SOCKET" kill-server 2>/dev/null || true
+  cluster_end
+}
+
+@test "all scenes go as told" {
+  run timeout -k 5 280 "$MOOTFS" play all --no-mount --pace 0 --stretch 4
+  echo "$output" | tail -n 5
+  [ "$status" -eq 0 ]
+  [[ "$output" == *'scenes went as told'* ]]
+}
+
+@test "every command through a pipe; what the console loaded lies in the mount" {
+  echo 'one line' >notes.txt
+  cat >lesson.moot <<'SCRIPT'
+# A script: comments and empty lines are allowed.
+
+expect leader
+wait 100ms
+append last from the script
+SCRIPT
+  cat >more.moot <<SCRIPT
+start 3
+status
+watch on
+log n1 5
+load notes.txt
+submit lesson.moot
+show last
+list
+submit check.moot
+speed n1 250ms
+speed n1 fast
+isolate n2
+expect n2 candidate
+heal
+wait leader
+cut n1 n3
+partition n1 | n2,n3
+heal
+expect leader
+elect n2
+crash n3
+expect n3 down
+recover n3
+expect n3 up
+wait leader
+expect equal
+play replication
+delete last
+list
+help
+help crash
+history
+stop
+quit
+SCRIPT
+  # The mounts are looked at from a process of its own, while the console waits.
+  echo 'wait 3s' >check.moot
+  "$MOOTFS" repl --mounts mnt --stretch 2 <more.moot >out.txt 2>err.txt 3>&- &
+  echo $! >"$ROOT/pids/repl"
+  wait_for "the file in a mount" eval 'cat "$ROOT"/mnt/n3/console/* 2>/dev/null | grep -q "from the script"'
+  wait "$(pid_of repl)"
+  status=$?
+  rm "$ROOT/pids/repl"
+  cat err.txt out.txt
+  [ "$status" -eq 0 ]
+  [ ! -s err.txt ]
+  grep -Eq '^[0-9a-f-]{36}  /console/[0-9a-f-]{36}  9 bytes' out.txt
+  grep -q 'one line' out.txt
+  grep -Eq 'n[123] leads in term|knows that entr' out.txt
+  grep -q 'n3 is dead' out.txt
+  grep -Eq 'n3 is back: term [1-9][0-9]*, commit [1-9]' out.txt
+  grep -q 'example: crash n2' out.txt
+  grep -q '✓ all tables are equal' out.txt
+  ! grep -q " $ROOT/" /proc/self/mounts
+}
+
+@test "bad input is named, and changes nothing" {
+  truncate -s 70M big
+  printf 'crash n1\nload last\nexpect leader n9\nstatus\n' >bad.moot
+  run timeout -k 5 120 "$MOOTFS" repl --no-mount --stretch 2 <<'SCRIPT'
+status
+start 12
+start 3
+statsu
+crash n9
+speed n1 warp
+partition n1,n1 | n2
+cut n1 n1
+load missing.txt
+load big
+load .
+show nothing
+append last
+delete
+play no-such-scene
+expect sunshine
+log n1 many
+submit missing.moot
+submit bad.moot
+expect n1 down
+stop
+SCRIPT
+  echo "$output"
+  [ "$status" -eq 1 ]
+  for said in "there is no cluster yet" "'12' is not a number of nodes" "did you mean 'status'?" \
+    "there is no node n9; there are: n1, n2, n3" "usage: speed NODE" "a node is in one part only" \
+    "cannot be cut from itself" "missing.txt cannot be read" "at most 67108864: use 'mootfs put'" \
+    ". is not a regular file" "no file has the id nothing" "usage: append ID" "id is missing" \
+    "there is no scene 'no-such-scene'" "'sunshine' is none of" "'count' must be a number" \
+    "missing.moot cannot be read" "bad.moot, line 2: last cannot be read"; do
+    [[ "$output" == *"$said"* ]] || { echo "not said: $said"; false; }
+  done
+}
+
+@test "join a running cluster; a node that does not allow faults refuses them" {
+  read -r PORT CONTROL < <(free_ports 2)
+  "$MOOTFS" node --id n1 --data "$ROOT/n1" --listen "127.0.0.1:$PORT" --control "127.0.0.1:$CONTROL" \
+    >>"$ROOT/logs/n1.log" 2>&1 3>&- </dev/null &
+  echo $! >"$ROOT/pids/n1"
+  wait_for "the node" eval 'curl -sf "http://127.0.0.1:$CONTROL/readyz"'
+  run timeout -k 5 60 "$MOOTFS" repl --cluster "127.0.0.1:$CONTROL" <<'SCRIPT'
+status
+crash n1
+speed n1 slow
+elect n1
+recover n1
+stop
+expect n1 leader
+SCRIPT
+  echo "$output"
+  [ "$status" -eq 1 ]
+  [ "$(grep -c 'was not started with --allow-faults' <<<"$output")" -eq 3 ]
+  [[ "$output" == *"nobody here has started node n1"* ]]
+  [[ "$output" == *"only joined the cluster"* ]]
+  run timeout -k 5 60 "$MOOTFS" repl --cluster 127.0.0.1:1 </dev/null
+  [ "$status" -eq 3 ]
+  [[ "$output" == *"no control server answers at 127.0.0.1:1"* ]]
+}
+
+@test "a terminal: completion, history, and watching" {
+  command -v tmux >/dev/null || skip "tmux is not installed"
+  TMUX_SOCKET="$ROOT/tmux"
+  tmux -S "$TMUX_SOCKET" new-session -d -x 150 -y 50 "$MOOTFS repl --no-mount --stretch 2"
+  screen() { tmux -S "$TMUX_SOCKET" capture-pane -p; }
+  on_screen() { screen | grep -q -- "$1"; }
+  keys() { tmux -S "$TMUX_SOCKET" send-keys "$@"; }
+  wait_for "a prompt" on_screen 'moot>'
+  keys 'star'
+  wait_for "the letters" on_screen 'moot> star'
+  keys Tab
+  wait_for "the completed command" on_screen 'moot> start'
+  keys '3' Enter
+  wait_for "the cluster" on_screen 'the page: http'
+  keys 'cra'
+  wait_for "the letters" on_screen 'moot> cra'
+  keys Tab
+  wait_for "the completed command" on_screen 'moot> crash'
+  keys 'n'
+  # What comes in one piece readline takes for pasted text, and completes nothing.
+  wait_for "the letter" on_screen 'moot> crash n'
+  nodes_shown() { keys Tab; sleep 0.2; on_screen 'n1 *n2 *n3'; }
+  wait_for "the nodes" nodes_shown
+  keys C-u 'watch on' Enter
+  wait_for "watching" on_screen 'watching is on'
+  echo hello >notes.txt
+  keys 'load notes.txt' Enter
+  wait_for "a commit, told without asking" on_screen 'n[123] knows that entr.* committed'
+  keys 'crash n1' Enter
+  wait_for "a crash" on_screen 'n1 is dead'
+  keys 'recover n1' Enter
+  wait_for "the node again" on_screen 'n1 is back'
+  keys Up Up
+  wait_for "the command before" on_screen 'moot> crash n1$'
+  keys C-u 'history' Enter
+  wait_for "history" on_screen '^recover n1$'
+  keys 'quit' Enter
+  wait_for "the end" eval '! tmux -S "$TMUX_SOCKET" has-session 2>/dev/null'
+}

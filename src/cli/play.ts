@@ -1,0 +1,79 @@
+import type { Command } from 'commander';
+import { MootError } from '../base/errors.js';
+import { Player } from '../control/player.js';
+import type { Scene } from '../control/scenes/scene.js';
+import { SCENES, sceneOf } from '../control/scenes/scenes.js';
+import { renderScenes } from './console/commands.js';
+import { sceneClients } from './director.js';
+import { addMountOptions } from './mount-options.js';
+import { addLocalOptions, type LocalOptions, startLocal } from './repl.js';
+import { sceneText } from './scene-text.js';
+import { addExample, wholeNumber } from './settings.js';
+import { stopRequested } from './signals.js';
+
+/** Enough for every scene. */
+const NODES_DEFAULT = 5;
+
+interface PlayOptions extends LocalOptions {
+  readonly cluster: string;
+  readonly nodes: number;
+  readonly pace: number;
+  readonly pause?: boolean;
+}
+
+export function addPlayCommand(program: Command): void {
+  const command = program
+    .command('play')
+    .description(
+      'Play scenes about Raft on a real cluster of this machine; without a name list them.',
+    )
+    .argument('[scene]', "which one, or 'all'")
+    .option('--nodes <n>', 'number of nodes', wholeNumber(3, 9), NODES_DEFAULT)
+    .option('--pace <ms>', 'milliseconds between two steps', wholeNumber(0, 60_000), 1500)
+    .option('--pause', 'go on with the next step when Enter is pressed')
+    .option('--cluster <name>', 'name of the cluster', 'mootfs');
+  addLocalOptions(command);
+  addMountOptions(command);
+  command.action(async (name: string | undefined) => {
+    if (name === undefined) process.stdout.write(`${renderScenes()}\n`);
+    else await play(name === 'all' ? SCENES : [sceneOf(name)], command.opts<PlayOptions>());
+  });
+  addExample(command, 'mootfs play leader-dies', 'mootfs play split --pause', 'mootfs play all');
+}
+
+async function play(scenes: readonly Scene[], options: PlayOptions): Promise<void> {
+  const stop = stopRequested(false);
+  const say = (text: string) => process.stdout.write(`${text}\n`);
+  let player: Player | null = null;
+  const ruled = await startLocal(options.nodes, options, (id, events) =>
+    player?.onEvents(id, events),
+  );
+  try {
+    player = new Player(ruled.link, ruled.operations, sceneClients(options.cluster), (line) => {
+      const text = sceneText(line);
+      if (text !== null) say(text);
+    });
+    const playing = player;
+    void stop.then(() => playing.stop());
+    if (options.pause === true) {
+      process.stdin.on('data', () => {
+        if (playing.now?.state === 'paused') playing.step();
+      });
+    }
+    say(`Time-outs are ${options.stretch} times as long as usual.`);
+    const [control] = ruled.own?.cluster.controls ?? [];
+    if (control !== undefined) say(`The page: http://${control}/`);
+    for (const scene of scenes) {
+      say(`\n${scene.title}\n${scene.explanation.map((line) => `  ${line}`).join('\n')}\n`);
+      playing.start(scene, { paceMs: options.pace, pause: options.pause === true });
+      const end = await playing.ended();
+      if (end?.state !== 'done') {
+        throw new MootError('CLOSED', `${scene.name}: ${end?.error ?? 'the scene was stopped'}`);
+      }
+    }
+    say(`\n${scenes.length === 1 ? 'The scene' : `All ${scenes.length} scenes`} went as told.`);
+  } finally {
+    process.stdin.destroy();
+    await ruled.close();
+  }
+}

@@ -1,0 +1,126 @@
+import type { Page } from 'playwright-core';
+import t, { type Test } from 'tap';
+import { SCENES } from '../../src/control/scenes/scenes.js';
+import { findChromium, keepScreenshot, launch, openPage } from '../support/browser.js';
+import { UpCluster } from '../support/up.js';
+
+/** Slow machines need it; nothing waits longer than it must. */
+const PATIENCE_MS = 60_000;
+
+const executable = findChromium();
+if (executable === null) {
+  t.pass('the page', { skip: 'there is no Chromium: apt-get install chromium' });
+} else {
+  t.test('the page, in a browser', (t) => test(t, executable));
+}
+
+async function test(t: Test, executable: string): Promise<void> {
+  const [cluster, browser] = await Promise.all([UpCluster.start(5, 4), launch(executable)]);
+  t.teardown(async () => {
+    await browser.close();
+    await cluster.stop();
+  });
+  const { page, errors, hosts } = await openPage(browser, cluster.page(0));
+  page.setDefaultTimeout(PATIENCE_MS);
+
+  await t.test('the ring shows the true leader', async (t) => {
+    const shown = await leaderOf(page);
+    const response = await fetch(`${cluster.page(1)}api/status`);
+    const { leader } = (await response.json()) as { leader: string };
+    t.equal(shown, leader);
+    t.equal(await page.locator('[data-node]').count(), 5);
+    await keepScreenshot(page, 'page');
+  });
+
+  await t.test('crash the leader by keyboard: another one leads', async (t) => {
+    const old = await leaderOf(page);
+    await page.locator(`[data-node=${old}]`).focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('button', { name: `crash ${old}` }).focus();
+    await page.keyboard.press('Enter');
+    await page.locator(`[data-node=${old}][data-role=dead]`).waitFor();
+    const leader = await leaderOf(page, old);
+    t.not(leader, old);
+    await keepScreenshot(page, 'crashed');
+    await page.getByRole('button', { name: `recover ${old}` }).click();
+    await page.locator(`[data-node=${old}][data-role=follower]`).waitFor();
+  });
+
+  for (const { name } of SCENES) {
+    await t.test(`the scene ${name}`, async (t) => {
+      await page.locator('input[max="5000"]').fill('0');
+      await page.locator(`[data-scene=${name}]`).click();
+      const playing = page.locator(`[data-play=${name}]`);
+      await playing.waitFor();
+      await page.locator(`[data-play=${name}]:not([data-state=playing])`).waitFor();
+      await keepScreenshot(page, `scene-${name}`);
+      t.equal(
+        await playing.getAttribute('data-state'),
+        'done',
+        (await playing.textContent()) ?? '',
+      );
+      if (name !== 'split') return;
+      t.ok((await page.locator('.entry.open').count()) > 0, 'an entry that is not committed');
+      const terms = await page
+        .locator('[data-node]')
+        .evaluateAll((nodes) => nodes.map((node) => node.getAttribute('data-term')));
+      t.ok(new Set(terms).size > 1, `two terms: ${terms}`);
+    });
+  }
+
+  await t.test('the page survives the node that served it', async (t) => {
+    await page.getByRole('button', { name: 'repair everything' }).click();
+    await page.locator('[data-node=n1]:not([data-role=dead])').waitFor();
+    await choose(page, 'n1');
+    await page.getByRole('button', { name: 'crash n1' }).click();
+    await page.locator('[data-node=n1][data-role=dead]').waitFor();
+    const leader = await leaderOf(page, 'n1');
+    t.not(leader, 'n1');
+    const before = await page.locator('.words li').count();
+    await choose(page, leader);
+    await page.getByRole('button', { name: 'slow: 1 s' }).click();
+    await page.locator('.words li', { hasText: 'is slowed by 1000 ms' }).first().waitFor();
+    t.ok(before > 0);
+    await page.getByRole('button', { name: 'repair everything' }).click();
+    await page.locator('[data-node=n1]:not([data-role=dead])').waitFor();
+  });
+
+  await t.test('the slider shows what was', async (t) => {
+    const slider = page.locator('.slider input');
+    await slider.focus();
+    for (let i = 0; i < 10; i++) await page.keyboard.press('ArrowLeft');
+    await page.getByRole('button', { name: /back to now/ }).click();
+    await page.locator('.slider b', { hasText: 'now' }).waitFor();
+    t.pass('there and back');
+  });
+
+  await t.test('small and dark', async (t) => {
+    const phone = await openPage(browser, cluster.page(1), { width: 375, dark: true });
+    await leaderOf(phone.page);
+    const width = await phone.page.evaluate('document.documentElement.scrollWidth');
+    t.equal(width, 375, 'nothing sticks out');
+    await keepScreenshot(phone.page, 'phone');
+    t.strictSame(phone.errors, []);
+  });
+
+  t.strictSame([...hosts], ['127.0.0.1'], 'no request leaves the machine');
+  // A dead node's stream is tried again and again, which browsers log as an error of the network.
+  t.strictSame(
+    errors.filter((error) => !/WebSocket connection to .* failed/.test(error)),
+    [],
+    'no errors on the console',
+  );
+}
+
+/** Chosen again, a node is chosen no longer. */
+async function choose(page: Page, id: string): Promise<void> {
+  const node = page.locator(`[data-node=${id}]`);
+  if ((await node.getAttribute('aria-pressed')) !== 'true') await node.click();
+}
+
+/** The leader that the ring shows, when it shows one other than `old`. */
+async function leaderOf(page: Page, old = ''): Promise<string> {
+  const leader = page.locator(`[data-role=leader]:not([data-node="${old}"])`).first();
+  await leader.waitFor();
+  return (await leader.getAttribute('data-node')) ?? '';
+}
