@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up build test bench pictures soak simulate mutants torture format clean pack
+.PHONY: help up build test bench pictures soak simulate mutants torture differential format clean pack
 SHELL := /bin/sh
 
 help: ## show this
@@ -29,6 +29,11 @@ mutants: build ## the simulation tested: mistakes made on purpose, and how many 
 
 torture: build ## real nodes and mounts, tormented for MOOTFS_TORTURE_SECONDS (600); needs root
 	@node dist/scripts/torture/main.js
+
+differential: build ## random system calls on mounts and on a local directory, for an hour (as root)
+	@MOOTFS_DIFFERENTIAL_SECONDS=$${MOOTFS_DIFFERENTIAL_SECONDS:-3600} \
+	  MOOTFS_DIFFERENTIAL_SEED=$${MOOTFS_DIFFERENTIAL_SEED:-$$(date +%s)} \
+	  TAP_TIMEOUT=0 node dist/test/differential/differential.test.js
 
 format: node_modules/.package-lock.json ## format and lint the sources
 	@npm run --silent format

@@ -49,6 +49,7 @@ const FILESYSTEM_ERROR_CODES = [
   'ENOSPC',
   'ENOTDIR',
   'ENOTEMPTY',
+  'ENXIO',
   'EOPNOTSUPP',
   'EPERM',
   'ERANGE',

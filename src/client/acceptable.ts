@@ -61,12 +61,16 @@ function tooLong(
 }
 
 function queryProblem(query: Query): string | null {
+  const ino = 'parent' in query ? query.parent : 'ino' in query ? query.ino : 0;
+  if (!whole(ino)) return `${query.type}: ${ino} is no inode number`;
   switch (query.type) {
     case 'read':
       if (!whole(query.offset)) return `read: offset ${query.offset} is no whole number`;
       return whole(query.size) && query.size <= READ_BYTES_MAX
         ? null
         : `read: size ${query.size} is not from 0 to ${READ_BYTES_MAX}`;
+    case 'seek':
+      return whole(query.offset) ? null : `seek: offset ${query.offset} is no whole number`;
     case 'read-directory':
       if (!whole(query.cookie)) return `read-directory: cookie ${query.cookie} is no whole number`;
       return whole(query.limit) && query.limit <= LIST_ENTRIES_MAX

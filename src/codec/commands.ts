@@ -1,6 +1,7 @@
 import type { Timespec } from '../base/clock.js';
 import { MootError } from '../base/errors.js';
 import type {
+  AllocateMode,
   Command,
   LogCommand,
   Rename,
@@ -61,6 +62,8 @@ export function commandPayloadBytes(command: Command): number {
 const RENAME_MODES: readonly Rename['mode'][] = ['replace', 'no-replace', 'exchange'];
 const XATTR_MODES: readonly SetXattr['mode'][] = ['set', 'create', 'replace'];
 
+const ALLOCATE_MODES: readonly AllocateMode[] = ['reserve', 'reserve-keep-size', 'punch', 'zero'];
+
 const WRITE_APPEND = 1;
 const WRITE_KILL_PRIVILEGES = 2;
 
@@ -96,7 +99,7 @@ export const commandCodec: UnionCodec<Command> = unionCodec<Command>('command', 
   nothing: { tag: 5, pack: () => [], unpack: () => ({ type: 'nothing' }) },
   'make-node': {
     tag: 6,
-    pack: (c) => [c.parent, c.name, c.mode, c.rdev, c.uid, c.gid],
+    pack: (c) => [c.parent, c.name, c.mode, c.rdev, c.uid, c.gid, c.umask ?? null],
     unpack: (r) => ({
       type: 'make-node',
       parent: r.uint('parent'),
@@ -105,6 +108,19 @@ export const commandCodec: UnionCodec<Command> = unionCodec<Command>('command', 
       rdev: r.uint32('rdev'),
       uid: r.uint32('uid'),
       gid: r.uint32('gid'),
+      ...readUmask(r),
+    }),
+  },
+  'make-unnamed': {
+    tag: 16,
+    pack: (c) => [c.parent, c.mode, c.uid, c.gid, c.umask ?? null],
+    unpack: (r) => ({
+      type: 'make-unnamed',
+      parent: r.uint('parent'),
+      mode: r.uint32('mode'),
+      uid: r.uint32('uid'),
+      gid: r.uint32('gid'),
+      ...readUmask(r),
     }),
   },
   'make-symlink': {
@@ -171,6 +187,7 @@ export const commandCodec: UnionCodec<Command> = unionCodec<Command>('command', 
       packTime(c.mtime),
       packTime(c.ctime),
       c.killPrivileges ?? false,
+      c.flags ?? null,
     ],
     unpack: unpackSetAttributes,
   },
@@ -200,15 +217,47 @@ export const commandCodec: UnionCodec<Command> = unionCodec<Command>('command', 
       };
     },
   },
+  allocate: {
+    tag: 17,
+    pack: (c) => [
+      c.ino,
+      c.offset,
+      c.length,
+      ALLOCATE_MODES.indexOf(c.mode),
+      c.killPrivileges ?? false,
+    ],
+    unpack: (r) => ({
+      type: 'allocate',
+      ino: r.uint('ino'),
+      offset: r.uint('offset'),
+      length: r.uint('length'),
+      mode: oneOf(r, 'mode', ALLOCATE_MODES),
+      ...(r.bool('killPrivileges') ? { killPrivileges: true } : {}),
+    }),
+  },
+  'copy-range': {
+    tag: 18,
+    pack: (c) => [c.ino, c.offset, c.toIno, c.toOffset, c.length, c.killPrivileges ?? false],
+    unpack: (r) => ({
+      type: 'copy-range',
+      ino: r.uint('ino'),
+      offset: r.uint('offset'),
+      toIno: r.uint('toIno'),
+      toOffset: r.uint('toOffset'),
+      length: r.uint('length'),
+      ...(r.bool('killPrivileges') ? { killPrivileges: true } : {}),
+    }),
+  },
   'set-xattr': {
     tag: 14,
-    pack: (c) => [c.ino, c.name, c.value, XATTR_MODES.indexOf(c.mode)],
+    pack: (c) => [c.ino, c.name, c.value, XATTR_MODES.indexOf(c.mode), c.killSetGid ?? false],
     unpack: (r) => ({
       type: 'set-xattr',
       ino: r.uint('ino'),
       name: r.bytes('name', WIRE_NAME_BYTES_MAX),
       value: r.bytes('value', WIRE_VALUE_BYTES_MAX),
       mode: oneOf(r, 'mode', XATTR_MODES),
+      ...(r.more && r.bool('killSetGid') ? { killSetGid: true } : {}),
     }),
   },
   'remove-xattr': {
@@ -247,6 +296,7 @@ function unpackSetAttributes(r: Reader): SetAttributes {
     throw new MootError('BAD_MESSAGE', 'command set-attributes.ctime is not a time');
   }
   const killPrivileges = r.bool('killPrivileges');
+  const flags = r.more ? r.nullable('flags', r.uint32) : null;
   return {
     type: 'set-attributes',
     ino,
@@ -258,5 +308,12 @@ function unpackSetAttributes(r: Reader): SetAttributes {
     ...(mtime === undefined ? {} : { mtime }),
     ...(ctime === undefined ? {} : { ctime }),
     ...(killPrivileges ? { killPrivileges } : {}),
+    ...(flags === null ? {} : { flags }),
   };
+}
+
+/** Entries of logs that were written before there was an umask have none. */
+function readUmask(r: Reader): { readonly umask?: number } {
+  const umask = r.more ? r.nullable('umask', r.uint32) : null;
+  return umask === null ? {} : { umask };
 }

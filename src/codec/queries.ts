@@ -62,6 +62,16 @@ export const queryCodec: UnionCodec<Query> = unionCodec<Query>('query', {
     pack: (q) => [q.ino],
     unpack: (r) => ({ type: 'list-xattrs', ino: r.uint('ino') }),
   },
+  seek: {
+    tag: 8,
+    pack: (q) => [q.ino, q.offset, q.what === 'data'],
+    unpack: (r) => ({
+      type: 'seek',
+      ino: r.uint('ino'),
+      offset: r.uint('offset'),
+      what: r.bool('data') ? 'data' : 'hole',
+    }),
+  },
   statfs: { tag: 7, pack: () => [], unpack: () => ({ type: 'statfs' }) },
 });
 
@@ -73,6 +83,7 @@ const RESULT_DATA = 3;
 const RESULT_XATTR = 4;
 const RESULT_XATTR_NAMES = 5;
 const RESULT_STATFS = 6;
+const RESULT_OFFSET = 7;
 
 export function packQueryResult(result: QueryResult): Packed {
   return result.ok ? [true, packQueryValue(result.value)] : [false, result.code];
@@ -99,6 +110,7 @@ function packQueryValue(value: QueryValue): Packed {
     return [RESULT_ENTRIES, value.entries.map(packListed), value.parent, value.end];
   }
   if ('value' in value) return [RESULT_XATTR, value.value];
+  if ('offset' in value) return [RESULT_OFFSET, value.offset];
   if ('names' in value) return [RESULT_XATTR_NAMES, value.names];
   return [RESULT_STATFS, value.inodes, value.bytes, value.diskBytesTotal, value.diskBytesFree];
 }
@@ -125,6 +137,8 @@ function unpackQueryValue(packed: unknown): QueryValue {
       while (names.more) list.push(names.bytes('name', WIRE_NAME_BYTES_MAX));
       return { names: list };
     }
+    case RESULT_OFFSET:
+      return { offset: r.uint('offset') };
     case RESULT_STATFS:
       return {
         inodes: r.uint('inodes'),

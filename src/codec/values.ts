@@ -37,6 +37,7 @@ export function packInode(inode: Inode): Packed {
     inode.target,
     inode.holds,
     inode.xattrs,
+    inode.flags,
   ];
 }
 
@@ -63,6 +64,8 @@ export function unpackInode(packed: unknown): Inode {
     target: r.bytes('target'),
     holds: r.uint32('holds'),
     xattrs: r.uint32('xattrs'),
+    // Inodes that were stored before there were flags have none.
+    flags: r.more ? r.uint32('flags') : 0,
   };
 }
 
@@ -95,10 +98,13 @@ const VALUE_SESSION = 1;
 const VALUE_INODE = 2;
 const VALUE_REMOVED = 3;
 const VALUE_CHANGED = 4;
+const VALUE_COPIED = 5;
 
 function packValue(value: CommandValue): Packed {
   if (value === null) return [VALUE_NULL];
   if ('session' in value) return [VALUE_SESSION, value.session];
+  if ('copied' in value)
+    return [VALUE_COPIED, packInode(value.inode), value.dataVersionBefore, value.copied];
   if ('dataVersionBefore' in value)
     return [VALUE_CHANGED, packInode(value.inode), value.dataVersionBefore];
   if ('inode' in value) return [VALUE_INODE, packInode(value.inode)];
@@ -123,6 +129,12 @@ function unpackValue(packed: unknown): CommandValue {
       return {
         inode: unpackInode(r.any('inode')),
         dataVersionBefore: r.uint('dataVersionBefore'),
+      };
+    case VALUE_COPIED:
+      return {
+        inode: unpackInode(r.any('inode')),
+        dataVersionBefore: r.uint('dataVersionBefore'),
+        copied: r.uint('copied'),
       };
     default:
       throw new MootError('BAD_MESSAGE', `value.kind: ${kind} is unknown`);

@@ -7,6 +7,7 @@ const TEXTS: { readonly [T in CommandType]: (command: Extract<Command, { type: T
   'expire-session': ({ session }) => `expire session ${session}`,
   nothing: () => 'nothing',
   'make-node': ({ parent, name }) => `make ${nameText(name)} in ${parent}`,
+  'make-unnamed': ({ parent }) => `make a file without a name in ${parent}`,
   'make-symlink': ({ parent, name, target }) =>
     `link ${nameText(name)} in ${parent} to ${nameText(target)}`,
   link: ({ ino, parent, name }) => `link ${nameText(name)} in ${parent} to inode ${ino}`,
@@ -19,6 +20,9 @@ const TEXTS: { readonly [T in CommandType]: (command: Extract<Command, { type: T
     append === true
       ? `append ${data.length} bytes to ${ino}: ${dataText(data)}`
       : `write ${data.length} bytes to ${ino} at ${offset}: ${dataText(data)}`,
+  allocate: ({ ino, offset, length, mode }) => `${mode} ${length} bytes of ${ino} at ${offset}`,
+  'copy-range': ({ ino, offset, toIno, toOffset, length }) =>
+    `copy ${length} bytes of ${ino} at ${offset} to ${toIno} at ${toOffset}`,
   'set-xattr': ({ ino, name }) => `set ${nameText(name)} of ${ino}`,
   'remove-xattr': ({ ino, name }) => `remove ${nameText(name)} of ${ino}`,
 };

@@ -1,9 +1,15 @@
 import type { Timespec } from '../base/clock.js';
 import type { Command, CommandType } from './commands.js';
 import type { CommandCheck, HandlerOf } from './filesystem.js';
+import { SETTABLE_FLAGS } from './inode-flags.js';
 import { fileType } from './mode.js';
 import { NODE_TYPES } from './names.js';
-import { SESSION_HOLDS_MAX, WRITE_BYTES_MAX } from './records.js';
+import {
+  CLEARED_BYTES_MAX,
+  COPIED_BYTES_MAX,
+  SESSION_HOLDS_MAX,
+  WRITE_BYTES_MAX,
+} from './records.js';
 
 /**
  * A command from outside, before it enters the log: null when apply can take it, else what is wrong
@@ -42,10 +48,18 @@ const CHECKS: {
     whole('lastIndex', lastIndex),
   ],
   nothing: () => [],
-  'make-node': ({ parent, name, mode, rdev, uid, gid }) => [
+  'make-node': ({ parent, name, mode, umask, rdev, uid, gid }) => [
     ...place('parent', parent, 'name', name),
     uint32('mode', mode) ?? nodeType(mode),
+    umask === undefined ? null : uint32('umask', umask),
     uint32('rdev', rdev),
+    uint32('uid', uid),
+    uint32('gid', gid),
+  ],
+  'make-unnamed': ({ parent, mode, umask, uid, gid }) => [
+    inode('parent', parent),
+    uint32('mode', mode),
+    umask === undefined ? null : uint32('umask', umask),
     uint32('uid', uid),
     uint32('gid', gid),
   ],
@@ -62,7 +76,7 @@ const CHECKS: {
     ...place('parent', parent, 'name', name),
     ...place('newParent', newParent, 'newName', newName),
   ],
-  'set-attributes': ({ ino, mode, uid, gid, size, atime, mtime, ctime }) => [
+  'set-attributes': ({ ino, mode, uid, gid, size, atime, mtime, ctime, flags }) => [
     inode('ino', ino),
     mode === undefined ? null : uint32('mode', mode),
     uid === undefined ? null : uint32('uid', uid),
@@ -71,11 +85,25 @@ const CHECKS: {
     atime === undefined || atime === 'now' ? null : moment('atime', atime),
     mtime === undefined || mtime === 'now' ? null : moment('mtime', mtime),
     ctime === undefined ? null : moment('ctime', ctime),
+    flags === undefined || (flags & ~SETTABLE_FLAGS) === 0 ? null : `flags ${flags} are unknown`,
   ],
   write: ({ ino, offset, data }) => [
     inode('ino', ino),
     whole('offset', offset),
     atMost('data', data.length, WRITE_BYTES_MAX, 'bytes'),
+  ],
+  allocate: ({ ino, offset, length, mode }) => [
+    inode('ino', ino),
+    whole('offset', offset),
+    whole('length', length),
+    mode.startsWith('reserve') ? null : atMost('range', length, CLEARED_BYTES_MAX, 'bytes'),
+  ],
+  'copy-range': ({ ino, offset, toIno, toOffset, length }) => [
+    inode('ino', ino),
+    whole('offset', offset),
+    inode('toIno', toIno),
+    whole('toOffset', toOffset),
+    whole('length', length) ?? atMost('range', length, COPIED_BYTES_MAX, 'bytes'),
   ],
   'set-xattr': ({ ino, name, value }) => [
     inode('ino', ino),

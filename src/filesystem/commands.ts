@@ -15,6 +15,7 @@ export type Command =
   /** Takes the place of a command whose caller gave up; changes nothing. */
   | { readonly type: 'nothing' }
   | MakeNode
+  | MakeUnnamed
   | MakeSymlink
   | Link
   | Unlink
@@ -22,6 +23,8 @@ export type Command =
   | Rename
   | SetAttributes
   | Write
+  | Allocate
+  | CopyRange
   | SetXattr
   | RemoveXattr;
 
@@ -49,7 +52,22 @@ export interface MakeNode {
   readonly parent: Ino;
   readonly name: Uint8Array;
   readonly mode: number;
+  /** Taken from `mode`, unless the directory has a default ACL: umask(2). Absent: 0. */
+  readonly umask?: number;
   readonly rdev: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/**
+ * open(2) with O_TMPFILE: a regular file that belongs into `parent` and has no name. It lives as an
+ * unlinked one does; `link` may give it a name once.
+ */
+export interface MakeUnnamed {
+  readonly type: 'make-unnamed';
+  readonly parent: Ino;
+  readonly mode: number;
+  readonly umask?: number;
   readonly uid: number;
   readonly gid: number;
 }
@@ -108,6 +126,8 @@ export interface SetAttributes {
   readonly atime?: Timespec | 'now';
   readonly mtime?: Timespec | 'now';
   readonly ctime?: Timespec;
+  /** Of SETTABLE_FLAGS: all of them as they will be. */
+  readonly flags?: number;
   /** Clear set-user-ID and set-group-ID as POSIX says for this change, by a caller without privilege. */
   readonly killPrivileges?: boolean;
 }
@@ -123,12 +143,44 @@ export interface Write {
   readonly killPrivileges?: boolean;
 }
 
+/**
+ * fallocate(2). `reserve` makes the file reach to the end of the range, and keeps what is there; space
+ * is taken only by what is written. `punch` and `zero` make zeros of the range, which then take no
+ * space; `zero` makes the file reach to its end, too. At most CLEARED_BYTES_MAX at a time are zeroed.
+ */
+export interface Allocate {
+  readonly type: 'allocate';
+  readonly ino: Ino;
+  readonly offset: number;
+  readonly length: number;
+  readonly mode: AllocateMode;
+  readonly killPrivileges?: boolean;
+}
+
+export type AllocateMode = 'reserve' | 'reserve-keep-size' | 'punch' | 'zero';
+
+/**
+ * copy_file_range(2) of at most COPIED_BYTES_MAX: the bytes are where every node has them already.
+ * Holes are copied as holes. EINVAL when the ranges of one file overlap.
+ */
+export interface CopyRange {
+  readonly type: 'copy-range';
+  readonly ino: Ino;
+  readonly offset: number;
+  readonly toIno: Ino;
+  readonly toOffset: number;
+  readonly length: number;
+  readonly killPrivileges?: boolean;
+}
+
 export interface SetXattr {
   readonly type: 'set-xattr';
   readonly ino: Ino;
   readonly name: Uint8Array;
   readonly value: Uint8Array;
   readonly mode: 'set' | 'create' | 'replace';
+  /** With an access ACL: the caller may not keep set-group-ID. */
+  readonly killSetGid?: boolean;
 }
 
 export interface RemoveXattr {
@@ -145,10 +197,12 @@ export type CommandValue =
   | null
   /** open-session */
   | { readonly session: number }
-  /** make-node, make-symlink, link */
+  /** make-node, make-unnamed, make-symlink, link */
   | { readonly inode: Inode }
-  /** set-attributes, write */
+  /** set-attributes, write, allocate */
   | ChangedInode
+  /** copy-range */
+  | CopiedRange
   /** unlink, remove-directory: the inode that lost the name; rename: what was replaced or exchanged. */
   | { readonly removed: Inode | null };
 
@@ -161,6 +215,11 @@ export interface ChangedInode {
   readonly dataVersionBefore: number;
 }
 
+/** What copy-range made of its target; fewer bytes than asked for only at the end of the source. */
+export interface CopiedRange extends ChangedInode {
+  readonly copied: number;
+}
+
 /** Which value belongs to which command. */
 export interface CommandValues {
   'open-session': { readonly session: number };
@@ -169,6 +228,7 @@ export interface CommandValues {
   'expire-session': null;
   nothing: null;
   'make-node': { readonly inode: Inode };
+  'make-unnamed': { readonly inode: Inode };
   'make-symlink': { readonly inode: Inode };
   link: { readonly inode: Inode };
   unlink: { readonly removed: Inode | null };
@@ -176,6 +236,8 @@ export interface CommandValues {
   rename: { readonly removed: Inode | null };
   'set-attributes': ChangedInode;
   write: ChangedInode;
+  allocate: ChangedInode;
+  'copy-range': CopiedRange;
   'set-xattr': null;
   'remove-xattr': null;
 }

@@ -1,7 +1,8 @@
 import { assert } from '../base/assert.js';
 import { type Draft, getAll, type Records } from './draft.js';
-import { chunkKey, chunkOf, chunkRange, type Key } from './keys.js';
+import { chunkKey, chunkOf, type Key } from './keys.js';
 import { CHUNK_BYTES, type Inode } from './records.js';
+import type { View } from './view.js';
 
 /**
  * The bytes of regular files. A content is a row of chunks, each of which may be shorter than
@@ -20,6 +21,8 @@ export const GROUP_CHUNKS = 64;
 export const FIRST_MAP = 2 ** 31;
 /** A length in a map: 16 bits, low end first. 0: no chunk. Trailing zeros are not stored. */
 const LENGTH_BYTES = 2;
+/** So few maps are asked for by name: what was loaded for one range then serves others. */
+const FEW_GROUPS = 16;
 /** Maps looked at in one step when a file is cut: they stand for 512 MiB. */
 const SCAN_MAPS = 256;
 /**
@@ -114,8 +117,25 @@ export function cutContent(draft: Draft, inode: Inode, size: number): Stored {
   if (size === 0 || (kept <= COPIED_CHUNKS_MAX && inode.bytes > COPY_INSTEAD_BYTES)) {
     return copyHead(draft, inode, size, kept);
   }
-  const cut = cutFirstGroup(draft, inode, size) + cutOtherGroups(draft, inode, size);
-  return { content: inode.content, bytes: inode.bytes - cut };
+  return clearContent(draft, inode, size, inode.size);
+}
+
+/**
+ * Makes zeros of what lies from `from` up to `to`; only chunks of which a part stays are stored anew.
+ * At the price of a change for each chunk.
+ */
+export function clearContent(draft: Draft, inode: Inode, from: number, to: number): Stored {
+  const end = Math.min(to, inode.size);
+  if (inode.bytes === 0 || from >= end) return { content: inode.content, bytes: inode.bytes };
+  const range = { from, to: end };
+  const cleared = clearFirstGroup(draft, inode, range) + clearOtherGroups(draft, inode, range);
+  return { content: inode.content, bytes: inode.bytes - cleared };
+}
+
+/** Bytes of a file: from <= byte < to. */
+interface ByteRange {
+  readonly from: number;
+  readonly to: number;
 }
 
 /** A new content with the first `size` bytes of the old one, which is discarded. */
@@ -134,58 +154,97 @@ function copyHead(draft: Draft, inode: Inode, size: number, kept: number): Store
 }
 
 /** Returns how many stored bytes went; so do the functions below. */
-function cutFirstGroup(draft: Draft, inode: Inode, size: number): number {
-  const first = Math.floor(size / CHUNK_BYTES);
-  const end = Math.min(Math.ceil(inode.size / CHUNK_BYTES), GROUP_CHUNKS);
-  let cut = 0;
+function clearFirstGroup(draft: Draft, inode: Inode, range: ByteRange): number {
+  const first = Math.floor(range.from / CHUNK_BYTES);
+  const end = Math.min(Math.ceil(range.to / CHUNK_BYTES), GROUP_CHUNKS);
+  let cleared = 0;
   for (const [i, record] of draft.getAll(chunkKeys(inode.content, first, end)).entries()) {
-    if (record !== undefined) cut += cutChunk(draft, inode, first + i, record.length, size);
+    if (record !== undefined) cleared += clearChunk(draft, inode, first + i, record.length, range);
   }
-  return cut;
+  return cleared;
 }
 
-function cutOtherGroups(draft: Draft, inode: Inode, size: number): number {
-  const firstGroup = Math.max(1, groupOf(Math.floor(size / CHUNK_BYTES)));
-  const { to } = chunkRange(inode.content);
-  let from = chunkKey(inode.content, mapOf(firstGroup));
-  let cut = 0;
+function clearOtherGroups(draft: Draft, inode: Inode, range: ByteRange): number {
+  const firstGroup = Math.max(1, groupOf(Math.floor(range.from / CHUNK_BYTES)));
+  const lastGroup = groupOf(Math.ceil(range.to / CHUNK_BYTES) - 1);
+  let cleared = 0;
+  if (lastGroup - firstGroup < FEW_GROUPS) {
+    draft.getAll(mapKeys(inode.content, firstGroup, lastGroup));
+    for (let group = firstGroup; group <= lastGroup; group++) {
+      cleared += clearGroup(draft, inode, group, range);
+    }
+    return cleared;
+  }
+  forEachMap(draft.view, inode.content, firstGroup, lastGroup, (group) => {
+    cleared += clearGroup(draft, inode, group, range);
+    return false;
+  });
+  return cleared;
+}
+
+/** Calls `take` for the stored maps of the groups from `first` to `last`; true from it ends the walk. */
+export function forEachMap(
+  view: View,
+  content: number,
+  first: number,
+  last: number,
+  take: (group: number, map: Uint8Array) => boolean,
+): void {
+  if (first > last) return;
+  const to = chunkKey(content, mapOf(last + 1));
+  let from = chunkKey(content, mapOf(first));
   for (;;) {
-    const maps = draft.view.scan({ from, to }, SCAN_MAPS);
+    const maps = view.scan({ from, to }, SCAN_MAPS);
     for (const [key, map] of maps) {
-      const group = chunkOf(key) - FIRST_MAP;
-      cut += cutGroup(draft, inode, group, map, size);
+      if (take(chunkOf(key) - FIRST_MAP, map)) return;
       from = `${key}\0`;
     }
-    if (maps.length < SCAN_MAPS) return cut;
+    if (maps.length < SCAN_MAPS) return;
   }
 }
 
-function cutGroup(draft: Draft, inode: Inode, group: number, map: Uint8Array, size: number) {
-  const first = group * GROUP_CHUNKS;
+function clearGroup(draft: Draft, inode: Inode, group: number, range: ByteRange): number {
+  // The same command may have written in this group before.
+  const map = draft.get(chunkKey(inode.content, mapOf(group))) ?? NO_MAP;
+  const groupFirst = group * GROUP_CHUNKS;
+  const first = Math.max(groupFirst, Math.floor(range.from / CHUNK_BYTES));
+  const end = Math.min(groupFirst + map.length / LENGTH_BYTES, Math.ceil(range.to / CHUNK_BYTES));
   let after = map;
-  let cut = 0;
-  for (let chunk = first; chunk < first + map.length / LENGTH_BYTES; chunk++) {
+  let cleared = 0;
+  for (let chunk = first; chunk < end; chunk++) {
     const length = lengthIn(map, chunk);
-    const less = cutChunk(draft, inode, chunk, length, size);
+    const less = clearChunk(draft, inode, chunk, length, range);
     if (less > 0) after = withLength(after, chunk, length - less);
-    cut += less;
+    cleared += less;
   }
-  if (cut > 0) putMap(draft, inode.content, group, after);
-  return cut;
+  if (cleared > 0) putMap(draft, inode.content, group, after);
+  return cleared;
 }
 
-function cutChunk(draft: Draft, inode: Inode, chunk: number, length: number, size: number): number {
-  const left = Math.max(0, size - chunk * CHUNK_BYTES);
-  if (length <= left) return 0;
+function clearChunk(
+  draft: Draft,
+  inode: Inode,
+  chunk: number,
+  length: number,
+  range: ByteRange,
+): number {
+  const start = chunk * CHUNK_BYTES;
+  const from = Math.max(0, range.from - start);
+  const to = range.to - start;
+  if (length <= from) return 0;
   const key = chunkKey(inode.content, chunk);
-  if (left === 0) {
+  if (from === 0 && to >= length) {
     draft.delete(key);
     return length;
   }
   const record = draft.get(key);
   assert(record !== undefined && record.length === length, 'a chunk is as its map says');
-  draft.put(key, new Uint8Array(record.subarray(0, left)));
-  return length - left;
+  if (to >= length) {
+    draft.put(key, new Uint8Array(record.subarray(0, from)));
+    return length - from;
+  }
+  draft.put(key, new Uint8Array(record).fill(0, from, to));
+  return 0;
 }
 
 /**
@@ -223,15 +282,24 @@ export function discardContent(draft: Draft, inode: Inode): void {
   if (inode.bytes > 0) draft.discard(inode.content);
 }
 
-function chunkKeys(content: number, first: number, end: number): Key<'chunk'>[] {
+export function chunkKeys(content: number, first: number, end: number): Key<'chunk'>[] {
   const keys: Key<'chunk'>[] = [];
   for (let chunk = first; chunk < end; chunk++) keys.push(chunkKey(content, chunk));
   return keys;
 }
 
+/** Of the maps of the groups from `first` to `last`; the first group of a content has none. */
+export function mapKeys(content: number, first: number, last: number): Key<'chunk'>[] {
+  const keys: Key<'chunk'>[] = [];
+  for (let group = Math.max(1, first); group <= last; group++) {
+    keys.push(chunkKey(content, mapOf(group)));
+  }
+  return keys;
+}
+
 const NO_MAP = new Uint8Array(0);
 
-function groupOf(chunk: number): number {
+export function groupOf(chunk: number): number {
   return Math.floor(chunk / GROUP_CHUNKS);
 }
 

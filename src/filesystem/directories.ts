@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.js';
 import type { Draft } from './draft.js';
+import { refuseFrozen, refuseImmutable } from './inode-flags.js';
 import { cookieKey, entryKey } from './keys.js';
 import { fileType, isDirectory } from './mode.js';
 import { bytesOfLatin1 } from './name.js';
@@ -31,6 +32,7 @@ export function inodeOfEntry(draft: Draft, entry: DirectoryEntry): Inode {
  */
 export function addEntry(draft: Draft, parent: Ino, name: string, inode: Inode): void {
   const directory = liveDirectory(draft, parent);
+  refuseImmutable(directory);
   const type = fileType(inode.mode);
   const cookie = directory.nextCookie;
   const bytes = bytesOfLatin1(name);
@@ -54,6 +56,7 @@ export function addEntry(draft: Draft, parent: Ino, name: string, inode: Inode):
 /** Takes the entry away; the link count of what it named is the caller's to change. */
 export function removeEntry(draft: Draft, parent: Ino, name: string, entry: DirectoryEntry): void {
   const directory = liveDirectory(draft, parent);
+  refuseFrozen(directory);
   draft.delete(entryKey(parent, name));
   draft.delete(cookieKey(parent, entry.cookie));
   draft.putInode(

@@ -123,6 +123,7 @@ export class Fingerprint {
       this.#number(REPLY_CHANGED);
       this.#number(reply.value.inode.ino);
       this.#number(reply.value.dataVersionBefore);
+      if ('copied' in reply.value) this.#number(reply.value.copied);
     } else if ('inode' in reply.value) {
       this.#number(REPLY_INODE);
       this.#number(reply.value.inode.ino);
@@ -153,6 +154,7 @@ export class Fingerprint {
     this.#bytes(inode.target);
     this.#number(inode.holds);
     this.#number(inode.xattrs);
+    this.#number(inode.flags);
   }
 
   #time(time: Timespec): void {

@@ -28,6 +28,7 @@ const KEYS: { readonly [T in CommandType]: (command: HandlerOf<T>) => readonly K
   'expire-session': ({ session }) => [sessionKey(session)],
   nothing: () => [],
   'make-node': ({ parent, name }) => place(parent, name),
+  'make-unnamed': ({ parent }) => [inodeKey(parent)],
   'make-symlink': ({ parent, name }) => place(parent, name),
   link: ({ ino, parent, name }) => [inodeKey(ino), ...place(parent, name)],
   unlink: ({ parent, name }) => place(parent, name),
@@ -38,6 +39,8 @@ const KEYS: { readonly [T in CommandType]: (command: HandlerOf<T>) => readonly K
   ],
   'set-attributes': ({ ino }) => [inodeKey(ino)],
   write: ({ ino }) => [inodeKey(ino)],
+  allocate: ({ ino }) => [inodeKey(ino)],
+  'copy-range': ({ ino, toIno }) => [inodeKey(ino), inodeKey(toIno)],
   'set-xattr': ({ ino }) => [inodeKey(ino), xattrsKey(ino)],
   'remove-xattr': ({ ino }) => [inodeKey(ino), xattrsKey(ino)],
 };

@@ -27,6 +27,7 @@ export const ROOT: Inode = {
   target: new Uint8Array(0),
   holds: 0,
   xattrs: 0,
+  flags: 0,
 };
 
 const FIRST_COUNTERS: Counters = {

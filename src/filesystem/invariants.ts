@@ -126,7 +126,6 @@ function inodeProblems({ inodes, xattrs }: Records): string[] {
     const { ino } = inode;
     const type = fileType(inode.mode);
     if (inode.ino !== key) problems.push(`inode ${ino} lies under ${key}`);
-    if (inode.nlink > 0 && inode.holds !== 0) problems.push(`linked inode ${ino} has holds`);
     if (inode.nlink === 0 && inode.holds === 0) problems.push(`orphan ${ino} is held by nothing`);
     if (type !== S_IFDIR && (inode.parent !== 0 || inode.entries !== 0 || inode.nextCookie !== 0)) {
       problems.push(`inode ${ino} has what only a directory has`);
@@ -250,7 +249,6 @@ function holdProblems({ inodes, sessions, orphans }: Records, counters: Counters
   for (const ino of holds.keys()) {
     const inode = inodes.get(ino);
     if (inode === undefined) problems.push(`missing inode ${ino} is held`);
-    else if (inode.nlink > 0) problems.push(`linked inode ${ino} is held`);
   }
   for (const inode of inodes.values()) {
     if (inode.holds !== (holds.get(inode.ino) ?? 0)) problems.push(`inode ${inode.ino}: holds`);

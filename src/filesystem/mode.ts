@@ -29,10 +29,11 @@ export function isSymlink(inode: { readonly mode: number }): boolean {
 }
 
 /**
- * The mode after a change by somebody without privilege. Set-group-ID without group execution is
- * no privilege but a mark of mandatory locking, and stays: chown(2).
+ * The mode after a change that takes privileges away: chown(2), of anything but a directory, and a
+ * write or truncation by somebody without privilege. Set-group-ID without group execution is no
+ * privilege but a mark of mandatory locking, and stays.
  */
 export function withoutPrivileges(mode: number): number {
-  if (fileType(mode) !== S_IFREG) return mode;
+  if (fileType(mode) === S_IFDIR) return mode;
   return mode & ~(S_ISUID | ((mode & S_IXGRP) !== 0 ? S_ISGID : 0));
 }

@@ -1,7 +1,16 @@
-import type { Link, MakeNode, MakeSymlink, RemoveDirectory, Unlink } from './commands.js';
+import { inheritAcl } from './acl.js';
+import type {
+  Link,
+  MakeNode,
+  MakeSymlink,
+  MakeUnnamed,
+  RemoveDirectory,
+  Unlink,
+} from './commands.js';
 import { addEntry, inodeOfEntry, liveDirectory, removeEntry } from './directories.js';
 import type { Draft } from './draft.js';
-import { entryKey } from './keys.js';
+import { FLAG_UNNAMED, refuseFrozen, refuseImmutable } from './inode-flags.js';
+import { entryKey, xattrsKey } from './keys.js';
 import {
   fileType,
   isDirectory,
@@ -23,8 +32,10 @@ import {
   type Inode,
   LINKS_MAX,
   SYMLINK_BYTES_MAX,
+  type Xattrs,
 } from './records.js';
 import { refuse } from './refusal.js';
+import { ACCESS_ACL, DEFAULT_ACL, NO_XATTRS, putXattrs } from './xattr-record.js';
 
 const NO_BYTES = new Uint8Array(0);
 
@@ -49,16 +60,57 @@ export function makeNode(draft: Draft, command: MakeNode): { readonly inode: Ino
   if (directory && parent.nlink >= LINKS_MAX) return refuse('EMLINK');
   const inherited = directory ? parent.mode & S_ISGID : 0;
   const device = type === S_IFCHR || type === S_IFBLK;
+  const fresh = newInode(draft, parent, command.uid, command.gid);
+  const { permissions, xattrs } = permissionsFor(draft, parent, command);
+  if (xattrs.size > 0) putXattrs(draft, fresh.ino, xattrs);
   const inode: Inode = {
-    ...newInode(draft, parent, command.uid, command.gid),
-    mode: type | (command.mode & PERMISSION_BITS) | inherited,
+    ...fresh,
+    mode: type | permissions | inherited,
     nlink: directory ? 2 : 1,
+    xattrs: xattrs.size,
     rdev: device ? command.rdev : 0,
     content: type === S_IFREG ? draft.takeNumber() : 0,
     parent: directory ? parent.ino : 0,
     nextCookie: directory ? 1 : 0,
   };
   return { inode: addNew(draft, parent.ino, name, inode) };
+}
+
+/** open(2) with O_TMPFILE. */
+export function makeUnnamed(draft: Draft, command: MakeUnnamed): { readonly inode: Inode } {
+  const parent = liveDirectory(draft, command.parent);
+  refuseImmutable(parent);
+  const fresh = newInode(draft, parent, command.uid, command.gid);
+  const mode = S_IFREG | (command.mode & PERMISSION_BITS);
+  const { permissions, xattrs } = permissionsFor(draft, parent, { ...command, mode });
+  if (xattrs.size > 0) putXattrs(draft, fresh.ino, xattrs);
+  draft.counters.inodes++;
+  const inode = addOrphan(draft, {
+    ...fresh,
+    mode: S_IFREG | permissions,
+    content: draft.takeNumber(),
+    xattrs: xattrs.size,
+    flags: FLAG_UNNAMED,
+  });
+  return { inode };
+}
+
+/** The permission bits of a new inode and the lists that it inherits: acl(5), "Object creation". */
+function permissionsFor(
+  draft: Draft,
+  parent: Inode,
+  { mode, umask = 0 }: { readonly mode: number; readonly umask?: number },
+): { readonly permissions: number; readonly xattrs: Xattrs } {
+  const defaultAcl =
+    parent.xattrs === 0 ? undefined : draft.get(xattrsKey(parent.ino))?.get(DEFAULT_ACL);
+  if (defaultAcl === undefined) {
+    return { permissions: mode & PERMISSION_BITS & ~(umask & 0o777), xattrs: NO_XATTRS };
+  }
+  const { permissions, access } = inheritAcl(defaultAcl, mode);
+  const xattrs = new Map<string, Uint8Array>();
+  if (access !== null) xattrs.set(ACCESS_ACL, access);
+  if (fileType(mode) === S_IFDIR) xattrs.set(DEFAULT_ACL, defaultAcl);
+  return { permissions: (mode & PERMISSION_BITS & ~0o777) | permissions, xattrs };
 }
 
 /** symlink(2). */
@@ -79,7 +131,7 @@ export function makeSymlink(draft: Draft, command: MakeSymlink): { readonly inod
   return { inode: addNew(draft, parent.ino, name, inode) };
 }
 
-/** link(2). */
+/** link(2). Only an inode that was made without a name may come back from having none. */
 export function link(draft: Draft, command: Link): { readonly inode: Inode } {
   const name = entryName(command.name);
   const parent = liveDirectory(draft, command.parent);
@@ -87,9 +139,11 @@ export function link(draft: Draft, command: Link): { readonly inode: Inode } {
   if (inode === undefined) return refuse('ESTALE');
   if (isDirectory(inode)) return refuse('EPERM');
   refuseExisting(draft, parent.ino, name);
-  if (inode.nlink === 0) return refuse('ENOENT');
+  if (inode.nlink === 0 && (inode.flags & FLAG_UNNAMED) === 0) return refuse('ENOENT');
   if (inode.nlink >= LINKS_MAX) return refuse('EMLINK');
-  const linked = { ...inode, nlink: inode.nlink + 1, ctime: draft.time };
+  refuseFrozen(inode);
+  const flags = inode.flags & ~FLAG_UNNAMED;
+  const linked = { ...inode, nlink: inode.nlink + 1, ctime: draft.time, flags };
   draft.putInode(linked, false);
   addEntry(draft, parent.ino, name, linked);
   return { inode: linked };
@@ -102,6 +156,7 @@ export function unlink(draft: Draft, command: Unlink): { readonly removed: Inode
   const entry = existing(draft, parent.ino, name);
   const inode = inodeOfEntry(draft, entry);
   if (isDirectory(inode)) return refuse('EISDIR');
+  refuseFrozen(inode);
   removeEntry(draft, parent.ino, name, entry);
   return { removed: loseName(draft, inode) };
 }
@@ -116,6 +171,7 @@ export function removeDirectory(
   const entry = existing(draft, parent.ino, name);
   const inode = inodeOfEntry(draft, entry);
   if (!isDirectory(inode)) return refuse('ENOTDIR');
+  refuseFrozen(inode);
   if (inode.entries > 0) return refuse('ENOTEMPTY');
   removeEntry(draft, parent.ino, name, entry);
   return { removed: loseName(draft, inode) };
@@ -161,6 +217,7 @@ function newInode(draft: Draft, parent: Inode, uid: number, gid: number): Inode 
     target: NO_BYTES,
     holds: 0,
     xattrs: 0,
+    flags: 0,
   };
 }
 

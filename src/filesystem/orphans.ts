@@ -17,14 +17,14 @@ const SWEEP_PER_ORPHAN = 4;
 
 /** `inode` has lost its last name. Returns it as it is now, for the reply. */
 export function addOrphan(draft: Draft, inode: Inode): Inode {
-  assert(inode.nlink === 0 && inode.holds === 0, 'an orphan has no name and is new');
+  assert(inode.nlink === 0, 'an orphan has no name');
   const { orphanHead, orphanTail, holdersSeenIndex } = draft.counters;
-  if (holdersSeenIndex === HOLDERS_NONE && orphanHead === orphanTail) {
+  if (holdersSeenIndex === HOLDERS_NONE && orphanHead === orphanTail && inode.holds === 0) {
     draft.putInode(inode, false);
     reclaim(draft, inode);
     return inode;
   }
-  const queued = { ...inode, holds: 1 };
+  const queued = { ...inode, holds: inode.holds + 1 };
   draft.putInode(queued, false);
   draft.put(orphanKey(orphanTail), { ino: inode.ino, index: draft.index });
   draft.counters.orphanTail++;
@@ -63,10 +63,13 @@ export function addHolds(draft: Draft, inos: readonly Ino[]): Ino[] {
 }
 
 export function dropHolds(draft: Draft, inos: readonly Ino[]): void {
-  for (const inode of draft.getAll(inos.map(inodeKey))) {
+  draft.getAll(inos.map(inodeKey));
+  // One by one: the same inode may come twice, when it lost its name twice.
+  for (const ino of inos) {
+    const inode = draft.inode(ino);
     assert(inode !== undefined && inode.holds > 0, 'a held inode is there');
-    if (inode.holds === 1) reclaim(draft, inode);
-    else draft.put(inodeKey(inode.ino), { ...inode, holds: inode.holds - 1 });
+    if (inode.holds === 1 && inode.nlink === 0) reclaim(draft, inode);
+    else draft.put(inodeKey(ino), { ...inode, holds: inode.holds - 1 });
   }
 }
 

@@ -13,6 +13,13 @@ export type Query =
    * READ_BYTES_MAX. The answer may be a part of a stored record: it must not be changed.
    */
   | { readonly type: 'read'; readonly ino: Ino; readonly offset: number; readonly size: number }
+  /** lseek(2) with SEEK_DATA or SEEK_HOLE. ENXIO at or behind the end, or when no data follows. */
+  | {
+      readonly type: 'seek';
+      readonly ino: Ino;
+      readonly offset: number;
+      readonly what: 'data' | 'hole';
+    }
   | { readonly type: 'get-xattr'; readonly ino: Ino; readonly name: Uint8Array }
   | { readonly type: 'list-xattrs'; readonly ino: Ino }
   | { readonly type: 'statfs' };
@@ -47,6 +54,7 @@ export interface QueryValues {
     readonly end: boolean;
   };
   read: { readonly data: Uint8Array; readonly size: number };
+  seek: { readonly offset: number };
   'get-xattr': { readonly value: Uint8Array };
   'list-xattrs': { readonly names: readonly Uint8Array[] };
   /** The state machine knows what is stored; the node that answers adds its disk's figures (0 from the core). */

@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.js';
 import { readContent } from './content.js';
+import { findData, findHole } from './content-ranges.js';
 import { getAll } from './draft.js';
 import { COUNTERS, cookieOf, cookieRange, entryKey, inodeKey, xattrsKey } from './keys.js';
 import { isDirectory, isRegular } from './mode.js';
@@ -60,6 +61,15 @@ const HANDLERS: { readonly [T in QueryType]: (view: View, query: QueryOf<T>) => 
     if (!isRegular(inode)) return refuse('EINVAL');
     if (!(size >= 0 && size <= READ_BYTES_MAX && offset >= 0)) return refuse('EINVAL');
     return { data: readContent(view, inode, offset, size), size: inode.size };
+  },
+
+  seek(view, { ino, offset, what }) {
+    const inode = inodeAt(view, ino);
+    if (isDirectory(inode)) return refuse('EISDIR');
+    if (!isRegular(inode)) return refuse('EINVAL');
+    if (!(offset >= 0 && offset < inode.size)) return refuse('ENXIO');
+    if (what === 'hole') return { offset: findHole(view, inode, offset) };
+    return { offset: findData(view, inode, offset) ?? refuse('ENXIO') };
   },
 
   'get-xattr'(view, { ino, name }) {

@@ -29,6 +29,12 @@ export const LISTED_ENTRIES_MAX = 16_384;
  * chunk costs a database less, and a larger one makes fewer records of a big file.
  */
 export const CHUNK_BYTES = 32_768;
+/**
+ * What one allocate command may free at most, and one copy-range may copy: bounds how long a single
+ * command keeps every node, at a record for each chunk. Who wants more sends several.
+ */
+export const CLEARED_BYTES_MAX = 2 ** 30;
+export const COPIED_BYTES_MAX = 16 * 1_048_576;
 
 /** Each session costs memory on every node and is read when the slowest one is looked for. */
 export const SESSIONS_MAX = 4096;
@@ -66,10 +72,13 @@ export interface Inode {
   /** Symbolic link: where it points; otherwise empty. */
   readonly target: Uint8Array;
   /**
-   * What keeps this unlinked inode alive: one for each session that holds it open, and one for the
-   * orphan queue while it is there. It is reclaimed when this comes down to 0. 0 for a linked inode.
+   * What keeps this inode alive when it has no name: one for each session that holds it open, and one
+   * for the orphan queue while it is there. It is reclaimed when this comes down to 0. A linked inode
+   * has holds only when it was made without a name and got one later.
    */
   readonly holds: number;
+  /** See inode-flags.ts. */
+  readonly flags: number;
 }
 
 /** A directory entry, found by (parent, name). */

@@ -2,6 +2,7 @@ import { assert } from '../base/assert.js';
 import type { Rename } from './commands.js';
 import { addEntry, inodeOfEntry, liveDirectory, removeEntry } from './directories.js';
 import type { Draft } from './draft.js';
+import { refuseFrozen } from './inode-flags.js';
 import { entryKey } from './keys.js';
 import { isDirectory } from './mode.js';
 import { entryName } from './name.js';
@@ -25,6 +26,7 @@ export function rename(draft: Draft, command: Rename): { readonly removed: Inode
   const newParent = liveDirectory(draft, command.newParent);
   const source = place(draft, parent.ino, name, existing(draft, parent.ino, name));
   const newEntry = draft.get(entryKey(newParent.ino, newName));
+  refuseFrozen(source.inode);
   if (newEntry === undefined) {
     if (command.mode === 'exchange') return refuse('ENOENT');
     refuseCycle(draft, source, newParent.ino);
@@ -34,6 +36,7 @@ export function rename(draft: Draft, command: Rename): { readonly removed: Inode
   }
   if (command.mode === 'no-replace') return refuse('EEXIST');
   const target = place(draft, newParent.ino, newName, newEntry);
+  refuseFrozen(target.inode);
   refuseCycle(draft, source, newParent.ino);
   return command.mode === 'exchange'
     ? exchange(draft, source, target, parent, newParent)

@@ -7,8 +7,9 @@ import { Fingerprint } from './fingerprint.js';
 import { footprintOf } from './footprint.js';
 import { formatChanges } from './format.js';
 import { COUNTERS, sessionKey } from './keys.js';
-import { link, makeNode, makeSymlink, removeDirectory, unlink } from './names.js';
+import { link, makeNode, makeSymlink, makeUnnamed, removeDirectory, unlink } from './names.js';
 import { answer } from './query.js';
+import { allocate, copyRange } from './ranges.js';
 import { type Reply, SESSION_REPLIES_MAX, type Session } from './records.js';
 import { Refusal, refuse } from './refusal.js';
 import { rename } from './rename.js';
@@ -45,6 +46,7 @@ const HANDLERS: { readonly [T in CommandType]: Handler<T> } = {
   'expire-session': expireSession,
   nothing: () => null,
   'make-node': makeNode,
+  'make-unnamed': makeUnnamed,
   'make-symlink': makeSymlink,
   link,
   unlink,
@@ -52,6 +54,8 @@ const HANDLERS: { readonly [T in CommandType]: Handler<T> } = {
   rename,
   'set-attributes': setAttributes,
   write,
+  allocate,
+  'copy-range': copyRange,
   'set-xattr': setXattr,
   'remove-xattr': removeXattr,
 };

@@ -50,6 +50,14 @@ const CAPABILITIES: MountCapabilities = {
   setTimes: false,
   // Without them the kernel does not ask for security.capability before every write.
   xattrs: false,
+  writeFlags: false,
+  removedDirectories: false,
+  allocate: false,
+  seekHoles: false,
+  unnamedFiles: false,
+  acls: false,
+  inodeFlags: false,
+  birthTime: false,
 };
 
 /** How often to look whether somebody else has unmounted: the package does not tell. */
@@ -170,6 +178,7 @@ interface Place {
 }
 
 interface OpenHandle {
+  readonly append: boolean;
   readonly ino: Ino;
   readonly handle: Handle;
 }
@@ -212,11 +221,16 @@ class PathOperations {
         }),
       mknod: (path, mode, rdev, done) =>
         this.#make(path, done, ({ parent, name }) =>
-          ops.makeNode(parent, name, mode, rdev, caller),
+          ops.makeNode(parent, name, { mode, umask: 0, rdev }, caller),
         ),
       mkdir: (path, mode, done) =>
         this.#make(path, done, ({ parent, name }) =>
-          ops.makeNode(parent, name, (mode & ~S_IFMT) | S_IFDIR, 0, caller),
+          ops.makeNode(
+            parent,
+            name,
+            { mode: (mode & ~S_IFMT) | S_IFDIR, umask: 0, rdev: 0 },
+            caller,
+          ),
         ),
       symlink: (target, path, done) =>
         this.#make(path, done, ({ parent, name }) =>
@@ -266,7 +280,7 @@ class PathOperations {
           this.#withPlace(path, async ({ parent, name }) => {
             const fileMode = (mode & ~S_IFMT) | S_IFREG;
             const created = await this.#createExclusive(parent, name, fileMode);
-            return [0, this.#addHandle(created.inode.ino, created.handle)];
+            return [0, this.#addHandle(created.inode.ino, created.handle, false)];
           }),
         ),
       open: (path, flags, done) =>
@@ -276,7 +290,7 @@ class PathOperations {
             ino,
             handle: (await ops.open(ino, openFlags, caller)).handle,
           }));
-          return [0, this.#addHandle(open.ino, open.handle)];
+          return [0, this.#addHandle(open.ino, open.handle, openFlags.append)];
         }),
       read: (_path, handle, buffer, size, offset, done) =>
         answer(done, async () => {
@@ -289,7 +303,8 @@ class PathOperations {
         answer(done, async () => {
           const open = this.#opened(handle);
           const own = new Uint8Array(buffer.subarray(0, size));
-          return [await ops.write(open.ino, open.handle, offset, own, false, caller)];
+          const writeFlags = { append: open.append, killPrivileges: false };
+          return [await ops.write(open.ino, open.handle, offset, own, writeFlags, caller)];
         }),
       flush: (_path, handle, done) =>
         this.#change(done, () => {
@@ -313,7 +328,7 @@ class PathOperations {
             ino,
             handle: await ops.openDirectory(ino, caller),
           }));
-          return [0, this.#addHandle(open.ino, open.handle)];
+          return [0, this.#addHandle(open.ino, open.handle, false)];
         }),
       readdir: (path, done) =>
         answer(done, async () => [0, await this.#withInode(path, (ino) => this.#list(ino))]),
@@ -368,7 +383,14 @@ class PathOperations {
   async #createExclusive(parent: Ino, name: Uint8Array, mode: number) {
     const flags = { read: true, write: true, append: false, truncate: false, exclusive: true };
     try {
-      const created = await this.operations.create(parent, name, mode, flags, this.#caller);
+      const created = await this.operations.create(
+        parent,
+        name,
+        // The kernel has applied the umask.
+        { mode, umask: 0 },
+        flags,
+        this.#caller,
+      );
       this.operations.forget(created.inode.ino, 1);
       return created;
     } catch (error) {
@@ -442,9 +464,9 @@ class PathOperations {
     if (ino !== ROOT_INO) this.operations.forget(ino, 1);
   }
 
-  #addHandle(ino: Ino, handle: Handle): number {
+  #addHandle(ino: Ino, handle: Handle, append: boolean): number {
     const number = this.#nextHandle++;
-    this.#open.set(number, { ino, handle });
+    this.#open.set(number, { ino, handle, append });
     return number;
   }
 

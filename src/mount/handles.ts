@@ -7,7 +7,6 @@ import type { Handle, OpenFlags } from './mount.js';
 export interface OpenFile {
   readonly ino: Ino;
   readonly write: boolean;
-  readonly append: boolean;
   /** How many of the inode's write errors this open file was told of; write-behind.ts keeps it. */
   errorsSeen: number;
 }
@@ -30,15 +29,20 @@ export class Handles {
   private readonly unlinked = new Set<Ino>();
   /** Counts creations, changes and resets, so that they can be compared. */
   private moment = 0;
-  /** When the creations under way began, oldest first: their inodes are not known here yet. */
+  /** When the creations and removals under way began, oldest first: their inodes are not known here yet. */
   private readonly creations = new Set<number>();
   /** Inodes that lost their names since the oldest of them, with when: one may be the new one. */
   private readonly unlinkedMeanwhile = new Map<Ino, number>();
   private lastReset = 0;
+  /**
+   * Directories that this mount removed and its kernel has not forgotten: somebody may be in one of
+   * them, of which no open(2) tells. The kernel forgets a removed directory as soon as nobody is. Of a
+   * file it may remember names that are gone long since, and forget it late or never.
+   */
+  private readonly unforgotten = new Set<Ino>();
 
   addFile(ino: Ino, flags: OpenFlags, errorsSeen: number): Handle {
-    const { write, append } = flags;
-    this.files.set(this.next, { ino, write, append, errorsSeen });
+    this.files.set(this.next, { ino, write: flags.write, errorsSeen });
     return this.next++;
   }
 
@@ -94,6 +98,32 @@ export class Handles {
     }
   }
 
+  /**
+   * Takes a name away. A directory that has none any more is held until the kernel forgets it;
+   * `removedOf` says which inode that is, when the kernel knows it.
+   */
+  async holdRemoved<T>(
+    remove: () => Promise<T>,
+    removedOf: (removed: T) => Ino | null,
+  ): Promise<T> {
+    const begun = ++this.moment;
+    this.creations.add(begun);
+    try {
+      const removed = await remove();
+      const ino = removedOf(removed);
+      if (ino !== null) this.unforgotten.add(ino);
+      return removed;
+    } finally {
+      this.creations.delete(begun);
+      this.dropUnlinkedMeanwhile();
+    }
+  }
+
+  /** The kernel does not know the inode any more. */
+  forgotten(ino: Ino): void {
+    this.unforgotten.delete(ino);
+  }
+
   private dropUnlinkedMeanwhile(): void {
     const [oldest = Infinity] = this.creations;
     for (const [ino, moment] of this.unlinkedMeanwhile) {
@@ -129,9 +159,10 @@ export class Handles {
     this.lastReset = ++this.moment;
   }
 
-  /** For keep-alives: the inodes without a name that are open here. */
+  /** For keep-alives: the inodes without a name that are in use here. */
   holds(): readonly Ino[] {
-    return [...this.unlinked, ...this.unlinkedMeanwhile.keys()];
+    const { unlinked, unlinkedMeanwhile, unforgotten } = this;
+    return [...new Set([...unlinked, ...unlinkedMeanwhile.keys(), ...unforgotten])];
   }
 }
 

@@ -127,6 +127,12 @@ export class KernelCaches implements WatchListener {
     return this.lease?.absenceTimeoutSec(asked) ?? 0;
   }
 
+  /** The answer to a request that made an inode without a name: the kernel knows it, too. */
+  unnamed(inode: Inode, watched: Watched): Attributes {
+    this.known.add(inode.ino, null);
+    return this.attributes(inode, watched);
+  }
+
   isTouched(ino: Ino, watched: Watched): boolean {
     return watched.all || watched.touched.has(ino);
   }
@@ -137,7 +143,14 @@ export class KernelCaches implements WatchListener {
   }
 
   forget(ino: Ino, count: number): void {
-    if (this.known.forget(ino, count)) this.pages.forget(ino);
+    if (!this.known.forget(ino, count)) return;
+    this.pages.forget(ino);
+    this.parts.handles.forgotten(ino);
+  }
+
+  /** The kernel knows the inode, and will say when it does not any more. */
+  knows(ino: Ino): boolean {
+    return this.known.has(ino);
   }
 
   /** A file was opened at this dataVersion; returns whether the kernel may keep its pages. */

@@ -1,4 +1,5 @@
 import { MootError } from '../base/errors.js';
+import { LIST_ENTRIES_MAX } from '../codec/limits.js';
 import type { ListedEntry, QueryValues } from '../filesystem/queries.js';
 import type { Ino } from '../filesystem/records.js';
 
@@ -53,7 +54,8 @@ export class Listing {
   ): Promise<readonly ListedEntry[]> {
     // Attributes must be as new as the question: they come with each call, never from the page.
     if (plus) {
-      const limit = Math.ceil(bytesMax / recordBytes(1, true));
+      // Programs may have large buffers, a query has its bound: the rest comes with the next call.
+      const limit = Math.min(Math.ceil(bytesMax / recordBytes(1, true)), LIST_ENTRIES_MAX);
       const page = await this.fetch(cookie, limit, true, fetch);
       return fitting(page.entries, 0, bytesMax, true);
     }

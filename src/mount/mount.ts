@@ -1,3 +1,4 @@
+import type { AllocateMode } from '../filesystem/commands.js';
 import type { ListedEntry } from '../filesystem/queries.js';
 import type { Ino, Inode } from '../filesystem/records.js';
 
@@ -30,6 +31,22 @@ export interface MountCapabilities {
   /** utimensat(2): access and modification time, each by itself, to the nanosecond. */
   readonly setTimes: boolean;
   readonly xattrs: boolean;
+  /** Each write says whether it appends: pages written back do not, and fcntl(2) may change it. */
+  readonly writeFlags: boolean;
+  /** Whoever is in a directory that is removed stays in it. */
+  readonly removedDirectories: boolean;
+  /** fallocate(2). */
+  readonly allocate: boolean;
+  /** lseek(2) with SEEK_DATA and SEEK_HOLE knows the holes; otherwise all is data. */
+  readonly seekHoles: boolean;
+  /** open(2) with O_TMPFILE. */
+  readonly unnamedFiles: boolean;
+  /** POSIX ACLs. */
+  readonly acls: boolean;
+  /** ioctl_iflags(2): immutable and append-only. */
+  readonly inodeFlags: boolean;
+  /** statx(2) with STATX_BTIME, since Linux 6.6. */
+  readonly birthTime: boolean;
 }
 
 /** Who asks, as the kernel says. */
@@ -65,6 +82,29 @@ export interface AttributeChange {
   readonly atime?: { readonly sec: number; readonly nsec: number } | 'now';
   readonly mtime?: { readonly sec: number; readonly nsec: number } | 'now';
   readonly killPrivileges?: boolean;
+  /** SETTABLE_FLAGS of inode-flags.ts, all of them. */
+  readonly flags?: number;
+}
+
+/** What a program asks for when it makes an inode; the umask is not applied yet. */
+export interface NewNode {
+  readonly mode: number;
+  readonly umask: number;
+  readonly rdev: number;
+}
+
+export interface WriteFlags {
+  /** At the end of the file, wherever that is by now (O_APPEND). */
+  readonly append: boolean;
+  /** Clear set-user-ID and set-group-ID: the caller may not keep them. */
+  readonly killPrivileges: boolean;
+}
+
+/** Bytes of an open file. */
+export interface FileRange {
+  readonly ino: Ino;
+  readonly handle: Handle;
+  readonly offset: number;
 }
 
 export interface OpenFlags {
@@ -97,13 +137,7 @@ export interface MountOperations {
     caller: Caller,
   ): Promise<Attributes>;
   readLink(ino: Ino, caller: Caller): Promise<Uint8Array>;
-  makeNode(
-    parent: Ino,
-    name: Uint8Array,
-    mode: number,
-    rdev: number,
-    caller: Caller,
-  ): Promise<Attributes>;
+  makeNode(parent: Ino, name: Uint8Array, node: NewNode, caller: Caller): Promise<Attributes>;
   makeSymlink(
     parent: Ino,
     name: Uint8Array,
@@ -125,8 +159,15 @@ export interface MountOperations {
   create(
     parent: Ino,
     name: Uint8Array,
-    mode: number,
+    node: Omit<NewNode, 'rdev'>,
     flags: OpenFlags & { readonly exclusive: boolean },
+    caller: Caller,
+  ): Promise<Attributes & Opened>;
+  /** open(2) with O_TMPFILE: a file without a name, to which `link` may give one. */
+  createUnnamed(
+    parent: Ino,
+    node: Omit<NewNode, 'rdev'>,
+    flags: OpenFlags,
     caller: Caller,
   ): Promise<Attributes & Opened>;
   open(ino: Ino, flags: OpenFlags, caller: Caller): Promise<Opened>;
@@ -138,9 +179,15 @@ export interface MountOperations {
     handle: Handle,
     offset: number,
     data: Uint8Array,
-    killPrivileges: boolean,
+    flags: WriteFlags,
     caller: Caller,
   ): Promise<number>;
+  /** fallocate(2). */
+  allocate(range: FileRange, length: number, mode: AllocateMode, caller: Caller): Promise<void>;
+  /** lseek(2) with SEEK_DATA or SEEK_HOLE. */
+  seek(range: FileRange, what: 'data' | 'hole', caller: Caller): Promise<number>;
+  /** copy_file_range(2): how many bytes were copied, perhaps fewer than asked for. */
+  copyRange(from: FileRange, to: FileRange, length: number, caller: Caller): Promise<number>;
   /** close(2): everything written is committed, and an error of a delayed write surfaces here. */
   flush(ino: Ino, handle: Handle, caller: Caller): Promise<void>;
   fsync(ino: Ino, handle: Handle, caller: Caller): Promise<void>;
@@ -162,11 +209,15 @@ export interface MountOperations {
   releaseDirectory(ino: Ino, handle: Handle): void;
   fsyncDirectory(ino: Ino, handle: Handle, caller: Caller): Promise<void>;
   statfs(caller: Caller): Promise<FilesystemFigures>;
+  /** syncfs(2): all that was written on this mount is committed. */
+  sync(caller: Caller): Promise<void>;
   setXattr(
     ino: Ino,
     name: Uint8Array,
     value: Uint8Array,
     mode: 'set' | 'create' | 'replace',
+    /** With an access ACL: the caller may not keep set-group-ID. */
+    killSetGid: boolean,
     caller: Caller,
   ): Promise<void>;
   getXattr(ino: Ino, name: Uint8Array, caller: Caller): Promise<Uint8Array>;

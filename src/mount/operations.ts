@@ -2,9 +2,21 @@ import type { Clock } from '../base/clock.js';
 import { isMootError, MootError } from '../base/errors.js';
 import type { CallOptions, FilesystemClient } from '../client/filesystem-client.js';
 import type { ReadLevel } from '../codec/client-messages.js';
-import type { Command, CommandType, CommandValues } from '../filesystem/commands.js';
+import type {
+  AllocateMode,
+  Command,
+  CommandType,
+  CommandValues,
+  CopyRange,
+} from '../filesystem/commands.js';
 import type { ListedEntry, Query, QueryType, QueryValues } from '../filesystem/queries.js';
-import { type Ino, type Inode, NAME_BYTES_MAX } from '../filesystem/records.js';
+import {
+  CLEARED_BYTES_MAX,
+  COPIED_BYTES_MAX,
+  type Ino,
+  type Inode,
+  NAME_BYTES_MAX,
+} from '../filesystem/records.js';
 import { Handles, type OpenFile } from './handles.js';
 import { type AskedName, KernelCaches } from './kernel-caches.js';
 import { Listing } from './listing.js';
@@ -12,16 +24,19 @@ import type {
   AttributeChange,
   Attributes,
   Caller,
+  FileRange,
   FilesystemFigures,
   Handle,
   KernelNotifier,
   MountOperations,
+  NewNode,
   Opened,
   OpenFlags,
+  WriteFlags,
 } from './mount.js';
-import { mayOpen } from './permission.js';
+import { mayOpen, refuseForFlags } from './permission.js';
 import { WriteBehind } from './write-behind.js';
-import { checkXattrName } from './xattr-names.js';
+import { checkXattrName, visibleXattrs } from './xattr-names.js';
 
 export interface MountOperationsParts {
   readonly client: FilesystemClient;
@@ -51,10 +66,13 @@ export interface ClusterOperations extends MountOperations {
 const STATFS_BLOCK_BYTES = 4_096;
 /** Inodes are numbered, not reserved: this many free ones are shown, whatever is used. */
 const INODES_FREE = 2 ** 30;
-/** S_IFMT and S_IFREG, S_IFLNK of stat(2). */
+/** S_IFMT and S_IFREG, S_IFLNK, S_IFDIR of stat(2). */
 const TYPE_MASK = 0o170000;
 const REGULAR_TYPE = 0o100000;
 const SYMLINK_TYPE = 0o120000;
+const DIRECTORY_TYPE = 0o040000;
+/** One copy_file_range(2) is answered when this much is copied: the program sees that it goes on. */
+const COPY_REQUEST_BYTES_MAX = 8 * COPIED_BYTES_MAX;
 /** A create that finds the name there, and then not there, that often is told to start anew. */
 const CREATE_ATTEMPTS_MAX = 8;
 
@@ -137,15 +155,9 @@ class Operations implements ClusterOperations {
     this.caches.forget(ino, count);
   }
 
-  makeNode(
-    parent: Ino,
-    name: Uint8Array,
-    mode: number,
-    rdev: number,
-    caller: Caller,
-  ): Promise<Attributes> {
+  makeNode(parent: Ino, name: Uint8Array, node: NewNode, caller: Caller): Promise<Attributes> {
     const { uid, gid } = caller;
-    return this.makeEntry({ type: 'make-node', parent, name, mode, rdev, uid, gid }, caller);
+    return this.makeEntry({ type: 'make-node', parent, name, ...node, uid, gid }, caller);
   }
 
   makeSymlink(
@@ -165,11 +177,11 @@ class Operations implements ClusterOperations {
   }
 
   async unlink(parent: Ino, name: Uint8Array, caller: Caller): Promise<void> {
-    await this.execute({ type: 'unlink', parent, name }, caller);
+    await this.remove({ type: 'unlink', parent, name }, caller);
   }
 
   async removeDirectory(parent: Ino, name: Uint8Array, caller: Caller): Promise<void> {
-    await this.execute({ type: 'remove-directory', parent, name }, caller);
+    await this.remove({ type: 'remove-directory', parent, name }, caller);
   }
 
   async rename(
@@ -183,7 +195,23 @@ class Operations implements ClusterOperations {
     // A file that is written and renamed over another is never seen under the new name without
     // its bytes. Which inode it is, only the cluster knows: so all that is buffered goes first.
     this.writes.sendAll();
-    await this.execute({ type: 'rename', parent, name, newParent, newName, mode }, caller);
+    await this.remove({ type: 'rename', parent, name, newParent, newName, mode }, caller);
+  }
+
+  private async remove(
+    command: Extract<Command, { type: 'unlink' | 'remove-directory' | 'rename' }>,
+    caller: Caller,
+  ): Promise<void> {
+    await this.handles.holdRemoved(
+      () => this.execute(command, caller),
+      ({ removed }) =>
+        removed !== null &&
+        removed.nlink === 0 &&
+        (removed.mode & TYPE_MASK) === DIRECTORY_TYPE &&
+        this.caches.knows(removed.ino)
+          ? removed.ino
+          : null,
+    );
   }
 
   // Attributes.
@@ -224,12 +252,12 @@ class Operations implements ClusterOperations {
   async create(
     parent: Ino,
     name: Uint8Array,
-    mode: number,
+    node: Omit<NewNode, 'rdev'>,
     flags: OpenFlags & { readonly exclusive: boolean },
     caller: Caller,
   ): Promise<Attributes & Opened> {
     for (let attempt = 1; attempt <= CREATE_ATTEMPTS_MAX; attempt++) {
-      const made = await this.createAnew(parent, name, mode, flags, caller);
+      const made = await this.createAnew(parent, name, node, flags, caller);
       if (made !== null) return made;
       const opened = await this.createOverExisting(parent, name, flags, caller);
       if (opened !== null) return opened;
@@ -241,13 +269,13 @@ class Operations implements ClusterOperations {
   private async createAnew(
     parent: Ino,
     name: Uint8Array,
-    mode: number,
+    { mode, umask }: Omit<NewNode, 'rdev'>,
     flags: OpenFlags & { readonly exclusive: boolean },
     caller: Caller,
   ): Promise<(Attributes & Opened) | null> {
     const { uid, gid } = caller;
-    const type = 'make-node';
-    const command = { type, parent, name, mode: REGULAR_TYPE | (mode & 0o7777), rdev: 0 } as const;
+    const regular = { mode: REGULAR_TYPE | (mode & 0o7777), umask, rdev: 0 };
+    const command = { type: 'make-node', parent, name, ...regular } as const;
     try {
       const { value, watched } = await this.caches.watching(() =>
         this.handles.holdNew(
@@ -294,6 +322,25 @@ class Operations implements ClusterOperations {
     }
   }
 
+  async createUnnamed(
+    parent: Ino,
+    { mode, umask }: Omit<NewNode, 'rdev'>,
+    flags: OpenFlags,
+    caller: Caller,
+  ): Promise<Attributes & Opened> {
+    const { uid, gid } = caller;
+    const command = { type: 'make-unnamed', parent, mode: mode & 0o7777, umask, uid, gid } as const;
+    const { value, watched } = await this.caches.watching(() =>
+      this.handles.holdNew(
+        () => this.execute(command, caller),
+        (made) => made.inode.ino,
+      ),
+    );
+    this.handles.markUnlinked(value.inode.ino);
+    const known = this.caches.unnamed(value.inode, watched);
+    return { ...known, ...this.addFile(value.inode, flags) };
+  }
+
   async open(ino: Ino, flags: OpenFlags, caller: Caller): Promise<Opened> {
     this.handles.hold(ino);
     try {
@@ -305,6 +352,7 @@ class Operations implements ClusterOperations {
       if (inode.nlink === 0 && this.handles.openCount(ino) === 1) {
         throw new MootError('ESTALE', `inode ${ino} has no name any more`);
       }
+      refuseForFlags(inode, flags);
       return this.addFile(inode, flags);
     } catch (error) {
       this.handles.letGo(ino);
@@ -348,11 +396,11 @@ class Operations implements ClusterOperations {
     handle: Handle,
     offset: number,
     data: Uint8Array,
-    killPrivileges: boolean,
+    flags: WriteFlags,
     caller: Caller,
   ): Promise<number> {
     const file = this.handles.file(handle);
-    await this.writes.write(file, offset, data, killPrivileges, caller.signal);
+    await this.writes.write(file, offset, data, flags, caller.signal);
     if (this.parts.writeThrough) await this.writes.flush(file, caller.signal);
     return data.length;
   }
@@ -371,6 +419,92 @@ class Operations implements ClusterOperations {
     const file: OpenFile = this.handles.removeFile(handle);
     this.writes.released(file.ino);
     this.handles.letGo(file.ino);
+  }
+
+  // Ranges of files.
+
+  async allocate(
+    { ino, handle, offset }: FileRange,
+    length: number,
+    mode: AllocateMode,
+    caller: Caller,
+  ): Promise<void> {
+    this.handles.file(handle);
+    // In order, as in setAttributes.
+    this.writes.send(ino);
+    const clears = mode === 'punch' || mode === 'zero';
+    const pieces =
+      clears && length > CLEARED_BYTES_MAX
+        ? await this.piecesToClear(ino, offset, length, mode, caller)
+        : [{ offset, length, mode }];
+    for (const piece of pieces) {
+      const killPrivileges = caller.uid !== 0;
+      const command = { type: 'allocate', ino, ...piece, killPrivileges } as const;
+      this.caches.changed(ino, await this.execute(command, caller), false);
+    }
+  }
+
+  /** As far as the file reaches; of what lies behind it, only that it is there. */
+  private async piecesToClear(
+    ino: Ino,
+    offset: number,
+    length: number,
+    mode: AllocateMode,
+    caller: Caller,
+  ): Promise<{ readonly offset: number; readonly length: number; readonly mode: AllocateMode }[]> {
+    await this.writes.settle(ino, caller.signal);
+    const { inode } = await this.query({ type: 'get-inode', ino }, caller);
+    const end = offset + length;
+    const clearEnd = Math.min(end, Math.max(inode.size, offset + 1));
+    const pieces = [];
+    for (let at = offset; at < clearEnd; at += CLEARED_BYTES_MAX) {
+      const pieceLength = Math.min(CLEARED_BYTES_MAX, clearEnd - at);
+      pieces.push({ offset: at, length: pieceLength, mode: 'punch' as const });
+    }
+    if (mode === 'zero') pieces.push({ offset, length, mode: 'reserve' as const });
+    return pieces;
+  }
+
+  async seek(
+    { ino, handle, offset }: FileRange,
+    what: 'data' | 'hole',
+    caller: Caller,
+  ): Promise<number> {
+    this.handles.file(handle);
+    await this.writes.settle(ino, caller.signal);
+    return (await this.query({ type: 'seek', ino, offset, what }, caller)).offset;
+  }
+
+  async copyRange(from: FileRange, to: FileRange, length: number, caller: Caller): Promise<number> {
+    this.handles.file(from.handle);
+    this.handles.file(to.handle);
+    // In order, as in setAttributes.
+    this.writes.send(from.ino);
+    this.writes.send(to.ino);
+    const wanted = Math.min(length, COPY_REQUEST_BYTES_MAX);
+    let copied = 0;
+    while (copied < wanted) {
+      const command: CopyRange = {
+        type: 'copy-range',
+        ino: from.ino,
+        offset: from.offset + copied,
+        toIno: to.ino,
+        toOffset: to.offset + copied,
+        length: Math.min(wanted - copied, COPIED_BYTES_MAX),
+        killPrivileges: caller.uid !== 0,
+      };
+      try {
+        const value = await this.execute(command, caller);
+        this.caches.changed(to.ino, value, false);
+        copied += value.copied;
+        if (value.copied < command.length) break;
+      } catch (error) {
+        // What was copied before is told; the next call meets the error again.
+        if (!isMootError(error) || copied === 0) throw error;
+        break;
+      }
+    }
+    return copied;
   }
 
   // Directories.
@@ -435,6 +569,10 @@ class Operations implements ClusterOperations {
     };
   }
 
+  sync(caller: Caller): Promise<void> {
+    return this.writes.settleAll(caller.signal);
+  }
+
   // Extended attributes.
 
   async setXattr(
@@ -442,10 +580,11 @@ class Operations implements ClusterOperations {
     name: Uint8Array,
     value: Uint8Array,
     mode: 'set' | 'create' | 'replace',
+    killSetGid: boolean,
     caller: Caller,
   ): Promise<void> {
     checkXattrName(name);
-    await this.execute({ type: 'set-xattr', ino, name, value, mode }, caller);
+    await this.execute({ type: 'set-xattr', ino, name, value, mode, killSetGid }, caller);
   }
 
   async getXattr(ino: Ino, name: Uint8Array, caller: Caller): Promise<Uint8Array> {
@@ -457,7 +596,8 @@ class Operations implements ClusterOperations {
   }
 
   async listXattrs(ino: Ino, caller: Caller): Promise<readonly Uint8Array[]> {
-    return (await this.query({ type: 'list-xattrs', ino }, caller)).names;
+    const { names } = await this.query({ type: 'list-xattrs', ino }, caller);
+    return visibleXattrs(names, caller);
   }
 
   async removeXattr(ino: Ino, name: Uint8Array, caller: Caller): Promise<void> {

@@ -1,3 +1,5 @@
+import { MootError } from '../base/errors.js';
+import { FLAG_APPEND, FLAG_IMMUTABLE } from '../filesystem/inode-flags.js';
 import type { Inode } from '../filesystem/records.js';
 import type { Caller, OpenFlags } from './mount.js';
 
@@ -19,4 +21,12 @@ function grantedTo({ mode, uid, gid }: Inode, caller: Caller): number {
   if (caller.gid === gid) return mode >> 3;
   // An unknown group of the caller's may be the file's, and then the group's bits count.
   return mode & (mode >> 3);
+}
+
+/** EPERM for opening to write what is immutable, or what may only be appended to: open(2). */
+export function refuseForFlags(inode: Inode, { write, append, truncate }: OpenFlags): void {
+  const immutable = (inode.flags & FLAG_IMMUTABLE) !== 0 && (write || truncate);
+  const appendOnly = (inode.flags & FLAG_APPEND) !== 0 && ((write && !append) || truncate);
+  if (immutable || appendOnly)
+    throw new MootError('EPERM', `inode ${inode.ino} may not be written`);
 }

@@ -5,6 +5,7 @@ import type { ChangedInode } from '../filesystem/commands.js';
 import { FILE_BYTES_MAX, type Ino, WRITE_BYTES_MAX } from '../filesystem/records.js';
 import { interrupted, settledOrAborted } from './abort.js';
 import type { OpenFile } from './handles.js';
+import type { WriteFlags } from './mount.js';
 
 /**
  * Written bytes that are not committed yet, of one mount. Enough commands of 1 MiB on their way
@@ -105,11 +106,11 @@ export class WriteBehind {
     file: OpenFile,
     offset: number,
     data: Uint8Array,
-    killPrivileges: boolean,
+    { append, killPrivileges }: WriteFlags,
     signal: AbortSignal,
   ): Promise<void> {
     this.throwUnseenError(file);
-    if (!file.append && offset + data.length > FILE_BYTES_MAX) {
+    if (!append && offset + data.length > FILE_BYTES_MAX) {
       throw new MootError('EFBIG', `a file ends at ${FILE_BYTES_MAX} bytes`);
     }
     for (let from = 0; from < data.length; from += WRITE_BYTES_MAX) {
@@ -117,7 +118,7 @@ export class WriteBehind {
         data.length <= WRITE_BYTES_MAX ? data : data.subarray(from, from + WRITE_BYTES_MAX);
       if (this.waiting.length === 0 && this.hasRoomFor(piece.length)) this.bytes += piece.length;
       else await this.room(piece.length, signal);
-      this.put(this.writesOf(file.ino), file.append, offset + from, piece, killPrivileges);
+      this.put(this.writesOf(file.ino), append, offset + from, piece, killPrivileges);
     }
   }
 

@@ -35,6 +35,7 @@ function inode(ino: Ino, size = 0, nlink = 1): Inode {
     target: new Uint8Array(),
     holds: 0,
     xattrs: 0,
+    flags: 0,
   };
 }
 

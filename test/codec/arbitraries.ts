@@ -6,7 +6,12 @@ import type { ClientRequest, ClientResponse, NodeStatus } from '../../src/codec/
 import { configurationCodec } from '../../src/codec/configuration.js';
 import type { Greeting } from '../../src/codec/greeting.js';
 import type { PeerMessage } from '../../src/codec/peer-messages.js';
-import type { Command, CommandValue, LogCommand } from '../../src/filesystem/commands.js';
+import type {
+  AllocateMode,
+  Command,
+  CommandValue,
+  LogCommand,
+} from '../../src/filesystem/commands.js';
 import type { Trace } from '../../src/filesystem/facts.js';
 import type { Effect } from '../../src/filesystem/filesystem.js';
 import type { ListedEntry, Query, QueryResult } from '../../src/filesystem/queries.js';
@@ -72,6 +77,7 @@ export const inode: Of<Inode> = fc.record({
   xattrs: uint32,
   target: name,
   holds: uint32,
+  flags: uint32,
 });
 
 const memberChange: Of<MemberChange> = fc.oneof(
@@ -92,15 +98,28 @@ const commandByType: { readonly [T in Command['type']]: Of<Extract<Command, { ty
   'close-session': fc.record({ type: is('close-session') }),
   'expire-session': fc.record({ type: is('expire-session'), session: uint, lastIndex: uint }),
   nothing: fc.record({ type: is('nothing') }),
-  'make-node': fc.record({
-    type: is('make-node'),
-    parent: uint,
-    name,
-    mode: uint32,
-    rdev: uint32,
-    uid: uint32,
-    gid: uint32,
-  }),
+  'make-node': fc
+    .record({
+      type: is('make-node'),
+      parent: uint,
+      name,
+      mode: uint32,
+      umask: fc.option(uint32, { nil: undefined }),
+      rdev: uint32,
+      uid: uint32,
+      gid: uint32,
+    })
+    .map(({ umask, ...rest }) => ({ ...rest, ...(umask === undefined ? {} : { umask }) })),
+  'make-unnamed': fc
+    .record({
+      type: is('make-unnamed'),
+      parent: uint,
+      mode: uint32,
+      umask: fc.option(uint32, { nil: undefined }),
+      uid: uint32,
+      gid: uint32,
+    })
+    .map(({ umask, ...rest }) => ({ ...rest, ...(umask === undefined ? {} : { umask }) })),
   'make-symlink': fc.record({
     type: is('make-symlink'),
     parent: uint,
@@ -133,6 +152,7 @@ const commandByType: { readonly [T in Command['type']]: Of<Extract<Command, { ty
         mtime: fc.oneof(time, fc.constant('now' as const)),
         ctime: time,
         killPrivileges: fc.constant(true as const),
+        flags: uint32,
       },
       { requiredKeys: ['type', 'ino'] },
     )
@@ -144,13 +164,37 @@ const commandByType: { readonly [T in Command['type']]: Of<Extract<Command, { ty
       ...(append ? { append } : {}),
       ...(kill ? { killPrivileges: kill } : {}),
     })),
-  'set-xattr': fc.record({
-    type: is('set-xattr'),
-    ino: uint,
-    name,
-    value: bytes,
-    mode: fc.constantFrom('set' as const, 'create' as const, 'replace' as const),
-  }),
+  allocate: fc
+    .record({
+      type: is('allocate'),
+      ino: uint,
+      offset: uint,
+      length: uint,
+      mode: fc.constantFrom<AllocateMode[]>('reserve', 'reserve-keep-size', 'punch', 'zero'),
+      kill: flag,
+    })
+    .map(({ kill, ...rest }) => ({ ...rest, ...(kill ? { killPrivileges: kill } : {}) })),
+  'copy-range': fc
+    .record({
+      type: is('copy-range'),
+      ino: uint,
+      offset: uint,
+      toIno: uint,
+      toOffset: uint,
+      length: uint,
+      kill: flag,
+    })
+    .map(({ kill, ...rest }) => ({ ...rest, ...(kill ? { killPrivileges: kill } : {}) })),
+  'set-xattr': fc
+    .record({
+      type: is('set-xattr'),
+      ino: uint,
+      name,
+      value: bytes,
+      mode: fc.constantFrom('set' as const, 'create' as const, 'replace' as const),
+      kill: flag,
+    })
+    .map(({ kill, ...rest }) => ({ ...rest, ...(kill ? { killSetGid: kill } : {}) })),
   'remove-xattr': fc.record({ type: is('remove-xattr'), ino: uint, name }),
 };
 
@@ -178,6 +222,12 @@ const queryByType: { readonly [T in Query['type']]: Of<Extract<Query, { type: T 
     plus: bool,
   }),
   read: fc.record({ type: is('read'), ino: uint, offset: uint, size: fc.nat(1_048_576) }),
+  seek: fc.record({
+    type: is('seek'),
+    ino: uint,
+    offset: uint,
+    what: fc.constantFrom('data' as const, 'hole' as const),
+  }),
   'get-xattr': fc.record({ type: is('get-xattr'), ino: uint, name }),
   'list-xattrs': fc.record({ type: is('list-xattrs'), ino: uint }),
   statfs: fc.record({ type: is('statfs') }),
@@ -199,6 +249,7 @@ const queryResult: Of<QueryResult> = fc.oneof(
       fc.record({ inode }),
       fc.record({ entries: fc.array(listed, { maxLength: 20 }), parent: uint, end: bool }),
       fc.record({ data: bytes, size: uint }),
+      fc.record({ offset: uint }),
       fc.record({ value: bytes }),
       fc.record({ names: fc.array(name, { maxLength: 20 }) }),
       fc.record({ inodes: uint, bytes: uint, diskBytesTotal: uint, diskBytesFree: uint }),
@@ -210,6 +261,8 @@ const commandValue: Of<CommandValue> = fc.oneof(
   fc.constant(null),
   fc.record({ session: uint }),
   fc.record({ inode }),
+  fc.record({ inode, dataVersionBefore: uint }),
+  fc.record({ inode, dataVersionBefore: uint, copied: uint }),
   fc.record({ removed: fc.option(inode) }),
 );
 

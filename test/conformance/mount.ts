@@ -20,6 +20,8 @@ import {
   until,
   type Work,
 } from '../support/mounted.js';
+import { buildSyscalls } from '../support/syscalls.js';
+import { mountedCalls } from './mount-calls.js';
 
 export interface MountSubject {
   /** The main program of a process that serves a mount, see test/support/mount-server.ts. */
@@ -78,6 +80,10 @@ async function onOneMount(t: Test, { server, capabilities }: Bench): Promise<voi
   /** Most tests are one piece of work with assertions of its own. */
   const works = (name: string, work: Work, needs: keyof MountCapabilities | null = null) =>
     test(name, async (t, options) => succeeded(t, await inProcess(work, options)), needs);
+
+  const program = await buildSyscalls(t);
+  if (program === null) skipped(t, 'system calls: needs a C compiler (cc)');
+  else await mountedCalls(t, { directoryFor, capabilities, program });
 
   await works('create, read, write, append, truncate', (fs, assert) => {
     fs.writeFileSync('a', 'hello');

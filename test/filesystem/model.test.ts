@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { seededRandom } from '../../src/base/random.js';
-import type { Command } from '../../src/filesystem/commands.js';
+import type { AllocateMode, Command } from '../../src/filesystem/commands.js';
 import { COUNTERS } from '../../src/filesystem/keys.js';
 import { CHUNK_BYTES, type Ino, type Inode } from '../../src/filesystem/records.js';
 import type { View } from '../../src/filesystem/view.js';
@@ -28,6 +28,7 @@ const KINDS: readonly Step['kind'][] = [
   'make-node',
   'make-node',
   'make-node',
+  'make-unnamed',
   'make-symlink',
   'link',
   'link',
@@ -40,6 +41,10 @@ const KINDS: readonly Step['kind'][] = [
   'write',
   'write',
   'truncate',
+  'allocate',
+  'allocate',
+  'copy-range',
+  'copy-range',
   'set-attributes',
   'set-xattr',
   'remove-xattr',
@@ -75,6 +80,8 @@ function stepsUpTo(maxLength: number): fc.Arbitrary<Step[]> {
   return fc.array(step, { minLength: 1, maxLength, size: 'max' });
 }
 
+const ALLOCATE_MODES: readonly AllocateMode[] = ['reserve', 'reserve-keep-size', 'punch', 'zero'];
+
 /** Parents are nearly always directories; now and then anything. */
 function commandOf(step: Step, inos: readonly Ino[], directories: readonly Ino[]): Command {
   const { name, newName, bits } = step;
@@ -87,8 +94,12 @@ function commandOf(step: Step, inos: readonly Ino[], directories: readonly Ino[]
       const type = [0o100000, 0o040000, 0o040000, 0o100000, 0o010000][step.length % 5] ?? 0;
       const common = { rdev: 0, uid: step.who, gid: step.y % 3 };
       const parent = directory(step.x);
-      return { type: 'make-node', parent, name: bytes(newName), mode: type | bits, ...common };
+      const umask = step.y % 2 === 0 ? { umask: step.at & 0o777 } : {};
+      const mode = type | bits;
+      return { type: 'make-node', parent, name: bytes(newName), mode, ...common, ...umask };
     }
+    case 'make-unnamed':
+      return { type: 'make-unnamed', parent: directory(step.x), mode: bits, uid: step.who, gid: 1 };
     case 'make-symlink': {
       const target = bytes('t'.repeat(step.length % 50));
       const common = { uid: 1, gid: 2, target };
@@ -115,6 +126,16 @@ function commandOf(step: Step, inos: readonly Ino[], directories: readonly Ino[]
     }
     case 'truncate':
       return { type: 'set-attributes', ino, size: step.length };
+    case 'allocate': {
+      const mode = ALLOCATE_MODES[step.y % 4] ?? 'punch';
+      const { at: offset, length } = step;
+      return { type: 'allocate', ino, offset, length, mode, killPrivileges: bits % 2 === 0 };
+    }
+    case 'copy-range': {
+      const { at: offset, length } = step;
+      const toOffset = bits % 3 === 0 ? offset + length : (bits * 37) % 70_000;
+      return { type: 'copy-range', ino, offset, toIno: any(step.y), toOffset, length };
+    }
     case 'set-attributes':
       return {
         type: 'set-attributes',
@@ -123,11 +144,13 @@ function commandOf(step: Step, inos: readonly Ino[], directories: readonly Ino[]
         ...(step.at % 2 === 0 ? { uid: step.y % 7 } : { gid: step.y % 7 }),
         ...(step.at % 3 === 0 ? { mtime: { sec: step.at, nsec: 0 } } : {}),
         ...(step.at % 5 === 0 ? { atime: 'now' as const } : {}),
+        ...(step.y % 11 === 0 ? { flags: [0x10, 0x20, 0][step.at % 3] ?? 0 } : {}),
       };
     case 'set-xattr': {
       const mode = (['set', 'create', 'replace'] as const)[step.y % 3] ?? 'set';
       const value = bytes('v'.repeat(step.length % 9));
-      return { type: 'set-xattr', ino, name: bytes(name), value, mode };
+      const attribute = step.at % 4 === 0 ? 'security.capability' : name;
+      return { type: 'set-xattr', ino, name: bytes(attribute), value, mode };
     }
     case 'remove-xattr':
       return { type: 'remove-xattr', ino, name: bytes(name) };

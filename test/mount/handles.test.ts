@@ -49,3 +49,23 @@ t.test('what loses its name while files are being made is held until they are kn
   await t.rejects(failed);
   t.notOk(handles.holds().includes(12));
 });
+
+t.test('what this mount removes is held until the kernel forgets it', async (t) => {
+  const handles = new Handles();
+  const remove = (ino: number | null) =>
+    handles.holdRemoved(
+      async () => {
+        // The change is told before the reply.
+        if (ino !== null) handles.markUnlinked(ino);
+        t.strictSame(handles.holds().at(-1) ?? null, ino);
+        return ino;
+      },
+      (removed) => removed,
+    );
+  await remove(null);
+  t.strictSame(handles.holds(), []);
+  await remove(5);
+  t.strictSame(handles.holds(), [5]);
+  handles.forgotten(5);
+  t.strictSame(handles.holds(), []);
+});

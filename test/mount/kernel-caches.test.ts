@@ -8,6 +8,7 @@ import {
   idle,
   name,
   newMount,
+  node,
   open,
   put,
   READ,
@@ -149,9 +150,9 @@ for (const level of ['session', 'local'] as const) {
     await b.ops.rename(ROOT, name('f'), ROOT, name('g'), 'replace', caller);
     t.ok(a.told.includes('entry 1/f') && a.told.includes('entry 1/g'));
     a.told.length = 0;
-    const { inode } = await b.ops.makeNode(ROOT, name('d'), 0o040755, 0, caller);
+    const { inode } = await b.ops.makeNode(ROOT, name('d'), node(0o040755), caller);
     a.told.length = 0;
-    await b.ops.makeNode(inode.ino, name('unknown'), 0o100644, 0, caller);
+    await b.ops.makeNode(inode.ino, name('unknown'), node(0o100644), caller);
     t.strictSame(a.told, [], 'of a directory that this kernel does not know');
   });
 }

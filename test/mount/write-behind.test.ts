@@ -11,6 +11,7 @@ import {
   idle,
   isSettled,
   open,
+  PLAIN,
   put,
   READ,
   read,
@@ -70,7 +71,10 @@ t.test('more than one command can carry is divided', async (t) => {
   await close(a, file);
   t.equal(takeCommands(cluster).length, 1 + 3);
   const opened = await open(b, 'f');
-  t.ok((await read(b, opened, 0, data.length)) === data);
+  for (let at = 0; at < data.length; at += WRITE_BYTES_MAX) {
+    const part = data.slice(at, at + WRITE_BYTES_MAX);
+    t.ok((await read(b, opened, at, WRITE_BYTES_MAX)) === part);
+  }
 });
 
 t.test('what is not closed is visible to others soon', async (t) => {
@@ -131,7 +135,7 @@ t.test(
     t.ok(offset < UNCOMMITTED_BYTES_MAX && offset >= UNCOMMITTED_BYTES_MAX - 2 * WRITE_BYTES_MAX);
     const next = write(a, file, offset + block.length, 'end');
     const controller = new AbortController();
-    const given = a.ops.write(file.ino, file.handle, 0, Buffer.from('never'), false, {
+    const given = a.ops.write(file.ino, file.handle, 0, Buffer.from('never'), PLAIN, {
       ...caller,
       signal: controller.signal,
     });
@@ -259,8 +263,15 @@ t.test('set-user-ID goes when a write says so', async (t) => {
   const { a } = twoMounts();
   const file = await create(a, 'f');
   await a.ops.setAttributes(file.ino, { mode: 0o6755 }, null, caller);
-  await a.ops.write(file.ino, file.handle, 0, Buffer.from('a'), false, caller);
-  await a.ops.write(file.ino, file.handle, 1, Buffer.from('b'), true, caller);
+  await a.ops.write(file.ino, file.handle, 0, Buffer.from('a'), PLAIN, caller);
+  await a.ops.write(
+    file.ino,
+    file.handle,
+    1,
+    Buffer.from('b'),
+    { ...PLAIN, killPrivileges: true },
+    caller,
+  );
   const { inode } = await a.ops.getAttributes(file.ino, caller);
   t.equal(inode.mode & 0o7777, 0o755);
 });

@@ -88,7 +88,7 @@ export class KernelView {
   ): Promise<CommandValues[T]> {
     const value = await this.client.execute(command);
     await this.lease.expired;
-    if ('parent' in command) {
+    if ('parent' in command && 'name' in command) {
       this.names.delete(nameKey(command.parent, command.name));
       this.attributes.delete(command.parent);
     }

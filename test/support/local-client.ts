@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { systemClock, type Timer } from '../../src/base/clock.js';
 import { type ErrorCode, MootError } from '../../src/base/errors.js';
+import { problemOfCommand, problemOfQuery } from '../../src/client/acceptable.js';
 import type {
   CallOptions,
   FilesystemClient,
@@ -155,6 +156,8 @@ export class LocalClient implements FilesystemClient {
     command: Extract<Command, { type: T }>,
     options: CallOptions = {},
   ): Promise<CommandValues[T]> {
+    const problem = problemOfCommand(command);
+    if (problem !== null) return Promise.reject(problem);
     return this.#call(options, this.#inOrder, (resolve, reject) => {
       const refusal = this.refuse(command);
       if (refusal !== null) {
@@ -186,6 +189,8 @@ export class LocalClient implements FilesystemClient {
     query: Extract<Query, { type: T }>,
     options: CallOptions & { readonly level?: ReadLevel } = {},
   ): Promise<QueryValues[T]> {
+    const problem = problemOfQuery(query);
+    if (problem !== null) return Promise.reject(problem);
     const atOnce = (go: () => void) => {
       if ((options.level ?? 'strong') === 'strong') this.cluster.gate.pass(go);
       else go();

@@ -101,12 +101,14 @@ function send(message: FromServer): void {
 
 const NOBODY_ELSE: Caller = { uid: 0, gid: 0, pid: 0, signal: new AbortController().signal };
 
+const PLAIN = { append: false, killPrivileges: false };
+
 async function overwrite(operations: MountOperations, name: string, text: string): Promise<void> {
   const caller = NOBODY_ELSE;
   const { inode } = await operations.lookup(ROOT_INO, Buffer.from(name), caller);
   const flags = { read: true, write: true, append: false, truncate: false };
   const { handle } = await operations.open(inode.ino, flags, caller);
-  await operations.write(inode.ino, handle, 0, Buffer.from(text), false, caller);
+  await operations.write(inode.ino, handle, 0, Buffer.from(text), PLAIN, caller);
   await operations.flush(inode.ino, handle, caller);
   await operations.release(inode.ino, handle);
   operations.forget(inode.ino, 1);

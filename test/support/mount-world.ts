@@ -3,7 +3,13 @@ import type { Clock, Timespec } from '../../src/base/clock.js';
 import { isMootError } from '../../src/base/errors.js';
 import type { Command } from '../../src/filesystem/commands.js';
 import { ROOT_INO } from '../../src/filesystem/records.js';
-import type { Caller, KernelNotifier, OpenFlags } from '../../src/mount/mount.js';
+import type {
+  Caller,
+  KernelNotifier,
+  NewNode,
+  OpenFlags,
+  WriteFlags,
+} from '../../src/mount/mount.js';
 import {
   type ClusterOperations,
   createMountOperations,
@@ -105,32 +111,48 @@ export const WRITE: OpenFlags = { ...NO_FLAGS, read: true, write: true };
 export const APPEND: OpenFlags = { ...WRITE, append: true };
 export const TRUNCATE: OpenFlags = { ...WRITE, truncate: true };
 
+/** A new inode as a program asks for it, with nothing special. */
+export function node(mode: number): NewNode {
+  return { mode, umask: 0, rdev: 0 };
+}
+
 /** Makes the file and opens it; returns inode number and handle. */
 export async function create(mount: TestMount, file: string, flags: Partial<OpenFlags> = {}) {
   const opened = await mount.ops.create(
     ROOT,
     name(file),
-    0o644,
+    node(0o644),
     { ...WRITE, exclusive: false, ...flags },
     caller,
   );
-  return { ino: opened.inode.ino, handle: opened.handle };
+  const append = flags.append === true;
+  return { ino: opened.inode.ino, handle: opened.handle, append };
 }
 
 /** As a program opens a file by its name. */
 export async function open(mount: TestMount, file: string, flags = READ) {
   const { inode } = await mount.ops.lookup(ROOT, name(file), caller);
   const opened = await mount.ops.open(inode.ino, flags, caller);
-  return { ino: inode.ino, ...opened };
+  return { ino: inode.ino, append: flags.append, ...opened };
 }
 
 export interface TestFile {
   readonly ino: number;
   readonly handle: number;
+  /** Opened with O_APPEND, which the kernel says again with every write. */
+  readonly append?: boolean;
 }
 
-export function write(mount: TestMount, { ino, handle }: TestFile, offset: number, data: string) {
-  return mount.ops.write(ino, handle, offset, name(data), false, caller);
+/** What write(2) says of itself. */
+export const PLAIN: WriteFlags = { append: false, killPrivileges: false };
+
+export function write(
+  mount: TestMount,
+  { ino, handle, append = false }: TestFile,
+  offset: number,
+  data: string,
+) {
+  return mount.ops.write(ino, handle, offset, name(data), { ...PLAIN, append }, caller);
 }
 
 export async function read(mount: TestMount, { ino, handle }: TestFile, offset = 0, size = 1e6) {

@@ -26,6 +26,7 @@ export function makeInode(ino: number, fields: Partial<Inode> = {}): Inode {
     target: new Uint8Array(0),
     holds: 0,
     xattrs: 0,
+    flags: 0,
     ...fields,
   };
 }

@@ -1,5 +1,5 @@
 import type { OpenFlags } from '../../src/mount/mount.js';
-import { caller, name, ROOT, type TestMount, text } from './mount-world.js';
+import { caller, name, PLAIN, ROOT, type TestMount, text } from './mount-world.js';
 
 /** Bytes of a page: small, so that a short file has several, and writes cover them in part. */
 const PAGE_BYTES = 4;
@@ -64,7 +64,14 @@ export class TestKernel {
     const { ino, handle } = fd;
     const size = this.#sizes.get(ino) ?? 0;
     const at = fd.flags.append ? size : offset;
-    await this.mount.ops.write(ino, handle, at, name(data), false, caller);
+    await this.mount.ops.write(
+      ino,
+      handle,
+      at,
+      name(data),
+      { ...PLAIN, append: fd.flags.append },
+      caller,
+    );
     const pages = this.#pagesOf(ino);
     for (let page = Math.floor(at / PAGE_BYTES); page * PAGE_BYTES < at + data.length; page++) {
       const start = page * PAGE_BYTES;

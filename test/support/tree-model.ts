@@ -23,7 +23,10 @@ export interface ModelNode {
   mtime: number;
   ctime: number;
   holders: Set<number>;
-  queued: boolean;
+  queued: number;
+  /** inode-flags.ts; made without a name, it may get one. */
+  flags: number;
+  linkable: boolean;
 }
 
 export type ModelOutcome =
@@ -67,7 +70,8 @@ export class TreeModel {
   adopt(node: ModelNode, ino: Ino): void {
     if (node.ino !== 0 || this.nodes.has(ino)) throw new Error(`inode number ${ino} comes twice`);
     node.ino = ino;
-    this.nodes.set(ino, node);
+    // A file without a name is gone at once when nobody can hold it open.
+    if (node.names > 0 || this.#isHeld(node)) this.nodes.set(ino, node);
   }
 
   /** `index` is also the time in seconds. */
@@ -101,9 +105,9 @@ export class TreeModel {
       if (holder !== undefined) {
         holder.seen = Math.max(holder.seen, Math.min(seenIndex, this.#now));
         for (const node of [...this.nodes.values()]) {
-          if (node.names > 0) continue;
-          if (holds.includes(node.ino)) node.holders.add(this.#session);
-          else this.#letGo(node, this.#session);
+          const held = holds.includes(node.ino);
+          if (!held) this.#letGo(node, this.#session);
+          else if (node.names === 0) node.holders.add(this.#session);
         }
       }
       this.#sweep(Infinity);
@@ -117,13 +121,15 @@ export class TreeModel {
       return DONE;
     },
 
-    'make-node': ({ parent, name, mode, uid, gid }) => {
+    'make-node': ({ parent, name, mode, umask = 0, uid, gid }) => {
       const text = nameOf(name);
       const directory = this.#directory(parent);
       if (directory.entries.has(text)) no('EEXIST');
       const kind = KINDS.get(mode & 0o170000) ?? no('EINVAL');
+      unchangeable(directory);
       const inherits = (directory.permissions & 0o2000) !== 0;
-      const node = newNode(kind, mode & 0o7777, uid, inherits ? directory.gid : gid, this.#now);
+      const permissions = mode & 0o7777 & ~(umask & 0o777);
+      const node = newNode(kind, permissions, uid, inherits ? directory.gid : gid, this.#now);
       if (inherits && kind === 'directory') node.permissions |= 0o2000;
       this.#attach(directory, text, node);
       return { node, created: true };
@@ -134,10 +140,22 @@ export class TreeModel {
       if (target.length === 0) no('ENOENT');
       const directory = this.#directory(parent);
       if (directory.entries.has(text)) no('EEXIST');
+      unchangeable(directory);
       const inherits = (directory.permissions & 0o2000) !== 0;
       const node = newNode('symlink', 0o777, uid, inherits ? directory.gid : gid, this.#now);
       node.target = Buffer.from(target).toString('latin1');
       this.#attach(directory, text, node);
+      return { node, created: true };
+    },
+
+    'make-unnamed': ({ parent, mode, umask = 0, uid, gid }) => {
+      const directory = this.#directory(parent);
+      unchangeable(directory);
+      const inherits = (directory.permissions & 0o2000) !== 0;
+      const permissions = mode & 0o7777 & ~(umask & 0o777);
+      const node = newNode('file', permissions, uid, inherits ? directory.gid : gid, this.#now);
+      node.linkable = true;
+      this.#lost(node);
       return { node, created: true };
     },
 
@@ -147,7 +165,10 @@ export class TreeModel {
       const node = this.#any(ino);
       if (node.kind === 'directory') no('EPERM');
       if (directory.entries.has(text)) no('EEXIST');
-      if (node.names === 0) no('ENOENT');
+      if (node.names === 0 && !node.linkable) no('ENOENT');
+      frozen(node);
+      unchangeable(directory);
+      node.linkable = false;
       node.ctime = this.#now;
       this.#attach(directory, text, node);
       return { node, created: false };
@@ -158,6 +179,8 @@ export class TreeModel {
       const directory = this.#directory(parent);
       const node = directory.entries.get(text) ?? no('ENOENT');
       if (node.kind === 'directory') no('EISDIR');
+      frozen(node);
+      frozen(directory);
       this.#detach(directory, text);
       this.#lost(node);
       return { node, created: false };
@@ -168,7 +191,9 @@ export class TreeModel {
       const directory = this.#directory(parent);
       const node = directory.entries.get(text) ?? no('ENOENT');
       if (node.kind !== 'directory') no('ENOTDIR');
+      frozen(node);
       if (node.entries.size > 0) no('ENOTEMPTY');
+      frozen(directory);
       this.#detach(directory, text);
       this.#lost(node);
       return { node, created: false };
@@ -179,12 +204,16 @@ export class TreeModel {
       const [source, target] = [this.#directory(parent), this.#directory(newParent)];
       const node = source.entries.get(from) ?? no('ENOENT');
       const other = target.entries.get(to);
+      frozen(node);
       if (mode === 'no-replace' && other !== undefined) no('EEXIST');
       if (mode === 'exchange' && other === undefined) no('ENOENT');
+      if (other !== undefined) frozen(other);
       if (isWithin(target, node)) no('EINVAL');
       if (mode === 'exchange' && other !== undefined && isWithin(source, other)) no('EINVAL');
       if (node === other) return DONE;
       if (other !== undefined && mode === 'exchange') {
+        frozen(source);
+        frozen(target);
         this.#detach(source, from);
         this.#detach(target, to);
         this.#attach(target, to, node);
@@ -197,9 +226,13 @@ export class TreeModel {
         if (node.kind === 'directory' && other.kind !== 'directory') no('ENOTDIR');
         if (node.kind !== 'directory' && other.kind === 'directory') no('EISDIR');
         if (other.entries.size > 0) no('ENOTEMPTY');
+        frozen(target);
+        frozen(source);
         this.#detach(target, to);
         this.#lost(other);
       }
+      frozen(source);
+      unchangeable(target);
       this.#detach(source, from);
       this.#attach(target, to, node);
       node.ctime = this.#now;
@@ -208,6 +241,10 @@ export class TreeModel {
 
     'set-attributes': (command) => {
       const node = this.#any(command.ino);
+      const { mode, uid, gid, size, atime, mtime } = command;
+      const given = [mode, uid, gid, size].some((value) => value !== undefined);
+      if (given || typeof atime === 'object' || typeof mtime === 'object') frozen(node);
+      if (atime === 'now' || mtime === 'now') unchangeable(node);
       if (command.size !== undefined) {
         if (node.kind === 'directory') no('EISDIR');
         if (node.kind !== 'file') no('EINVAL');
@@ -226,6 +263,11 @@ export class TreeModel {
       if (command.atime !== undefined) {
         node.atime = command.atime === 'now' ? this.#now : command.atime.sec;
       }
+      if (command.flags !== undefined) node.flags = command.flags;
+      const owned = uid !== undefined || gid !== undefined;
+      if (size !== undefined || (owned && node.kind !== 'directory')) {
+        node.xattrs.delete('security.capability');
+      }
       node.ctime = this.#now;
       return { node, created: false };
     },
@@ -234,21 +276,53 @@ export class TreeModel {
       const node = this.#any(ino);
       if (node.kind === 'directory') no('EISDIR');
       if (node.kind !== 'file') no('EINVAL');
+      unchangeable(node);
+      if ((node.flags & APPEND_ONLY) !== 0 && append !== true) no('EPERM');
       if (data.length === 0) return { node, created: false };
       const at = append === true ? node.content.length : offset;
       const grown = Buffer.alloc(Math.max(node.content.length, at + data.length));
       node.content.copy(grown);
       grown.set(data, at);
-      node.content = grown;
-      node.mtime = this.#now;
-      node.ctime = this.#now;
-      if (kill === true) killPrivileges(node);
-      return { node, created: false };
+      return this.#written(node, grown, kill === true);
+    },
+
+    allocate: ({ ino, offset, length, mode, killPrivileges: kill }) => {
+      const node = this.#any(ino);
+      if (node.kind === 'directory') no('EISDIR');
+      if (node.kind !== 'file' || length === 0) no('EINVAL');
+      unchangeable(node);
+      if (mode === 'punch' || mode === 'zero') frozen(node);
+      const { content } = node;
+      const grows = mode === 'reserve' || mode === 'zero';
+      const grown = Buffer.alloc(
+        grows ? Math.max(content.length, offset + length) : content.length,
+      );
+      content.copy(grown);
+      if (mode === 'punch' || mode === 'zero') grown.subarray(offset, offset + length).fill(0);
+      return this.#written(node, grown, kill === true);
+    },
+
+    'copy-range': ({ ino, offset, toIno, toOffset, length, killPrivileges: kill }) => {
+      const source = this.#any(ino);
+      const node = this.#any(toIno);
+      for (const { kind } of [source, node]) {
+        if (kind === 'directory') no('EISDIR');
+        if (kind !== 'file') no('EINVAL');
+      }
+      frozen(node);
+      if (source === node && Math.abs(offset - toOffset) < length) no('EINVAL');
+      const part = Buffer.from(source.content.subarray(offset, offset + length));
+      if (part.length === 0) return { node, created: false };
+      const grown = Buffer.alloc(Math.max(node.content.length, toOffset + part.length));
+      node.content.copy(grown);
+      part.copy(grown, toOffset);
+      return this.#written(node, grown, kill === true);
     },
 
     'set-xattr': ({ ino, name, value, mode }) => {
       const node = this.#any(ino);
       const text = Buffer.from(name).toString('latin1');
+      frozen(node);
       if (mode === 'create' && node.xattrs.has(text)) no('EEXIST');
       if (mode === 'replace' && !node.xattrs.has(text)) no('ENODATA');
       node.xattrs.set(text, Buffer.from(value).toString('latin1'));
@@ -258,6 +332,7 @@ export class TreeModel {
 
     'remove-xattr': ({ ino, name }) => {
       const node = this.#any(ino);
+      frozen(node);
       if (!node.xattrs.delete(Buffer.from(name).toString('latin1'))) no('ENODATA');
       node.ctime = this.#now;
       return DONE;
@@ -273,6 +348,15 @@ export class TreeModel {
     if (node.kind !== 'directory') no('ENOTDIR');
     if (node.names === 0) no('ENOENT');
     return node;
+  }
+
+  #written(node: ModelNode, content: Buffer, kill: boolean): ModelOutcome {
+    node.content = content;
+    node.mtime = this.#now;
+    node.ctime = this.#now;
+    if (kill) killPrivileges(node);
+    node.xattrs.delete('security.capability');
+    return { node, created: false };
   }
 
   #attach(directory: ModelNode, name: string, node: ModelNode): void {
@@ -296,11 +380,11 @@ export class TreeModel {
   #lost(node: ModelNode): void {
     node.ctime = this.#now;
     if (node.names > 0) return;
-    if (this.#holders.size === 0 && this.#queue.length === 0) {
+    if (this.#holders.size === 0 && this.#queue.length === 0 && !this.#isHeld(node)) {
       this.nodes.delete(node.ino);
       return;
     }
-    node.queued = true;
+    node.queued++;
     this.#queue.push({ node, index: this.#now });
     this.#sweep(4);
   }
@@ -311,15 +395,33 @@ export class TreeModel {
       const head = this.#queue[0];
       if (head === undefined || head.index > seen) return;
       this.#queue = this.#queue.slice(1);
-      head.node.queued = false;
-      if (head.node.holders.size === 0) this.nodes.delete(head.node.ino);
+      head.node.queued--;
+      this.#dropUnheld(head.node);
     }
   }
 
   #letGo(node: ModelNode, session: number): void {
-    if (!node.holders.delete(session)) return;
-    if (node.holders.size === 0 && !node.queued) this.nodes.delete(node.ino);
+    if (node.holders.delete(session)) this.#dropUnheld(node);
   }
+
+  #isHeld(node: ModelNode): boolean {
+    return node.holders.size > 0 || node.queued > 0;
+  }
+
+  #dropUnheld(node: ModelNode): void {
+    if (node.names === 0 && !this.#isHeld(node)) this.nodes.delete(node.ino);
+  }
+}
+
+const IMMUTABLE = 0x10;
+const APPEND_ONLY = 0x20;
+
+function unchangeable(node: ModelNode): void {
+  if ((node.flags & IMMUTABLE) !== 0) no('EPERM');
+}
+
+function frozen(node: ModelNode): void {
+  if ((node.flags & (IMMUTABLE | APPEND_ONLY)) !== 0) no('EPERM');
 }
 
 function no(code: string): never {
@@ -343,7 +445,7 @@ function isWithin(inner: ModelNode, outer: ModelNode): boolean {
 }
 
 function killPrivileges(node: ModelNode): void {
-  if (node.kind !== 'file') return;
+  if (node.kind === 'directory') return;
   node.permissions &= ~0o4000;
   if ((node.permissions & 0o10) !== 0) node.permissions &= ~0o2000;
 }
@@ -371,6 +473,8 @@ function newNode(
     mtime: now,
     ctime: now,
     holders: new Set(),
-    queued: false,
+    queued: 0,
+    flags: 0,
+    linkable: false,
   };
 }

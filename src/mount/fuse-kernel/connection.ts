@@ -1,14 +1,10 @@
-import { read, readFile } from 'node:fs';
+import { read, writeSync, writevSync } from 'node:fs';
 import { assert } from '../../base/assert.js';
-import { errnoOf } from '../../base/errno.js';
-import { isMootError, MootError } from '../../base/errors.js';
+import { MootError } from '../../base/errors.js';
 import { WRITE_BYTES_MAX } from '../../filesystem/records.js';
 import type { MountOperations, RequestObserver } from '../mount.js';
 import { errnoNameOf } from '../mount-point.js';
-import { handlerOf, type Served, UNANSWERED } from './handlers.js';
-import { OPCODE, SIZE } from './protocol.js';
-import { Replies } from './replies.js';
-import { type Body, type KernelRequest, readHeader, readLength } from './requests.js';
+import { Session } from './session.js';
 
 /** The kernel refuses a read into a buffer that could not hold the largest request. */
 const BUFFER_BYTES = WRITE_BYTES_MAX + 4096;
@@ -17,44 +13,49 @@ const BUFFER_BYTES = WRITE_BYTES_MAX + 4096;
 const NOT_YET_MOUNTED_RETRY_MS = 3;
 
 /**
- * How long an operation may go on after a signal that its caller survives. Filesystem calls are
- * not interruptible on a disk, and few programs expect EINTR from open(2) because a SIGALRM or a
- * SIGCHLD came by: so operations that are soon done are let end. A caller that is being killed
- * waits for nothing.
+ * Errno names with which the kernel refuses a reply whose request is gone: ENOENT after an abort
+ * of the request, the others after an unmount.
  */
-const INTERRUPT_GRACE_MS = 1000;
-
-const SIGKILL_BIT = 1n << 8n;
+const GONE = new Set(['ENOENT', 'ENODEV', 'EPERM', 'ENOTCONN', 'ECONNABORTED']);
 
 /**
- * The conversation with the kernel over one open /dev/fuse: reads requests, hands them to their
- * handlers, and keeps the table of those under way.
+ * The conversation with the kernel over one open /dev/fuse: reads requests for a Session, and writes
+ * its replies.
  *
  * Every reader waits in a thread of libuv's pool (UV_THREADPOOL_SIZE at process start must leave
  * threads for other work), and nothing but the end of the mount makes it return: a process that
  * exits with readers waiting hangs. See mount-fuse-kernel.ts.
  */
-export class Connection implements Served {
-  readonly replies: Replies;
+export class Connection {
   /** Resolves when the kernel has closed the connection and all readers have stopped. */
   readonly ended: Promise<void>;
   /** Resolves when the kernel and we agree on the protocol. */
   readonly negotiated: Promise<void>;
-  readonly #requests = new Map<bigint, KernelRequest>();
+  readonly #session: Session;
   #readers = 0;
   #over = false;
   #mounted = false;
   #kernelMinor = 0;
+  #closed = false;
   #resolveEnded!: () => void;
   #settleNegotiated!: (error: MootError | null) => void;
 
   constructor(
     private readonly fd: number,
-    readonly operations: MountOperations,
-    private readonly debug: ((line: string) => void) | null,
-    private readonly observer: RequestObserver | null,
+    operations: MountOperations,
+    debug: ((line: string) => void) | null,
+    observer: RequestObserver | null,
   ) {
-    this.replies = new Replies(fd, (request, errno) => this.#onReply(request, errno));
+    this.#session = new Session({
+      operations,
+      write: (head, data) => this.#write(head, data),
+      onNegotiated: (kernelMinor, error) => {
+        this.#kernelMinor = kernelMinor;
+        this.#settleNegotiated(error);
+      },
+      debug,
+      observer,
+    });
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });
@@ -88,21 +89,26 @@ export class Connection implements Served {
     return this.#kernelMinor;
   }
 
-  onNegotiated = (kernelMinor: number, error: MootError | null): void => {
-    this.#kernelMinor = kernelMinor;
-    this.#settleNegotiated(error);
-  };
-
-  interrupt = (unique: bigint): boolean => {
-    const request = this.#requests.get(unique);
-    if (request === undefined) return false;
-    void this.#interruptInTime(request);
-    return true;
-  };
-
   /** Ends all waiting: every request under way is interrupted now. */
   interruptAll(): void {
-    for (const request of this.#requests.values()) request.interrupt();
+    this.#session.interruptAll();
+  }
+
+  /** From now on nothing is written: the descriptor's number may soon mean another file. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  /** Does not block: the kernel copies a reply to the request that waits for it. */
+  #write(head: Uint8Array, data: Uint8Array | null): void {
+    if (this.#closed) return;
+    try {
+      if (data === null || data.length === 0) writeSync(this.fd, head, 0, head.length, null);
+      else writevSync(this.fd, [head, data]);
+    } catch (error) {
+      // EINVAL would be a reply of the wrong form.
+      assert(GONE.has(errnoNameOf(error)), `the kernel takes every reply (${error})`);
+    }
   }
 
   #read(buffer: Buffer): void {
@@ -112,7 +118,7 @@ export class Connection implements Served {
     }
     read(this.fd, buffer, 0, buffer.length, null, (error, bytes) => {
       if (error === null) {
-        const taken = this.#dispatch(buffer, bytes);
+        const taken = this.#session.dispatch(buffer, bytes);
         this.#read(taken ? Buffer.allocUnsafeSlow(BUFFER_BYTES) : buffer);
       } else {
         this.#onReadError(error, buffer);
@@ -149,75 +155,4 @@ export class Connection implements Served {
     this.#settleNegotiated(new MootError('MOUNT_UNAVAILABLE', 'it was unmounted at once'));
     this.#resolveEnded();
   }
-
-  /** True: a handler keeps the buffer. */
-  #dispatch(buffer: Buffer, bytes: number): boolean {
-    assert(bytes >= SIZE.IN_HEADER && readLength(buffer) === bytes, 'requests come whole');
-    const request = readHeader(buffer);
-    const { opcode, unique } = request;
-    if (!UNANSWERED.has(opcode)) {
-      assert(!this.#requests.has(unique), 'a request comes once');
-      this.#requests.set(unique, request);
-    }
-    if (this.debug !== null) {
-      this.debug(`> ${unique} ${nameOf(opcode)} inode ${request.ino}, ${bytes} bytes`);
-    }
-    if (this.observer !== null) request.startedMs = performance.now();
-    const body: Body = { buffer, start: SIZE.IN_HEADER, end: bytes, taken: false };
-    try {
-      const done = handlerOf(opcode)(this, request, body);
-      if (done !== undefined) void done.then(undefined, (error) => this.#onFailed(request, error));
-    } catch (error) {
-      this.#onFailed(request, error);
-    }
-    return body.taken;
-  }
-
-  /** What is not a MootError is a bug and ends the process, see assert.ts. */
-  #onFailed(request: KernelRequest, error: unknown): void {
-    if (!isMootError(error)) throw error;
-    if (this.debug !== null) this.debug(`! ${request.unique} ${error.code}: ${error.message}`);
-    this.replies.error(request, errnoOf(error.code));
-  }
-
-  #onReply(request: KernelRequest, errno: number): void {
-    assert(this.#requests.delete(request.unique), 'a request is answered once');
-    this.observer?.onAnswered(nameOf(request.opcode), performance.now() - request.startedMs, errno);
-    if (this.debug !== null) {
-      this.debug(`< ${request.unique} ${nameOf(request.opcode)} ${errno === 0 ? 'ok' : -errno}`);
-    }
-  }
-
-  async #interruptInTime(request: KernelRequest): Promise<void> {
-    if (!(await isBeingKilled(request.pid))) {
-      await new Promise<void>((resolve) => setTimeout(resolve, INTERRUPT_GRACE_MS).unref());
-    }
-    if (this.#requests.get(request.unique) === request) request.interrupt();
-  }
-}
-
-const NAMES: ReadonlyMap<number, string> = new Map(
-  Object.entries(OPCODE).map(([name, opcode]) => [opcode, name]),
-);
-
-function nameOf(opcode: number): string {
-  return NAMES.get(opcode) ?? `opcode ${opcode}`;
-}
-
-/**
- * A thread with SIGKILL pending ends as soon as its call returns. The kernel pends it, too, for
- * every thread of a process that another signal kills (proc_pid_status(5), SigPnd).
- */
-function isBeingKilled(pid: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    readFile(`/proc/${pid}/status`, 'latin1', (error, status) => {
-      const gone = error !== null && ['ENOENT', 'ESRCH'].includes(errnoNameOf(error));
-      resolve(error === null ? hasSigkillPending(status) : gone);
-    });
-  });
-}
-
-function hasSigkillPending(status: string): boolean {
-  const pending = /^SigPnd:\s*([0-9a-f]+)$/m.exec(status)?.[1];
-  return pending !== undefined && (BigInt(`0x${pending}`) & SIGKILL_BIT) !== 0n;
 }

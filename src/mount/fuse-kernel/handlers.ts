@@ -1,9 +1,13 @@
 import { assert } from '../../base/assert.js';
 import { ERRNO } from '../../base/errno.js';
 import { isMootError, MootError } from '../../base/errors.js';
+import type { AllocateMode } from '../../filesystem/commands.js';
 import type { MountOperations } from '../mount.js';
 import { negotiate } from './init.js';
+import { ioctl } from './ioctl.js';
 import {
+  FALLOCATE,
+  INIT,
   KERNEL_VERSION,
   OPCODE,
   type OpcodeName,
@@ -11,6 +15,8 @@ import {
   S_IFDIR,
   S_IFMT,
   S_IFREG,
+  SEEK,
+  SIZE,
   XATTR_FLAG,
 } from './protocol.js';
 import { countsAsLookup, encodeDirectory, encodeInit, type Replies } from './replies.js';
@@ -18,11 +24,14 @@ import {
   type Body,
   type KernelRequest,
   readBatchForget,
+  readCopyRange,
   readCreate,
+  readFallocate,
   readForget,
   readHandle,
   readInit,
   readInterrupt,
+  readIoctl,
   readLink,
   readMakeDirectory,
   readMakeNode,
@@ -30,6 +39,7 @@ import {
   readOpen,
   readRead,
   readRename,
+  readSeek,
   readSetAttributes,
   readSetXattr,
   readTwoNames,
@@ -42,6 +52,8 @@ import {
 export interface Served {
   readonly operations: MountOperations;
   readonly replies: Replies;
+  /** INIT flags that both sides have. */
+  agreedFlags: number;
   /** The kernel and we agree, or why not. */
   onNegotiated(kernelMinor: number, error: MootError | null): void;
   /** False: no such request is under way. */
@@ -106,14 +118,14 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
   },
 
   async MKNOD({ operations, replies }, request, body) {
-    const { name, mode, rdev } = readMakeNode(body);
-    replies.entry(request, await operations.makeNode(request.ino, name, mode, rdev, request));
+    const { name, ...node } = readMakeNode(body);
+    replies.entry(request, await operations.makeNode(request.ino, name, node, request));
   },
 
   async MKDIR({ operations, replies }, request, body) {
-    const { name, mode } = readMakeDirectory(body);
-    const directoryMode = (mode & ~S_IFMT) | S_IFDIR;
-    replies.entry(request, await operations.makeNode(request.ino, name, directoryMode, 0, request));
+    const { name, mode, umask } = readMakeDirectory(body);
+    const node = { mode: (mode & ~S_IFMT) | S_IFDIR, umask, rdev: 0 };
+    replies.entry(request, await operations.makeNode(request.ino, name, node, request));
   },
 
   async UNLINK({ operations, replies }, request, body) {
@@ -135,10 +147,16 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
   },
 
   async CREATE({ operations, replies }, request, body) {
-    const { name, mode, flags } = readCreate(body);
-    const fileMode = (mode & ~S_IFMT) | S_IFREG;
-    const created = await operations.create(request.ino, name, fileMode, flags, request);
+    const { name, mode, umask, flags } = readCreate(body);
+    const node = { mode: (mode & ~S_IFMT) | S_IFREG, umask };
+    const created = await operations.create(request.ino, name, node, flags, request);
     replies.created(request, created, flags.write);
+  },
+
+  async TMPFILE({ operations, replies }, request, body) {
+    const { mode, umask, flags } = readCreate(body);
+    const made = await operations.createUnnamed(request.ino, { mode, umask }, flags, request);
+    replies.created(request, made, flags.write);
   },
 
   async OPEN({ operations, replies }, request, body) {
@@ -155,13 +173,38 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
   },
 
   async WRITE({ operations, replies }, request, body) {
-    const { handle, offset, data, killPrivileges } = readWrite(body);
+    const { handle, offset, data, flags } = readWrite(body);
     body.taken = data.length >= body.buffer.length * TAKE_BUFFER_SHARE;
     const own = body.taken ? data : new Uint8Array(data);
     replies.written(
       request,
-      await operations.write(request.ino, handle, offset, own, killPrivileges, request),
+      await operations.write(request.ino, handle, offset, own, flags, request),
     );
+  },
+
+  async FALLOCATE({ operations, replies }, request, body) {
+    const { range, length, mode } = readFallocate(body, request.ino);
+    await operations.allocate(range, length, allocateModeOf(mode), request);
+    replies.ok(request);
+  },
+
+  async LSEEK({ operations, replies }, request, body) {
+    const { range, whence } = readSeek(body, request.ino);
+    if (whence !== SEEK.DATA && whence !== SEEK.HOLE) {
+      throw new MootError('EINVAL', `whence ${whence} is unknown`);
+    }
+    const what = whence === SEEK.DATA ? 'data' : 'hole';
+    replies.number(request, await operations.seek(range, what, request));
+  },
+
+  async COPY_FILE_RANGE({ operations, replies }, request, body) {
+    const { from, to, length } = readCopyRange(body, request.ino);
+    replies.written(request, await operations.copyRange(from, to, length, request));
+  },
+
+  async COPY_FILE_RANGE_64({ operations, replies }, request, body) {
+    const { from, to, length } = readCopyRange(body, request.ino);
+    replies.number(request, await operations.copyRange(from, to, length, request));
   },
 
   async FLUSH({ operations, replies }, request, body) {
@@ -201,9 +244,11 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
     replies.figures(request, await operations.statfs(request));
   },
 
-  async SETXATTR({ operations, replies }, request, body) {
-    const { name, value, flags } = readSetXattr(body);
-    await operations.setXattr(request.ino, name, value, xattrModeOf(flags), request);
+  async SETXATTR({ operations, replies, agreedFlags }, request, body) {
+    const extended = (agreedFlags & INIT.SETXATTR_EXT) !== 0;
+    const { name, value, flags, killSetGid } = readSetXattr(body, extended);
+    const mode = xattrModeOf(flags);
+    await operations.setXattr(request.ino, name, value, mode, killSetGid, request);
     replies.ok(request);
   },
 
@@ -225,7 +270,25 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
     replies.ok(request);
   },
 
-  INIT({ replies, onNegotiated }, request, body) {
+  async STATX({ operations, replies }, request) {
+    replies.statx(request, await operations.getAttributes(request.ino, request));
+  },
+
+  async SYNCFS({ operations, replies }, request) {
+    await operations.sync(request);
+    replies.ok(request);
+  },
+
+  async IOCTL({ operations, replies }, request, body) {
+    const { command, data, answerBytesMax } = readIoctl(body);
+    const answer = await ioctl(operations, request, command, data);
+    if (answer === null) replies.error(request, ERRNO.ENOTTY);
+    else if (answer.length > answerBytesMax) replies.error(request, ERRNO.EINVAL);
+    else replies.ioctl(request, answer);
+  },
+
+  INIT(served, request, body) {
+    const { replies, onNegotiated } = served;
     const kernel = readInit(body);
     const agreed = negotiate(kernel);
     if (agreed === 'major-mismatch') {
@@ -242,6 +305,7 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
         ),
       );
     } else {
+      served.agreedFlags = agreed.flags;
       replies.data(request, encodeInit(KERNEL_VERSION, agreed));
       onNegotiated(kernel.minor, null);
     }
@@ -267,22 +331,59 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
   // Always ready, says the kernel.
   POLL: notImplemented,
   BMAP: notImplemented,
-  // Programs see EOPNOTSUPP.
-  FALLOCATE: notImplemented,
-  TMPFILE: notImplemented,
-  // The kernel copies by reading and writing, finds neither data nor holes, and asks GETATTR.
-  COPY_FILE_RANGE: notImplemented,
-  COPY_FILE_RANGE_64: notImplemented,
-  LSEEK: notImplemented,
-  STATX: notImplemented,
-  SYNCFS: notImplemented,
+  // Direct access to memory that a host shares (virtiofs).
   SETUPMAPPING: notImplemented,
   REMOVEMAPPING: notImplemented,
-  // There is no ioctl for files here (ioctl(2)); ENOSYS would surface as it is on older kernels.
-  IOCTL: ({ replies }, request) => replies.error(request, ERRNO.ENOTTY),
   // Answers a RETRIEVE, which is never sent.
   NOTIFY_REPLY: ignored,
 };
+
+/**
+ * The least that comes behind the header, in bytes: the fixed structure of linux/fuse.h, as far as it
+ * is read, and the NUL of each name.
+ */
+export const BODY_BYTES_MIN: Readonly<Record<number, number>> = byOpcode({
+  LOOKUP: 1,
+  FORGET: 8,
+  BATCH_FORGET: 8,
+  SETATTR: 88,
+  SYMLINK: 2,
+  MKNOD: SIZE.CREATE_IN + 1,
+  MKDIR: 9,
+  UNLINK: 1,
+  RMDIR: 1,
+  RENAME: 10,
+  RENAME2: 18,
+  LINK: 9,
+  CREATE: SIZE.CREATE_IN + 1,
+  TMPFILE: SIZE.CREATE_IN,
+  OPEN: 8,
+  READ: 20,
+  WRITE: SIZE.WRITE_IN,
+  FALLOCATE: 28,
+  LSEEK: 20,
+  COPY_FILE_RANGE: 48,
+  COPY_FILE_RANGE_64: 48,
+  FLUSH: 8,
+  FSYNC: 8,
+  RELEASE: 8,
+  READDIR: 20,
+  READDIRPLUS: 20,
+  RELEASEDIR: 8,
+  FSYNCDIR: 8,
+  SETXATTR: SIZE.SETXATTR_IN_COMPAT + 1,
+  GETXATTR: 9,
+  LISTXATTR: 8,
+  REMOVEXATTR: 1,
+  IOCTL: SIZE.IOCTL_IN,
+  INIT: 16,
+  INTERRUPT: 8,
+});
+
+function byOpcode(sizes: Partial<Record<OpcodeName, number>>): Record<number, number> {
+  const names = Object.keys(sizes) as OpcodeName[];
+  return Object.fromEntries(names.map((name) => [OPCODE[name], sizes[name] ?? 0]));
+}
 
 /** Requests without an answer: they are not in the table of requests under way. */
 export const UNANSWERED: ReadonlySet<number> = new Set([
@@ -356,6 +457,23 @@ async function readDirectory(
     }
   }
   replies.data(request, encoded);
+}
+
+/** Of fallocate(2); the kernel has refused the modes that are neither here nor there. */
+function allocateModeOf(mode: number): AllocateMode {
+  switch (mode) {
+    case 0:
+      return 'reserve';
+    case FALLOCATE.KEEP_SIZE:
+      return 'reserve-keep-size';
+    case FALLOCATE.PUNCH_HOLE | FALLOCATE.KEEP_SIZE:
+    case FALLOCATE.ZERO_RANGE | FALLOCATE.KEEP_SIZE:
+      return 'punch';
+    case FALLOCATE.ZERO_RANGE:
+      return 'zero';
+    default:
+      throw new MootError('EOPNOTSUPP', `fallocate mode ${mode} is not supported`);
+  }
 }
 
 function xattrModeOf(flags: number): 'set' | 'create' | 'replace' {

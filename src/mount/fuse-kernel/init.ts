@@ -16,7 +16,6 @@ const PAGE_BYTES = 4096;
  * - POSIX_LOCKS, FLOCK_LOCKS: without them the kernel keeps locks itself, within this mount.
  * - WRITEBACK_CACHE: the kernel would own size and times, and a write(2) would be visible to no one.
  * - CACHE_SYMLINKS: nothing would tell us when the cached target of a link is read.
- * - DONT_MASK: so the kernel applies the umask.
  * - NO_OPEN_SUPPORT: opens are ours, for open unlinked files and delayed errors.
  * - AUTO_INVAL_DATA: every read(2) of cached pages would first ask for attributes whose time is
  *   over, a round trip to the leader each at the level `strong`.
@@ -37,6 +36,12 @@ const WANTED_FLAGS =
   INIT.PARALLEL_DIROPS |
   // Requests of more than 32 pages.
   INIT.MAX_PAGES |
+  // The umask comes with the request: a default ACL takes its place.
+  INIT.DONT_MASK |
+  // The kernel checks permissions by the ACLs that it asks for as extended attributes.
+  INIT.POSIX_ACL |
+  // With an ACL it says whether set-group-ID has to go.
+  INIT.SETXATTR_EXT |
   // Set-user-ID bits are cleared by us where the kernel says so. Without it the kernel asks for
   // the attribute security.capability before every write.
   INIT.HANDLE_KILLPRIV_V2;

@@ -53,6 +53,14 @@ const CAPABILITIES: MountCapabilities = {
   callerOwnership: true,
   setTimes: true,
   xattrs: true,
+  writeFlags: true,
+  removedDirectories: true,
+  allocate: true,
+  seekHoles: true,
+  unnamedFiles: true,
+  acls: true,
+  inodeFlags: true,
+  birthTime: true,
 };
 
 /**
@@ -93,7 +101,7 @@ export async function mountFuseKernel(
   process.on('exit', onExit);
   const ended = connection.ended.then(async () => {
     process.off('exit', onExit);
-    connection.replies.close();
+    connection.close();
     await notifier.close();
     await device.close();
   });

@@ -9,7 +9,7 @@ export const KERNEL_VERSION = 7;
  * The newest minor version whose layouts are written here. A newer kernel is told this number and
  * then speaks it (linux/fuse.h, "Version negotiation").
  */
-export const KERNEL_MINOR_VERSION = 38;
+export const KERNEL_MINOR_VERSION = 45;
 /**
  * The oldest one: since 7.28 (Linux 4.20) a request may carry more than 32 pages, and all
  * structures that are used here have their present size.
@@ -80,11 +80,14 @@ export const INIT = {
   ASYNC_READ: 1 << 0,
   ATOMIC_O_TRUNC: 1 << 3,
   BIG_WRITES: 1 << 5,
+  DONT_MASK: 1 << 6,
   DO_READDIRPLUS: 1 << 13,
   READDIRPLUS_AUTO: 1 << 14,
   PARALLEL_DIROPS: 1 << 18,
+  POSIX_ACL: 1 << 20,
   MAX_PAGES: 1 << 22,
   HANDLE_KILLPRIV_V2: 1 << 28,
+  SETXATTR_EXT: 1 << 29,
 } as const;
 
 /** fuse_setattr_in.valid */
@@ -110,8 +113,12 @@ export const FOPEN = {
 
 /** fuse_open_in.open_flags */
 export const OPEN_KILL_SUIDGID = 1 << 0;
-/** fuse_write_in.write_flags */
+/** fuse_write_in.write_flags. Written back from the page cache: the handle is any one of the file. */
+export const WRITE_CACHE = 1 << 0;
 export const WRITE_KILL_SUIDGID = 1 << 2;
+
+/** fuse_setxattr_in.setxattr_flags */
+export const SETXATTR_ACL_KILL_SGID = 1 << 0;
 
 /** enum fuse_notify_code */
 export const NOTIFY = { INVAL_INODE: 2, INVAL_ENTRY: 3, INC_EPOCH: 8 } as const;
@@ -130,6 +137,23 @@ export const OPEN_FLAG = {
 /** renameat2(2) flags. */
 export const RENAME_FLAG = { NOREPLACE: 1, EXCHANGE: 2 } as const;
 
+/** fallocate(2) modes. */
+export const FALLOCATE = { KEEP_SIZE: 1, PUNCH_HOLE: 2, ZERO_RANGE: 16 } as const;
+
+/** lseek(2): the others the kernel does itself. */
+export const SEEK = { DATA: 3, HOLE: 4 } as const;
+
+/**
+ * ioctl(2) of linux/fs.h, as the kernel sends them for itself whatever a program said: it has
+ * checked by then who may set what. The first two carry 32 bits, the others a struct fsxattr.
+ */
+export const IOCTL = {
+  FS_IOC_GETFLAGS: 0x80086601,
+  FS_IOC_SETFLAGS: 0x40086602,
+  FS_IOC_FSGETXATTR: 0x801c581f,
+  FS_IOC_FSSETXATTR: 0x401c5820,
+} as const;
+
 /** setxattr(2) flags. */
 export const XATTR_FLAG = { CREATE: 1, REPLACE: 2 } as const;
 
@@ -147,10 +171,16 @@ export const SIZE = {
   OPEN_OUT: 16,
   WRITE_IN: 40,
   WRITE_OUT: 8,
+  NUMBER_OUT: 8,
+  STATX_OUT: 288,
+  IOCTL_IN: 32,
+  /** fuse_create_in, fuse_mknod_in */
+  CREATE_IN: 16,
   STATFS_OUT: 80,
   GETXATTR_OUT: 8,
-  /** Before 7.33's FUSE_SETXATTR_EXT, which is not announced. */
-  SETXATTR_IN: 8,
+  SETXATTR_IN: 16,
+  /** Of a kernel without SETXATTR_EXT (7.33). */
+  SETXATTR_IN_COMPAT: 8,
   INIT_OUT: 64,
   /** fuse_dirent without its name. */
   DIRENT: 24,

@@ -1,10 +1,9 @@
-import { writeSync, writevSync } from 'node:fs';
 import { assert } from '../../base/assert.js';
 import type { Timespec } from '../../base/clock.js';
+import { FLAG_APPEND, FLAG_IMMUTABLE, FLAG_NODUMP } from '../../filesystem/inode-flags.js';
 import type { ListedEntry } from '../../filesystem/queries.js';
 import type { Inode } from '../../filesystem/records.js';
 import type { Attributes, FilesystemFigures, Opened } from '../mount.js';
-import { errnoNameOf } from '../mount-point.js';
 import { FOPEN, SIZE } from './protocol.js';
 import type { KernelRequest } from './requests.js';
 
@@ -15,35 +14,28 @@ import type { KernelRequest } from './requests.js';
 const BLOCK_BYTES_PREFERRED = 65_536;
 /** st_blocks counts in these, see stat(2). */
 const STAT_BLOCK_BYTES = 512;
+/** statx(2): what the mask and the attributes of an inode may say. */
+const STATX_BASIC_STATS = 0x7ff;
+const STATX_BTIME = 0x800;
+/** STATX_ATTR_IMMUTABLE, _APPEND and _NODUMP have the numbers of the inode's flags. */
+const STATX_ATTRIBUTES = FLAG_IMMUTABLE | FLAG_APPEND | FLAG_NODUMP;
+/** fuse_ioctl_out: result 0, and no vectors to be tried again with. */
+const NO_IOVECS = new Uint8Array(16);
 /** The largest fixed reply is CREATE's: fuse_entry_out and fuse_open_out. */
 const SCRATCH_BYTES = 4096;
 
-/**
- * Errno names with which the kernel refuses a reply whose request is gone: ENOENT after an abort
- * of the request, the others after an unmount.
- */
-const GONE = new Set(['ENOENT', 'ENODEV', 'EPERM', 'ENOTCONN', 'ECONNABORTED']);
+/** Writes one whole reply: the head, and behind it the data. Both are the caller's again afterwards. */
+export type WriteReply = (head: Uint8Array, data: Uint8Array | null) => void;
 
-/**
- * Encodes replies and writes them. A reply is written synchronously, which does not block: the
- * kernel copies it to the waiting request. So one scratch buffer serves all replies.
- */
+/** Encodes replies and writes them, each at once: so one scratch buffer serves all. */
 export class Replies {
   readonly #scratch = Buffer.alloc(SCRATCH_BYTES);
-  #fd: number | null;
 
   constructor(
-    fd: number,
+    private readonly writeReply: WriteReply,
     /** Called for every reply; it asserts that the request was not answered before. */
     private readonly onReply: (request: KernelRequest, errno: number) => void,
-  ) {
-    this.#fd = fd;
-  }
-
-  /** From now on nothing is written: the descriptor's number may soon mean another file. */
-  close(): void {
-    this.#fd = null;
-  }
+  ) {}
 
   ok(request: KernelRequest): void {
     this.#send(request, 0);
@@ -101,6 +93,27 @@ export class Replies {
     this.#send(request, SIZE.WRITE_OUT);
   }
 
+  /** fuse_lseek_out, fuse_copy_file_range_out */
+  number(request: KernelRequest, value: number): void {
+    writeUint64(this.#scratch, SIZE.OUT_HEADER, value);
+    this.#send(request, SIZE.NUMBER_OUT);
+  }
+
+  /** fuse_statx_out. The device number is the kernel's to fill in. */
+  statx(request: KernelRequest, { inode, attrTimeoutSec }: Attributes): void {
+    const b = this.#scratch;
+    const at = SIZE.OUT_HEADER;
+    b.fill(0, at, at + SIZE.STATX_OUT);
+    writeTimeout(b, at, at + 8, attrTimeoutSec);
+    writeStatx(b, at + 32, inode);
+    this.#send(request, SIZE.STATX_OUT);
+  }
+
+  /** fuse_ioctl_out with result 0, and the data. */
+  ioctl(request: KernelRequest, data: Uint8Array): void {
+    this.data(request, Buffer.concat([NO_IOVECS, data]));
+  }
+
   xattrSize(request: KernelRequest, bytes: number): void {
     this.written(request, bytes); // fuse_getxattr_out has fuse_write_out's layout
   }
@@ -150,17 +163,7 @@ export class Replies {
   }
 
   #write(scratchBytes: number, data: Uint8Array | null): void {
-    if (this.#fd === null) return;
-    try {
-      if (data === null || data.length === 0) {
-        writeSync(this.#fd, this.#scratch, 0, scratchBytes, null);
-      } else {
-        writevSync(this.#fd, [this.#scratch.subarray(0, scratchBytes), data]);
-      }
-    } catch (error) {
-      // EINVAL would be a reply of the wrong form.
-      assert(GONE.has(errnoNameOf(error)), `the kernel takes every reply (${error})`);
-    }
+    this.writeReply(this.#scratch.subarray(0, scratchBytes), data);
   }
 }
 
@@ -199,6 +202,27 @@ function writeInode(buffer: Buffer, at: number, inode: Inode): void {
   buffer.writeUInt32LE(inode.rdev, at + 76);
   buffer.writeUInt32LE(BLOCK_BYTES_PREFERRED, at + 80);
   buffer.writeUInt32LE(0, at + 84);
+}
+
+/** struct fuse_statx */
+function writeStatx(buffer: Buffer, at: number, inode: Inode): void {
+  buffer.writeUInt32LE(STATX_BASIC_STATS | STATX_BTIME, at);
+  buffer.writeUInt32LE(BLOCK_BYTES_PREFERRED, at + 4);
+  buffer.writeUInt32LE(inode.flags & STATX_ATTRIBUTES, at + 8);
+  buffer.writeUInt32LE(inode.nlink, at + 16);
+  buffer.writeUInt32LE(inode.uid, at + 20);
+  buffer.writeUInt32LE(inode.gid, at + 24);
+  buffer.writeUInt16LE(inode.mode, at + 28);
+  writeUint64(buffer, at + 32, inode.ino);
+  writeUint64(buffer, at + 40, inode.size);
+  writeUint64(buffer, at + 48, Math.ceil(inode.bytes / STAT_BLOCK_BYTES));
+  buffer.writeUInt32LE(STATX_ATTRIBUTES, at + 56);
+  for (const [i, time] of [inode.atime, inode.btime, inode.ctime, inode.mtime].entries()) {
+    writeTime(buffer, at + 64 + 16 * i, at + 72 + 16 * i, time);
+  }
+  // As the kernel packs device numbers for user space: new_encode_dev of linux/kdev_t.h.
+  buffer.writeUInt32LE((inode.rdev >>> 8) & 0xfff, at + 128);
+  buffer.writeUInt32LE((inode.rdev & 0xff) | ((inode.rdev >>> 12) & 0xfff00), at + 132);
 }
 
 function writeTime(buffer: Buffer, secAt: number, nsecAt: number, time: Timespec): void {

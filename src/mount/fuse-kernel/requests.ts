@@ -1,7 +1,22 @@
 import { MootError } from '../../base/errors.js';
 import type { Ino } from '../../filesystem/records.js';
-import type { AttributeChange, Caller, Handle, OpenFlags } from '../mount.js';
-import { FATTR, OPEN_FLAG, OPEN_KILL_SUIDGID, SIZE, WRITE_KILL_SUIDGID } from './protocol.js';
+import type {
+  AttributeChange,
+  Caller,
+  FileRange,
+  Handle,
+  OpenFlags,
+  WriteFlags,
+} from '../mount.js';
+import {
+  FATTR,
+  OPEN_FLAG,
+  OPEN_KILL_SUIDGID,
+  SETXATTR_ACL_KILL_SGID,
+  SIZE,
+  WRITE_CACHE,
+  WRITE_KILL_SUIDGID,
+} from './protocol.js';
 
 /**
  * A request as the kernel sent it: fuse_in_header, and where its arguments lie in the buffer.
@@ -84,7 +99,7 @@ function copyOf(buffer: Buffer, from: number, to: number): Uint8Array {
   return copy;
 }
 
-/** A string that ends with NUL, as far as `body.end`. */
+/** A string that ends with NUL before `body.end`; EINVAL when none does. */
 export function readName(body: Body, offset = 0): Uint8Array {
   const from = body.start + offset;
   return copyOf(body.buffer, from, endOfName(body, from));
@@ -102,7 +117,8 @@ export function readTwoNames(body: Body, offset: number): readonly [Uint8Array, 
 
 function endOfName(body: Body, from: number): number {
   const end = body.buffer.indexOf(0, from);
-  return end < 0 || end > body.end ? body.end : end;
+  if (end < 0 || end >= body.end) throw new MootError('EINVAL', 'a name without an end');
+  return end;
 }
 
 /** fuse_init_in */
@@ -165,9 +181,10 @@ export function readOpen(body: Body): OpenFlags {
   return openFlagsOf(buffer.readUInt32LE(start), buffer.readUInt32LE(start + 4));
 }
 
-/** fuse_create_in; the umask in it has been applied by the kernel (no FUSE_DONT_MASK). */
+/** fuse_create_in, of CREATE and TMPFILE. */
 export function readCreate(body: Body): {
   readonly mode: number;
+  readonly umask: number;
   readonly flags: OpenFlags & { readonly exclusive: boolean };
   readonly name: Uint8Array;
 } {
@@ -175,17 +192,19 @@ export function readCreate(body: Body): {
   const flags = buffer.readUInt32LE(start);
   return {
     mode: buffer.readUInt32LE(start + 4),
+    umask: buffer.readUInt32LE(start + 8),
     flags: {
       ...openFlagsOf(flags, buffer.readUInt32LE(start + 12)),
       exclusive: (flags & OPEN_FLAG.EXCL) !== 0,
     },
-    name: readName(body, 16),
+    name: readName(body, SIZE.CREATE_IN),
   };
 }
 
 /** fuse_mknod_in */
 export function readMakeNode(body: Body): {
   readonly mode: number;
+  readonly umask: number;
   readonly rdev: number;
   readonly name: Uint8Array;
 } {
@@ -193,16 +212,23 @@ export function readMakeNode(body: Body): {
   return {
     mode: buffer.readUInt32LE(start),
     rdev: buffer.readUInt32LE(start + 4),
-    name: readName(body, 16),
+    umask: buffer.readUInt32LE(start + 8),
+    name: readName(body, SIZE.CREATE_IN),
   };
 }
 
 /** fuse_mkdir_in */
 export function readMakeDirectory(body: Body): {
   readonly mode: number;
+  readonly umask: number;
   readonly name: Uint8Array;
 } {
-  return { mode: body.buffer.readUInt32LE(body.start), name: readName(body, 8) };
+  const { buffer, start } = body;
+  return {
+    mode: buffer.readUInt32LE(start),
+    umask: buffer.readUInt32LE(start + 4),
+    name: readName(body, 8),
+  };
 }
 
 /** fuse_rename_in, or fuse_rename2_in with its flags. */
@@ -249,35 +275,112 @@ export function readRead(body: Body): {
   };
 }
 
-/** fuse_write_in; `data` is a part of the request's own buffer. */
+/**
+ * fuse_write_in; `data` is a part of the request's own buffer. Whether it appends is what the file's
+ * flags are now, not at its open(2); and what comes from the page cache has its place there.
+ */
 export function readWrite(body: Body): {
   readonly handle: Handle;
   readonly offset: number;
-  readonly killPrivileges: boolean;
+  readonly flags: WriteFlags;
   readonly data: Buffer;
 } {
   const { buffer, start } = body;
   const size = buffer.readUInt32LE(start + 16);
+  const writeFlags = buffer.readUInt32LE(start + 20);
+  const fileFlags = buffer.readUInt32LE(start + 32);
   const dataStart = start + SIZE.WRITE_IN;
+  refuseCut(body, dataStart + size);
   return {
     handle: readUint64(buffer, start),
     offset: readUint64(buffer, start + 8),
-    killPrivileges: (buffer.readUInt32LE(start + 20) & WRITE_KILL_SUIDGID) !== 0,
+    flags: {
+      append: (fileFlags & OPEN_FLAG.APPEND) !== 0 && (writeFlags & WRITE_CACHE) === 0,
+      killPrivileges: (writeFlags & WRITE_KILL_SUIDGID) !== 0,
+    },
     data: buffer.subarray(dataStart, dataStart + size),
   };
 }
 
-/** fuse_setxattr_in, then the name, then the value. */
-export function readSetXattr(body: Body): {
+/** EINVAL for a request that says it is longer than it is. */
+function refuseCut(body: Body, end: number): void {
+  if (end > body.end) throw new MootError('EINVAL', 'a request ends before its data');
+}
+
+/** fuse_fallocate_in */
+export function readFallocate(
+  body: Body,
+  ino: Ino,
+): { readonly range: FileRange; readonly length: number; readonly mode: number } {
+  const { buffer, start } = body;
+  return {
+    range: { ino, handle: readUint64(buffer, start), offset: readUint64(buffer, start + 8) },
+    length: readUint64(buffer, start + 16),
+    mode: buffer.readUInt32LE(start + 24),
+  };
+}
+
+/** fuse_lseek_in */
+export function readSeek(
+  body: Body,
+  ino: Ino,
+): { readonly range: FileRange; readonly whence: number } {
+  const { buffer, start } = body;
+  return {
+    range: { ino, handle: readUint64(buffer, start), offset: readUint64(buffer, start + 8) },
+    whence: buffer.readUInt32LE(start + 16),
+  };
+}
+
+/** fuse_copy_file_range_in */
+export function readCopyRange(
+  body: Body,
+  ino: Ino,
+): { readonly from: FileRange; readonly to: FileRange; readonly length: number } {
+  const { buffer, start } = body;
+  const number = (at: number) => readUint64(buffer, start + at);
+  return {
+    from: { ino, handle: number(0), offset: number(8) },
+    to: { ino: number(16), handle: number(24), offset: number(32) },
+    length: number(40),
+  };
+}
+
+/** fuse_ioctl_in, and what the program hands in; a copy. */
+export function readIoctl(body: Body): {
+  readonly command: number;
+  readonly data: Buffer;
+  readonly answerBytesMax: number;
+} {
+  const { buffer, start } = body;
+  const size = buffer.readUInt32LE(start + 24);
+  const dataStart = start + SIZE.IOCTL_IN;
+  refuseCut(body, dataStart + size);
+  return {
+    command: buffer.readUInt32LE(start + 12),
+    data: Buffer.from(buffer.subarray(dataStart, dataStart + size)),
+    answerBytesMax: buffer.readUInt32LE(start + 28),
+  };
+}
+
+/** fuse_setxattr_in, `extended` with SETXATTR_EXT, then the name, then the value. */
+export function readSetXattr(
+  body: Body,
+  extended: boolean,
+): {
   readonly name: Uint8Array;
   readonly value: Uint8Array;
   readonly flags: number;
+  readonly killSetGid: boolean;
 } {
   const { buffer, start } = body;
   const size = buffer.readUInt32LE(start);
-  const name = readName(body, SIZE.SETXATTR_IN);
-  const valueStart = start + SIZE.SETXATTR_IN + name.length + 1;
+  const fixedBytes = extended ? SIZE.SETXATTR_IN : SIZE.SETXATTR_IN_COMPAT;
+  const name = readName(body, fixedBytes);
+  const valueStart = start + fixedBytes + name.length + 1;
+  refuseCut(body, valueStart + size);
   return {
+    killSetGid: extended && (buffer.readUInt32LE(start + 8) & SETXATTR_ACL_KILL_SGID) !== 0,
     name,
     value: copyOf(buffer, valueStart, valueStart + size),
     flags: buffer.readUInt32LE(start + 4),
@@ -298,7 +401,7 @@ export function readForget(body: Body): number {
 /** fuse_batch_forget_in with its fuse_forget_one's. */
 export function readBatchForget(body: Body, forget: (ino: Ino, count: number) => void): void {
   const { buffer, start } = body;
-  const count = buffer.readUInt32LE(start);
+  const count = Math.min(buffer.readUInt32LE(start), Math.floor((body.end - start - 8) / 16));
   for (let i = 0; i < count; i++) {
     const at = start + 8 + 16 * i;
     forget(readUint64(buffer, at), readUint64(buffer, at + 8));

@@ -1,0 +1,154 @@
+#!/usr/bin/env bats
+# What several mounts do to the same files and directories at once.
+
+load cluster.bash
+
+setup() {
+  LOCAL="$BATS_TEST_TMPDIR"
+  cluster_start 3
+  mount_start 1
+  mount_start 2
+  A="$ROOT/mnt/1" B="$ROOT/mnt/2"
+}
+
+teardown() { cluster_end; }
+
+@test "an open file lives on: removed elsewhere, all nodes killed and started again" {
+  echo before >"$A/f"
+  # A process of its own: what is started from here on must not inherit the open file.
+  node -e '
+    const fs = require("fs");
+    const [path, ready, go] = process.argv.slice(1);
+    const fd = fs.openSync(path, "r+");
+    fs.writeFileSync(ready, "");
+    const timer = setInterval(() => {
+      if (!fs.existsSync(go)) return;
+      clearInterval(timer);
+      const bytes = Buffer.alloc(100);
+      const length = fs.readSync(fd, bytes, 0, 100, 0);
+      fs.writeSync(fd, "after\n", length);
+      const { nlink, size } = fs.fstatSync(fd);
+      fs.closeSync(fd);
+      console.log(bytes.toString("utf8", 0, length).trim(), nlink, size);
+    }, 50);' "$A/f" "$LOCAL/ready" "$LOCAL/go" >"$LOCAL/said" 3>&- &
+  local user=$!
+  wait_for "the file to be open" test -e "$LOCAL/ready"
+  rm "$B/f"
+  [ ! -e "$A/f" ]
+  for i in 1 2 3; do process_kill "n$i"; done
+  for i in 1 2 3; do node_start "$i"; done
+  wait_for "a leader" has_leader
+  # The sessions outlive the nodes, and say again what they hold.
+  sleep 2
+  touch "$LOCAL/go"
+  wait "$user"
+  [ "$(cat "$LOCAL/said")" = "before 0 13" ]
+  wait_for "the bytes to be given back" test_inodes 1
+  wait_for "equal trees on all nodes" nodes_agree
+}
+
+# test_inodes N: how many inodes the cluster counts, the root among them.
+test_inodes() {
+  [ "$(mootfs status --json | node -e '
+    const { nodes } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+    console.log(Math.max(...nodes.map((n) => n.status ? n.status.inodes : 0)));')" = "$1" ]
+}
+
+@test "a directory removed elsewhere while it is open or somebody's current one" {
+  mkdir "$A/d" "$A/e"
+  node -e '
+    const fs = require("fs"), { execFileSync } = require("child_process");
+    const [a, b] = process.argv.slice(1);
+    const open = fs.opendirSync(a + "/d");
+    process.chdir(a + "/e");
+    execFileSync("rmdir", [b + "/d", a + "/e"]);
+    setTimeout(() => {
+      let name = "none";
+      try { const entry = open.readSync(); name = entry === null ? "none" : entry.name; }
+      catch (error) { if (error.code !== "ENOENT") throw error; }
+      if (name !== "none") throw new Error("it has " + name);
+      for (const path of ["x", a + "/d/x"]) {
+        try { fs.mkdirSync(path); throw new Error("made " + path); }
+        catch (error) { if (error.code !== "ENOENT") throw error; }
+      }
+      if (fs.statSync(".").nlink !== 0) throw new Error("still linked");
+    }, 3000);' "$A" "$B"
+  wait_for "only the root" test_inodes 1
+}
+
+@test "directories renamed into each other on two mounts never make a cycle" {
+  mkdir "$A/p" "$A/q"
+  mkdir "$A/p/x" "$A/q/y"
+  local script='
+    const fs = require("fs");
+    const dir = process.argv[1];
+    const paths = ["p", "q", "p/x", "q/y", "p/q", "q/p", "p/x/q", "q/y/p", "x", "y"];
+    const counts = {};
+    for (let i = 0; i < 400; i++) {
+      const pick = () => dir + "/" + paths[Math.floor(Math.random() * paths.length)];
+      try { fs.renameSync(pick(), pick()); counts.done = (counts.done ?? 0) + 1; }
+      catch (error) {
+        if (!["EINVAL", "ENOENT", "ENOTEMPTY", "EBUSY", "ELOOP"].includes(error.code)) throw error;
+        counts[error.code] = (counts[error.code] ?? 0) + 1;
+      }
+    }
+    console.log(JSON.stringify(counts));'
+  node -e "$script" "$A" 3>&- &
+  local one=$!
+  node -e "$script" "$B" 3>&- &
+  local two=$!
+  wait $one
+  wait $two
+  # A directory that had lost its way to the root would be counted and not found.
+  wait_for "all directories to be found" same_directories
+  wait_for "equal trees on all nodes" nodes_agree
+}
+
+same_directories() {
+  local found
+  found=$(find "$A" -type d | wc -l)
+  [ "$found" = "$(find "$B" -type d | wc -l)" ] && test_inodes "$found"
+}
+
+@test "hard links are counted right whoever makes and removes them" {
+  echo x >"$A/f"
+  local i pids=()
+  for i in 1 2 3 4; do
+    node -e '
+      const fs = require("fs");
+      const [dir, own] = process.argv.slice(1);
+      for (let i = 0; i < 150; i++) {
+        const name = dir + "/l" + Math.floor(Math.random() * 12);
+        try { Math.random() < 0.6 ? fs.linkSync(dir + "/f", name) : fs.unlinkSync(name); }
+        catch (error) { if (!["EEXIST", "ENOENT"].includes(error.code)) throw error; }
+      }' "$ROOT/mnt/$((1 + i % 2))" "$i" 3>&- &
+    pids+=($!)
+  done
+  for i in "${pids[@]}"; do wait "$i"; done
+  local links
+  links=$(find "$A" -type f | wc -l)
+  for i in 1 2; do [ "$(stat -c %h "$ROOT/mnt/$i/f")" = "$links" ]; done
+  find "$B" -type f -delete
+  wait_for "only the root" test_inodes 1
+}
+
+@test "appends of two mounts are all there, none torn" {
+  local i pids=()
+  for i in 1 2 3 4; do
+    node -e '
+      const fs = require("fs");
+      const [path, own] = process.argv.slice(1);
+      const fd = fs.openSync(path, "a");
+      for (let i = 0; i < 200; i++) {
+        fs.writeSync(fd, own.repeat(97) + "\n");
+        if (i % 10 === 0) fs.fsyncSync(fd);
+      }
+      fs.closeSync(fd);' "$ROOT/mnt/$((1 + i % 2))/log" "$i" 3>&- &
+    pids+=($!)
+  done
+  for i in "${pids[@]}"; do wait "$i"; done
+  for i in 1 2; do
+    [ "$(sort "$ROOT/mnt/$i/log" | uniq -c | awk '{ print $1, length($2) }' | sort -u)" = "200 97" ]
+    [ "$(wc -l <"$ROOT/mnt/$i/log")" = 800 ]
+  done
+}

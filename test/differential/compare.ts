@@ -1,0 +1,219 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { release } from 'node:os';
+import { join } from 'node:path';
+import { comparable, SystemCalls } from '../support/syscalls.js';
+import type { Abilities, Step } from './steps.js';
+
+/** One of the two filesystems: the same directory, by each of its mounts. */
+export interface Place {
+  /** A local filesystem has one path for all of its "mounts". */
+  readonly mounts: readonly string[];
+}
+
+/** A call that the two places answered differently. */
+export interface Difference {
+  readonly at: number;
+  readonly step: Step;
+  readonly mootfs: string;
+  readonly local: string;
+}
+
+/** Users of the processes on each mount; undefined: root. */
+const USERS = [undefined, 1000] as const;
+
+export function processesOf(mounts: number): number {
+  return mounts * USERS.length;
+}
+
+/** Moments before this one were given by a program, and are the same everywhere. */
+const GIVEN_BEFORE_SEC = 1_000_000_000;
+
+/**
+ * Since Linux 6.13 local filesystems give every change that somebody could tell apart a time of its
+ * own; before, changes within one tick of the clock have the same.
+ */
+const FINE_LOCAL_TIMES = isAtLeast(release(), 6, 13);
+
+function isAtLeast(version: string, major: number, minor: number): boolean {
+  const [a = 0, b = 0] = version.split('.').map((part) => Number.parseInt(part, 10));
+  return a > major || (a === major && b >= minor);
+}
+
+/** S_IFIFO, and the twelve bits of a mode. */
+const IS_FIFO = /^= mode 1[0-7]{4} /;
+
+let runs = 0;
+
+/** Makes all calls at both places, side by side, in new directories; the first difference, or null. */
+export async function compareRun(
+  program: string,
+  mootfs: Place,
+  local: Place,
+  steps: readonly Step[],
+  abilities: Abilities,
+): Promise<Difference | null> {
+  const name = `run-${process.pid}-${runs++}`;
+  const sides = [new Side(program, mootfs, name), new Side(program, local, name)] as const;
+  await Promise.all(sides.map((side) => side.start()));
+  try {
+    const [one, other] = sides;
+    for (const [at, step] of steps.entries()) {
+      const [a, b] = await Promise.all([
+        one.call(step, abilities.manyMounts),
+        other.call(step, false),
+      ]);
+      if (a !== b && !mayDiffer(step, a, b)) return { at, step, mootfs: a, local: b };
+      const times =
+        timesDifference(one.changed, other.changed) ??
+        timesDifference(one.givenAtime, other.givenAtime);
+      if (times !== null)
+        return { at, step, mootfs: `${a} (${times[0]})`, local: `${b} (${times[1]})` };
+    }
+    return null;
+  } finally {
+    await Promise.all(sides.map((side) => side.end()));
+  }
+}
+
+/** Where the kernel itself makes a difference before any FUSE filesystem is asked. */
+const MAY_DIFFER: readonly {
+  readonly call: RegExp;
+  readonly mootfs: RegExp;
+  readonly local: RegExp;
+}[] = [
+  // nodev comes before the question whether there is such a device.
+  { call: /^open /, mootfs: /^! EACCES/, local: /^! ENXIO/ },
+];
+
+function mayDiffer({ call }: Step, mootfs: string, local: string): boolean {
+  return MAY_DIFFER.some(
+    (known) => known.call.test(call) && known.mootfs.test(mootfs) && known.local.test(local),
+  );
+}
+
+/** A local filesystem may give two changes the same time; mootfs never does. */
+function timesDifference(
+  mootfs: string | null,
+  local: string | null,
+): readonly [string, string] | null {
+  if (mootfs === null || local === null || mootfs === local) return null;
+  if (!FINE_LOCAL_TIMES && local.includes('same') && mootfs.includes('new')) return null;
+  return [mootfs, local];
+}
+
+/** One place with its processes. */
+class Side {
+  /** Which of ctime and mtime the last answer shows anew; null: it showed none. */
+  changed: string | null = null;
+  /** The access time of the last answer, when a program had set it and no read has moved it. */
+  givenAtime: string | null = null;
+  readonly #processes: SystemCalls[] = [];
+  readonly #directories: readonly string[];
+  readonly #times = new Map<string, readonly string[]>();
+
+  constructor(
+    private readonly program: string,
+    place: Place,
+    name: string,
+  ) {
+    this.#directories = place.mounts.map((mount) => join(mount, name));
+  }
+
+  async start(): Promise<void> {
+    const [first = ''] = this.#directories;
+    // Made by another process: this one may serve no mount, but it keeps to the rule.
+    await mkdir(first, { mode: 0o777 });
+    for (const directory of this.#directories) {
+      for (const user of USERS) {
+        this.#processes.push(new SystemCalls(this.program, directory, user));
+      }
+    }
+    const [root] = this.#processes;
+    await root?.call('chmod . 0777');
+  }
+
+  async call({ process, call }: Step, settle: boolean): Promise<string> {
+    const caller = this.#processes[process];
+    if (caller === undefined) throw new Error(`there is no process ${process}`);
+    const [name = '', slot = ''] = call.split(' ');
+    // The kernel copies no further than where it last heard that the file ends.
+    if (settle && name === 'copy') await caller.call(`fstat ${slot}`);
+    const answer = await caller.call(call);
+    // A local filesystem wants O_DIRECT aligned, and all its users share one cache anyway.
+    if (settle && (name === 'open' || name === 'setfl')) await caller.call(`direct ${slot}`);
+    // Other mounts see what was written when it is committed.
+    if (settle && /^(p?write)$/.test(name)) await caller.call(`fsync ${slot}`);
+    if (settle && name === 'copy') await caller.call(`fsync ${call.split(' ')[3]}`);
+    const atime = / a (\S+) m/.exec(answer)?.[1] ?? 'none';
+    this.givenAtime = isGiven(atime) ? atime : null;
+    this.changed = name === 'stat' || name === 'fstat' ? this.#compareTimes(answer) : null;
+    return `${withoutMark(comparable(answer))}${givenTime(answer)}`;
+  }
+
+  /** Whether the inode's ctime and mtime are others than the last time that somebody looked. */
+  #compareTimes(answer: string): string | null {
+    const found = / ino (\S+) .* m (\S+) c (\S+)/.exec(answer);
+    // What goes through a FIFO is the kernel's alone, and moves no time of a FUSE inode.
+    if (found === null || IS_FIFO.test(answer)) return null;
+    const [, ino = '', ...times] = found;
+    const before = this.#times.get(ino);
+    this.#times.set(ino, times);
+    if (before === undefined) return null;
+    const [m, c] = times.map((time, i) => (time === before[i] ? 'same' : 'new'));
+    return `mtime ${m}, ctime ${c}`;
+  }
+
+  async end(): Promise<void> {
+    await Promise.all(this.#processes.map((process) => process.end()));
+    const [first = ''] = this.#directories;
+    await rm(first, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Set-group-ID without group execution gives no privilege. FUSE does not say whether the caller is in
+ * the file's group, by which local filesystems decide whether the bit stays.
+ */
+function withoutMark(answer: string): string {
+  return answer.replace(/(?<=^= mode 10)[0-7]{4}/, (digits) => {
+    const bits = Number.parseInt(digits, 8);
+    const marked = (bits & 0o2010) === 0o2000;
+    return (marked ? bits & ~0o2000 : bits).toString(8).padStart(4, '0');
+  });
+}
+
+/** The modification time of an answer, where a program had set it. */
+function givenTime(answer: string): string {
+  const mtime = / m (\S+)/.exec(answer)?.[1] ?? 'none';
+  return isGiven(mtime) ? ` mtime ${mtime}` : '';
+}
+
+function isGiven(time: string): boolean {
+  return Number(time) < GIVEN_BEFORE_SEC;
+}
+
+/** The fewest of the steps that still differ, as far as removing some shows within `triesMax`. */
+export async function shrink(
+  steps: readonly Step[],
+  found: Difference,
+  differs: (steps: readonly Step[]) => Promise<Difference | null>,
+  triesMax: number,
+): Promise<{ readonly steps: readonly Step[]; readonly difference: Difference }> {
+  let difference = found;
+  let least = steps.slice(0, difference.at + 1);
+  let tries = 0;
+  for (let size = Math.ceil(least.length / 2); size >= 1; size = Math.floor(size / 2)) {
+    for (let at = 0; at < least.length - 1 && tries < triesMax; ) {
+      const fewer = [...least.slice(0, at), ...least.slice(at + size)];
+      tries++;
+      const still = fewer.length > 0 ? await differs(fewer) : null;
+      if (still === null) {
+        at += size;
+      } else {
+        least = fewer.slice(0, still.at + 1);
+        difference = still;
+      }
+    }
+  }
+  return { steps: least, difference };
+}
