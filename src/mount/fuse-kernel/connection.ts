@@ -44,6 +44,7 @@ export class Connection implements Served {
   #readers = 0;
   #over = false;
   #mounted = false;
+  #kernelMinor = 0;
   #resolveEnded!: () => void;
   #settleNegotiated!: (error: MootError | null) => void;
 
@@ -82,7 +83,15 @@ export class Connection implements Served {
     this.#over = true;
   }
 
-  onNegotiated = (error: MootError | null): void => this.#settleNegotiated(error);
+  /** Of the protocol, as the kernel offered it; 0 before. */
+  get kernelMinor(): number {
+    return this.#kernelMinor;
+  }
+
+  onNegotiated = (kernelMinor: number, error: MootError | null): void => {
+    this.#kernelMinor = kernelMinor;
+    this.#settleNegotiated(error);
+  };
 
   interrupt = (unique: bigint): boolean => {
     const request = this.#requests.get(unique);

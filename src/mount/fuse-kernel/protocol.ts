@@ -15,6 +15,8 @@ export const KERNEL_MINOR_VERSION = 38;
  * structures that are used here have their present size.
  */
 export const KERNEL_MINOR_VERSION_MIN = 28;
+/** Since 7.44 (Linux 6.16) the kernel takes FUSE_NOTIFY_INC_EPOCH, whatever version was agreed on. */
+export const EPOCH_MINOR_VERSION = 44;
 
 /** enum fuse_opcode, up to 7.45. */
 export const OPCODE = {
@@ -112,7 +114,7 @@ export const OPEN_KILL_SUIDGID = 1 << 0;
 export const WRITE_KILL_SUIDGID = 1 << 2;
 
 /** enum fuse_notify_code */
-export const NOTIFY = { INVAL_INODE: 2, INVAL_ENTRY: 3 } as const;
+export const NOTIFY = { INVAL_INODE: 2, INVAL_ENTRY: 3, INC_EPOCH: 8 } as const;
 
 /** open(2) flags that reach the server: the same numbers on x86-64 and arm64. */
 export const OPEN_FLAG = {
