@@ -978,8 +978,10 @@ class Core implements Raft {
   private maybeRecovered(): void {
     if (!this.recovering || this.recoveryIndex === 0 || this.leader === null) return;
     if (this.committableIndex < this.recoveryIndex) return;
-    // The leader won this term: a vote for anybody else in it could only be a second one.
-    this.outbox.setHardState({ term: this.term, vote: this.leader, recovering: false });
+    // The leader won this term: a vote for anybody else in it could only be a second one. A vote that
+    // is remembered, given before a crash in the middle of taking in a snapshot, stays given.
+    const vote = this.outbox.hardState.vote ?? this.leader;
+    this.outbox.setHardState({ term: this.term, vote, recovering: false });
     // From now on what it acknowledged counts.
     this.sendAppendReply(this.leader, { prevIndex: this.matchedIndex, match: this.matchedIndex });
   }

@@ -248,6 +248,32 @@ t.test('what is committed and only on disk is named, not given', async (t) => {
   );
 });
 
+t.test('a recovered node keeps the vote that it gave in this term', async (t) => {
+  const disk = new Disk(false, MEMBERS);
+  // It voted, and a crash in the middle of taking in a snapshot left it recovering.
+  disk.hardState = { term: 1, vote: 'n3', recovering: true };
+  const raft = create({}, disk);
+  raft.step({
+    ...TO_US,
+    type: 'append',
+    prevIndex: 0,
+    prevTerm: 0,
+    commit: 1,
+    entries: [{ index: 1, term: 1, kind: 'empty', data: new Uint8Array(0) }],
+  });
+  drain(raft);
+  let asked: RaftMessage | undefined;
+  for (let i = 0; i < 100 && asked === undefined; i++) {
+    raft.step({ ...TO_US, type: 'heartbeat', commit: 1, context: 0 });
+    raft.tick();
+    asked = drain(raft).messages.find(({ type }) => type === 'read-index');
+  }
+  const context = asked?.type === 'read-index' ? asked.context : -1;
+  raft.step({ ...TO_US, type: 'read-index-reply', context, index: 1 });
+  drain(raft);
+  t.match(raft.status(), { recovering: false, term: 1, vote: 'n3', leader: 'n2' });
+});
+
 t.test('the same calls give the same answers', async (t) => {
   const run = () => {
     const raft = create();
