@@ -183,7 +183,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a new leader does not wait for the leases of the old one',
     file: 'src/node/leases.js',
-    from: 'readyMs: this.clock.monotonicMs() + this.leaseMs };',
+    from: 'readyMs: grantsOver ? nowMs : nowMs + this.leaseMs };',
     to: 'readyMs: 0 };',
   },
   {
