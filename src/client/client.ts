@@ -1,7 +1,7 @@
 import { type Clock, systemClock, type Timer } from '../base/clock.js';
 import { MootError } from '../base/errors.js';
 import { type Random, systemRandom } from '../base/random.js';
-import type { ReadLevel } from '../codec/client-messages.js';
+import type { Changes, ReadLevel } from '../codec/client-messages.js';
 import type { Command, CommandType, CommandValues } from '../filesystem/commands.js';
 import type { Query, QueryType, QueryValues } from '../filesystem/queries.js';
 import type { Ino } from '../filesystem/records.js';
@@ -9,9 +9,12 @@ import type { Dialer } from '../transport/transport.js';
 import { Administration } from './administration.js';
 import { Cluster } from './cluster.js';
 import {
+  type AnswerKeeper,
   type CallOptions,
   DEADLINE_MS_DEFAULT,
   type FilesystemClient,
+  type Kept,
+  type KeptQuery,
   type NodeReport,
   type WatchListener,
 } from './filesystem-client.js';
@@ -85,6 +88,10 @@ class ClusterClient implements FilesystemClient {
   private readonly watcher: Watcher;
   private readonly lease: Lease | null;
   private readonly administration: Administration;
+  private keeper: AnswerKeeper | null = null;
+  /** Pushes that are not forgotten everywhere yet, and when the last of them will be. */
+  private forgetting = 0;
+  private forgotten: Promise<unknown> = Promise.resolve();
   private highestIndex = 0;
   private tickTimer: Timer | null = null;
   private idleTimer: Timer | null = null;
@@ -116,10 +123,7 @@ class ClusterClient implements FilesystemClient {
           this.lease?.onClosed(link);
           this.onClosed();
         },
-        onChanges: (link, changes) => {
-          this.lease?.changed(link, changes);
-          link.tell({ type: 'change-ack', id: changes.id });
-        },
+        onChanges: (link, changes, own) => this.onChanges(link, changes, own),
       },
     );
     this.lease = options.cache ? new Lease(this.cluster, wake) : null;
@@ -183,6 +187,14 @@ class ClusterClient implements FilesystemClient {
     return this.watcher.add(listener);
   }
 
+  kept(query: KeptQuery): Kept | null {
+    return this.lease?.kept(query) ?? null;
+  }
+
+  setKeeper(keeper: AnswerKeeper): void {
+    this.keeper = keeper;
+  }
+
   setHolds(holds: () => readonly Ino[]): void {
     this.submitter.holds = holds;
   }
@@ -233,6 +245,24 @@ class ClusterClient implements FilesystemClient {
     this.reads.onOpen();
     this.watcher.onLinks();
     this.wake();
+  }
+
+  /** Acknowledged when nobody here answers anything older any more. */
+  private onChanges(link: Link, changes: Changes, own: boolean): void {
+    this.lease?.changed(link, changes);
+    const { id, reset, effects } = changes;
+    const acknowledge = () => link.tell({ type: 'change-ack', id });
+    const forgotten = this.keeper?.forget({ reset, effects, own }) ?? null;
+    if (forgotten === null && this.forgetting === 0) {
+      acknowledge();
+      return;
+    }
+    // An acknowledgement stands for all pushes before it, too.
+    this.forgetting++;
+    this.forgotten = Promise.all([this.forgotten, forgotten]).then(() => {
+      this.forgetting--;
+      acknowledge();
+    });
   }
 
   private onClosed(): void {

@@ -28,7 +28,7 @@ export interface ClusterEvents {
   onLeader(leader: Link): void;
   onOpen(link: Link): void;
   onClosed(link: Link): void;
-  onChanges(link: Link, changes: Changes): void;
+  onChanges(link: Link, changes: Changes, own: boolean): void;
 }
 
 /**
@@ -192,7 +192,7 @@ export class Cluster {
         if (link === this.leader) this.leader = null;
         this.events.onClosed(link);
       },
-      onChanges: (link, changes) => this.events.onChanges(link, changes),
+      onChanges: (link, changes, own) => this.events.onChanges(link, changes, own),
     });
   }
 

@@ -2,6 +2,7 @@ import type { NodeStatus, ReadLevel } from '../codec/client-messages.js';
 import type { Command, CommandType, CommandValues } from '../filesystem/commands.js';
 import type { Effect } from '../filesystem/filesystem.js';
 import type { Query, QueryType, QueryValues } from '../filesystem/queries.js';
+import type { Inode } from '../filesystem/records.js';
 
 /**
  * The cluster as one filesystem: finds the leader, sends again, and gives each command its one
@@ -23,6 +24,13 @@ export interface FilesystemClient {
   ): Promise<QueryValues[T]>;
   /** Called for every change from now on, in order, until the returned function is called. */
   watch(listener: WatchListener): () => void;
+  /**
+   * What is known in memory of this strong question, as good as asked now; null: it must be asked.
+   * The caller may go on believing it for `forMs` from now, if its keeper forgets when it is told.
+   */
+  kept(query: KeptQuery): Kept | null;
+  /** Who is told, before anybody else may see a change, that what `kept` said is over. */
+  setKeeper(keeper: AnswerKeeper): void;
   /** What this client holds open of the inodes that were unlinked; asked before every keep-alive. */
   setHolds(holds: () => readonly number[]): void;
   /** All effects of indexes up to here were given to the listeners. */
@@ -33,6 +41,27 @@ export interface FilesystemClient {
   snapshot(node?: string): Promise<readonly { readonly id: string; readonly index: number }[]>;
   /** Ends the session politely when the cluster answers soon, and frees everything. */
   close(): Promise<void>;
+}
+
+export type KeptQuery = Extract<Query, { type: 'lookup' | 'get-inode' }>;
+
+export interface Kept {
+  /** null: there is no such name. */
+  readonly inode: Inode | null;
+  readonly forMs: number;
+}
+
+/** Believes strong answers without asking again, as a kernel does. */
+export interface AnswerKeeper {
+  /**
+   * What was kept of these subjects (`reset`: of all) is over. `own`: by a command of this client,
+   * whose result comes next. Others wait until it is forgotten: a promise tells when.
+   */
+  forget(change: {
+    readonly reset: boolean;
+    readonly effects: readonly Effect[];
+    readonly own: boolean;
+  }): Promise<void> | null;
 }
 
 export interface CallOptions {

@@ -1,10 +1,12 @@
 import type { Clock, Timer } from '../base/clock.js';
 import type { Changes, ClientResponse } from '../codec/client-messages.js';
-import type { Fact } from '../filesystem/facts.js';
+import { type Fact, factsOfAnswer } from '../filesystem/facts.js';
 import type { Effect } from '../filesystem/filesystem.js';
 import type { Query, QueryResult } from '../filesystem/queries.js';
+import type { Ino } from '../filesystem/records.js';
 import { AnswerCache } from './answer-cache.js';
 import type { Cluster } from './cluster.js';
+import type { Kept, KeptQuery } from './filesystem-client.js';
 import type { Link } from './link.js';
 
 /**
@@ -25,6 +27,10 @@ const IDLE_MS = 1_000;
 const RETRY_MS = 50;
 /** A cluster without leases is asked again after this: it may have been restarted with other settings. */
 const RETRY_WITHOUT_MS = 10_000;
+/** Directories with more entries are not listed ahead: that would cost more than it saves. */
+const LISTED_ENTRIES_MAX = 2_048;
+/** While such a listing is on its way there is no other; a lost one counts as over after this. */
+const LIST_AGAIN_MS = 1_000;
 
 interface Moment {
   readonly monotonicMs: number;
@@ -55,6 +61,7 @@ export class Lease {
   private knownIndex = 0;
   private askingAt: Link | null = null;
   private usedAtMs = Number.NEGATIVE_INFINITY;
+  private listAgainMs = Number.NEGATIVE_INFINITY;
   private notBeforeMs = Number.NEGATIVE_INFINITY;
   private renewal: Timer | null = null;
   private closed = false;
@@ -81,6 +88,17 @@ export class Lease {
     return undefined;
   }
 
+  /** See FilesystemClient.kept. */
+  kept(query: KeptQuery): Kept | null {
+    const forMs = this.remainingMs;
+    if (forMs <= 0 || !this.cache.isKnownItself(query)) return null;
+    const result = this.cache.answer(query);
+    if (result === undefined) return null;
+    this.usedAtMs = this.clock.monotonicMs();
+    if (!result.ok) return result.code === 'ENOENT' ? { inode: null, forMs } : null;
+    return 'inode' in result.value ? { inode: result.value.inode, forMs } : null;
+  }
+
   /** A request is sent over this link now. Its answer may be learned under the returned number, if any. */
   holdAt(link: Link): number | null {
     return this.held?.link === link && this.valid ? this.epoch : null;
@@ -90,6 +108,9 @@ export class Lease {
     if (hold !== this.epoch || !this.valid) return;
     this.knownIndex = Math.max(this.knownIndex, index);
     this.cache.learn(index, facts);
+    for (const fact of facts) {
+      if ('ino' in fact && fact.ino === null) this.listAround(fact.parent);
+    }
   }
 
   /** A node pushed this because of our lease. */
@@ -121,6 +142,39 @@ export class Lease {
     this.drop();
   }
 
+  /**
+   * Who asked for a name that is not there will ask for others, before making them: with all names
+   * of the directory known, none of those has to be asked for.
+   */
+  private listAround(ino: Ino): void {
+    const directory = this.cache.answer({ type: 'get-inode', ino });
+    if (!directory?.ok || !('inode' in directory.value)) return;
+    const { entries } = directory.value.inode;
+    if (entries > LISTED_ENTRIES_MAX || this.cache.knowsAllNames(directory.value.inode)) return;
+    const { leader } = this.cluster;
+    const nowMs = this.clock.monotonicMs();
+    if (leader === null || nowMs < this.listAgainMs) return;
+    const hold = this.holdAt(leader);
+    if (hold === null) return;
+    this.listAgainMs = nowMs + LIST_AGAIN_MS;
+    const query = {
+      type: 'read-directory',
+      ino,
+      cookie: 0,
+      limit: entries + 1,
+      plus: false,
+    } as const;
+    this.cluster.ask(
+      leader,
+      (id) => ({ type: 'query', id, level: 'strong', minIndex: 0, query }),
+      (response) => {
+        if (response?.type !== 'query-reply') return;
+        this.listAgainMs = Number.NEGATIVE_INFINITY;
+        this.learn(hold, response.index, factsOfAnswer(query, response.result));
+      },
+    );
+  }
+
   private get clock(): Clock {
     return this.cluster.clock;
   }
@@ -131,12 +185,16 @@ export class Lease {
 
   /** The lease is held at this moment. Never answered from memory: a moment later it may be over. */
   private get valid(): boolean {
-    if (this.held === null || this.held.link !== this.cluster.leader) return false;
+    return this.remainingMs > 0;
+  }
+
+  private get remainingMs(): number {
+    if (this.held === null || this.held.link !== this.cluster.leader) return 0;
     const { since, durationMs } = this.held;
     const now = momentOf(this.clock);
     const passedMs = now.monotonicMs - since.monotonicMs;
     const apartMs = Math.abs(now.wallMs - since.wallMs - passedMs);
-    return passedMs < durationMs * USED_PART && apartMs <= durationMs * CLOCK_TOLERANCE;
+    return apartMs <= durationMs * CLOCK_TOLERANCE ? durationMs * USED_PART - passedMs : 0;
   }
 
   private drop(): void {

@@ -25,8 +25,8 @@ export interface Exchange {
 export interface LinkEvents {
   onOpen(link: Link): void;
   onClosed(link: Link): void;
-  /** What the node pushed because this connection has a lease. */
-  onChanges(link: Link, changes: Changes): void;
+  /** What the node tells because this connection has a lease; `own`: with the reply to a command. */
+  onChanges(link: Link, changes: Changes, own: boolean): void;
 }
 
 interface PendingExchange extends Exchange {
@@ -192,8 +192,11 @@ export class Link {
     this.suspect = false;
     this.failures = 0;
     if (response.type === 'changes') {
-      this.events.onChanges(this, response);
+      this.events.onChanges(this, response, false);
       return;
+    }
+    if (response.type === 'submit-reply' && response.changes !== null) {
+      this.events.onChanges(this, response.changes, true);
     }
     const exchange = this.exchanges.get(response.id);
     if (exchange === undefined) return;

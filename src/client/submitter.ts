@@ -1,7 +1,7 @@
 import { MootError } from '../base/errors.js';
 import type { ClientResponse, SubmitResponse } from '../codec/client-messages.js';
 import type { Command } from '../filesystem/commands.js';
-import { factsOfReply } from '../filesystem/facts.js';
+import { factOfTrace, factsOfReply } from '../filesystem/facts.js';
 import { SWEEP_ORPHANS_MAX } from '../filesystem/orphans.js';
 import { type Ino, type Reply, SESSION_HOLDS_MAX } from '../filesystem/records.js';
 import { problemOfCommand } from './acceptable.js';
@@ -284,9 +284,10 @@ export class Submitter {
 
   /** A reply that was given before says how things were then. */
   private learn(hold: number, command: Command, response: SubmitResponse): void {
-    const { outcome, index, repeated } = response;
+    const { outcome, index, repeated, traces } = response;
     if (outcome.type !== 'reply' || repeated) return;
-    this.lease?.learn(hold, index, factsOfReply(command, outcome.reply));
+    const facts = [...factsOfReply(command, outcome.reply), ...traces.map(factOfTrace)];
+    this.lease?.learn(hold, index, facts);
   }
 
   private onOutcome(

@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../base/errors.js';
 import type { Command } from '../filesystem/commands.js';
+import type { Trace } from '../filesystem/facts.js';
 import type { Effect } from '../filesystem/filesystem.js';
 import type { Query, QueryResult } from '../filesystem/queries.js';
 import type { Reply } from '../filesystem/records.js';
@@ -66,6 +67,10 @@ export interface SubmitResponse {
     | { readonly type: 'no-session' };
   /** The reply was given before; inodes in it may have changed since, before `index`. */
   readonly repeated: boolean;
+  /** To a client with a lease: what the reply does not say of the tree as the command left it. */
+  readonly traces: readonly Trace[];
+  /** What the command ended of what the client keeps; as if it had come by itself just before. */
+  readonly changes: Changes | null;
 }
 
 export interface QueryResponse {

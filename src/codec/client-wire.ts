@@ -1,7 +1,9 @@
 import { isErrorCode } from '../base/errno.js';
 import { MootError } from '../base/errors.js';
+import type { Trace } from '../filesystem/facts.js';
 import type { Effect } from '../filesystem/filesystem.js';
 import type {
+  Changes,
   ClientRequest,
   ClientResponse,
   ReadLevel,
@@ -22,7 +24,7 @@ import { packQueryResult, queryCodec, resultPayloadBytes, unpackQueryResult } fr
 import { Reader } from './reader.js';
 import { packStatus, unpackStatus } from './status.js';
 import { unionCodec } from './union.js';
-import { oneOf, type Packed, packReply, unpackReply } from './values.js';
+import { oneOf, type Packed, packInode, packReply, unpackInode, unpackReply } from './values.js';
 
 /** A frame from a client to a node. The bytes are for sending at once; who keeps them copies them. */
 export function encodeClientRequest(request: ClientRequest): Uint8Array {
@@ -110,13 +112,22 @@ function unpackSubmit(r: Reader): SubmitRequest {
 const responses = unionCodec<ClientResponse>('response', {
   'submit-reply': {
     tag: 1,
-    pack: (m) => [m.id, m.index, packOutcome(m.outcome), m.repeated],
+    pack: (m) => [
+      m.id,
+      m.index,
+      packOutcome(m.outcome),
+      m.repeated,
+      m.traces.map(packTrace),
+      m.changes === null ? null : packChanges(m.changes),
+    ],
     unpack: (r) => ({
       type: 'submit-reply',
       id: r.uint('id'),
       index: r.uint('index'),
       outcome: unpackOutcome(r.any('outcome')),
       repeated: r.bool('repeated'),
+      traces: r.array('traces', EFFECTS_MAX).map(unpackTrace),
+      changes: unpackOptionalChanges(r.any('changes')),
     }),
   },
   'query-reply': {
@@ -177,14 +188,8 @@ const responses = unionCodec<ClientResponse>('response', {
   },
   changes: {
     tag: 8,
-    pack: (m) => [m.id, m.index, m.reset, m.effects.map(packEffect)],
-    unpack: (r) => ({
-      type: 'changes',
-      id: r.uint('id'),
-      index: r.uint('index'),
-      reset: r.bool('reset'),
-      effects: r.array('effects', EFFECTS_MAX).map(unpackEffect),
-    }),
+    pack: packChanges,
+    unpack: unpackChanges,
   },
 });
 
@@ -234,6 +239,24 @@ function unpackOutcome(packed: unknown): SubmitResponse['outcome'] {
   }
 }
 
+function packChanges({ id, index, reset, effects }: Changes): Packed {
+  return [id, index, reset, effects.map(packEffect)];
+}
+
+function unpackChanges(r: Reader): Changes {
+  return {
+    type: 'changes',
+    id: r.uint('id'),
+    index: r.uint('index'),
+    reset: r.bool('reset'),
+    effects: r.array('effects', EFFECTS_MAX).map(unpackEffect),
+  };
+}
+
+function unpackOptionalChanges(packed: unknown): Changes | null {
+  return packed === null ? null : unpackChanges(new Reader(packed, 'changes'));
+}
+
 const EFFECT_INODE = 0;
 const EFFECT_ENTRY = 1;
 
@@ -257,5 +280,32 @@ function unpackEffect(packed: unknown): Effect {
       };
     default:
       throw new MootError('BAD_MESSAGE', `effect.kind ${kind} is unknown`);
+  }
+}
+
+const TRACE_INODE = 0;
+const TRACE_ENTRY = 1;
+
+function packTrace(trace: Trace): Packed {
+  return trace.type === 'inode'
+    ? [TRACE_INODE, packInode(trace.inode)]
+    : [TRACE_ENTRY, trace.parent, trace.name, trace.ino];
+}
+
+function unpackTrace(packed: unknown): Trace {
+  const r = new Reader(packed, 'trace');
+  const kind = r.uint('kind');
+  switch (kind) {
+    case TRACE_INODE:
+      return { type: 'inode', inode: unpackInode(r.any('inode')) };
+    case TRACE_ENTRY:
+      return {
+        type: 'entry',
+        parent: r.uint('parent'),
+        name: r.bytes('name', WIRE_NAME_BYTES_MAX),
+        ino: r.nullable('ino', r.uint),
+      };
+    default:
+      throw new MootError('BAD_MESSAGE', `trace.kind ${kind} is unknown`);
   }
 }

@@ -10,11 +10,16 @@ const SLASH = 0x2f;
  */
 export function entryName(name: Uint8Array): string {
   if (name.length > NAME_BYTES_MAX) refuse('ENAMETOOLONG');
-  if (name.length === 0 || isDot(name) || isDotDot(name)) refuse('EINVAL');
-  for (let i = 0; i < name.length; i++) {
-    if (name[i] === SLASH || name[i] === 0) refuse('EINVAL');
-  }
+  if (!mayBeEntry(name)) refuse('EINVAL');
   return latin1(name);
+}
+
+/** A directory may have an entry of this name. */
+export function mayBeEntry(name: Uint8Array): boolean {
+  if (name.length === 0 || name.length > NAME_BYTES_MAX || isDot(name) || isDotDot(name)) {
+    return false;
+  }
+  return !name.includes(SLASH) && !name.includes(0);
 }
 
 export function isDot(name: Uint8Array): boolean {

@@ -1,3 +1,4 @@
+import type { Clock } from '../base/clock.js';
 import { isMootError } from '../base/errors.js';
 import type { CallOptions, FilesystemClient, WatchListener } from '../client/filesystem-client.js';
 import type { ReadLevel } from '../codec/client-messages.js';
@@ -5,6 +6,7 @@ import type { ChangedInode } from '../filesystem/commands.js';
 import type { Effect } from '../filesystem/filesystem.js';
 import { type Ino, type Inode, ROOT_INO } from '../filesystem/records.js';
 import type { Handles } from './handles.js';
+import { KernelLease } from './kernel-lease.js';
 import { KnownNames, nameKey } from './known-names.js';
 import type { Attributes, KernelNotifier } from './mount.js';
 import { PageVersions } from './page-versions.js';
@@ -35,6 +37,7 @@ export interface Watched {
 
 export interface KernelCachesParts {
   readonly client: FilesystemClient;
+  readonly clock: Pick<Clock, 'monotonicMs'>;
   readonly level: ReadLevel;
   readonly callOptions: CallOptions;
   readonly handles: Handles;
@@ -42,11 +45,14 @@ export interface KernelCachesParts {
 
 /**
  * What this mount's kernel may have cached, and how it learns of changes by others: pages of open
- * files at every level; names and attributes at the levels `session` and `local`. At `strong`
- * the kernel asks for names and attributes each time.
+ * files at every level; names and attributes at the levels `session` and `local` for as long as
+ * nobody tells otherwise. At `strong` the kernel believes names and attributes for as long as the
+ * client's lease lasts, see KernelLease.
  */
 export class KernelCaches implements WatchListener {
+  /** By time and afterwards told, not under a lease. */
   private readonly keepsAttributes: boolean;
+  private readonly lease: KernelLease | null;
   private readonly known = new KnownNames();
   private readonly pages = new PageVersions();
   private readonly requests = new Set<Watched>();
@@ -57,6 +63,8 @@ export class KernelCaches implements WatchListener {
 
   constructor(private readonly parts: KernelCachesParts) {
     this.keepsAttributes = parts.level !== 'strong';
+    this.lease = this.keepsAttributes ? null : new KernelLease(parts.client, parts.clock);
+    if (this.lease !== null) parts.client.setKeeper(this.lease);
   }
 
   connect(writeBehind: WriteBehind): void {
@@ -65,10 +73,18 @@ export class KernelCaches implements WatchListener {
 
   setNotifier(notifier: KernelNotifier): void {
     this.notifier = notifier;
+    this.lease?.setNotifier(notifier);
   }
 
-  /** For how long the kernel may believe what it is told now and nobody changes. */
-  get timeoutSec(): number {
+  /**
+   * Resolves when the kernel believes nothing older than the own commands that are decided by now;
+   * null: that is so already.
+   */
+  get expired(): Promise<unknown> | null {
+    return this.lease?.expired ?? null;
+  }
+
+  private get timeoutSec(): number {
     return this.keepsAttributes ? CACHE_TIMEOUT_SEC : 0;
   }
 
@@ -86,6 +102,8 @@ export class KernelCaches implements WatchListener {
 
   /** The answer to a request for an inode's attributes. */
   attributes(inode: Inode, watched: Watched): Attributes {
+    const leased = this.mayLease(inode.ino) ? this.lease?.attributes(inode) : undefined;
+    if (leased !== undefined) return leased;
     const timeoutSec = this.isTouched(inode.ino, watched) ? 0 : this.timeoutSec;
     return { inode, attrTimeoutSec: timeoutSec, entryTimeoutSec: 0 };
   }
@@ -93,6 +111,13 @@ export class KernelCaches implements WatchListener {
   /** The answer to a request for a name: the kernel knows the inode from now on. */
   entry(asked: AskedName, inode: Inode, watched: Watched): Attributes {
     this.known.add(inode.ino, this.keepsAttributes ? asked : null);
+    return this.named(asked, inode, watched);
+  }
+
+  /** As `entry`, of a name that the kernel was told of already. */
+  named(asked: AskedName, inode: Inode, watched: Watched): Attributes {
+    const leased = this.mayLease(inode.ino) ? this.lease?.entry(asked, inode) : undefined;
+    if (leased !== undefined) return leased;
     const entryTimeoutSec = this.isNameTouched(asked, watched) ? 0 : this.timeoutSec;
     return { ...this.attributes(inode, watched), entryTimeoutSec };
   }
@@ -101,6 +126,11 @@ export class KernelCaches implements WatchListener {
   unnamed(inode: Inode, watched: Watched): Attributes {
     this.known.add(inode.ino, null);
     return this.attributes(inode, watched);
+  }
+
+  /** For how long the kernel may believe that there is no such name. */
+  absenceTimeoutSec(asked: AskedName): number {
+    return this.lease?.absenceTimeoutSec(asked) ?? 0;
   }
 
   isTouched(ino: Ino, watched: Watched): boolean {
@@ -150,6 +180,11 @@ export class KernelCaches implements WatchListener {
       if (effect.type === 'entry') this.nameChanged(effect);
       else this.inodeChanged(effect, event.index);
     }
+  }
+
+  /** Bytes that are not committed change size and times without the cluster knowing. */
+  private mayLease(ino: Ino): boolean {
+    return this.lease !== null && !this.writeBehind?.isPending(ino);
   }
 
   private reset(): void {

@@ -122,8 +122,10 @@ export interface OpenFlags {
  * promise settles, unless said otherwise.
  */
 export interface MountOperations {
-  /** Seconds for which the kernel may believe the entries and attributes of readDirectory. */
-  readonly listingTimeoutSec: number;
+  /** Seconds for which the kernel may believe that `lookup` found no such name. */
+  absenceTimeoutSec(parent: Ino, name: Uint8Array): number;
+  /** An entry of readDirectory with `plus`, as the kernel may keep it. */
+  listed(parent: Ino, name: Uint8Array, inode: Inode): Attributes;
   lookup(parent: Ino, name: Uint8Array, caller: Caller): Promise<Attributes>;
   /** The kernel dropped `count` references to the inode. */
   forget(ino: Ino, count: number): void;
@@ -244,4 +246,13 @@ export interface KernelNotifier {
   /** Attributes; and content when `data`. */
   invalidateInode(ino: Ino, data: boolean): void;
   invalidateEntry(parent: Ino, name: Uint8Array): void;
+  /**
+   * The kernel asks for the file's attributes before it believes them again, once the promise
+   * resolves; answers that were on their way count for nothing. Waits for no operation.
+   */
+  expireFile(ino: Ino): Promise<void>;
+  /** The same for a directory, at once. */
+  expireDirectory(ino: Ino): void;
+  /** The same for all names, at once; null: this kernel cannot. */
+  readonly expireNames: (() => void) | null;
 }

@@ -98,7 +98,13 @@ class Operations implements ClusterOperations {
     this.client = client;
     const callOptions = deadlineMs === undefined ? {} : { deadlineMs };
     this.callOptions = callOptions;
-    const caches = new KernelCaches({ client, level, callOptions, handles: this.handles });
+    const caches = new KernelCaches({
+      client,
+      clock,
+      level,
+      callOptions,
+      handles: this.handles,
+    });
     this.caches = caches;
     this.writes = new WriteBehind({
       client,
@@ -111,10 +117,6 @@ class Operations implements ClusterOperations {
     caches.connect(this.writes);
     client.setHolds(() => this.handles.holds());
     this.unwatch = client.watch(caches);
-  }
-
-  get listingTimeoutSec(): number {
-    return this.caches.timeoutSec;
   }
 
   setNotifier(notifier: KernelNotifier): void {
@@ -139,6 +141,14 @@ class Operations implements ClusterOperations {
       return (await this.query({ type: 'lookup', parent, name }, caller)).inode;
     });
     return this.caches.entry({ parent, name }, value, watched);
+  }
+
+  absenceTimeoutSec(parent: Ino, name: Uint8Array): number {
+    return this.caches.absenceTimeoutSec({ parent, name });
+  }
+
+  listed(parent: Ino, name: Uint8Array, inode: Inode): Attributes {
+    return this.caches.named({ parent, name }, inode, { touched: new Set(), all: false });
   }
 
   forget(ino: Ino, count: number): void {
@@ -603,11 +613,14 @@ class Operations implements ClusterOperations {
     return this.caches.entry(command, value.inode, watched);
   }
 
-  private execute<T extends CommandType>(
+  private async execute<T extends CommandType>(
     command: Extract<Command, { type: T }>,
     { signal }: Caller,
   ): Promise<CommandValues[T]> {
-    return this.client.execute(command, { ...this.callOptions, signal });
+    const value = await this.client.execute(command, { ...this.callOptions, signal });
+    const { expired } = this.caches;
+    if (expired !== null) await expired;
+    return value;
   }
 
   private query<T extends QueryType>(

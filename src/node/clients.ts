@@ -8,7 +8,14 @@ import type {
   SubmitRequest,
   SubmitResponse,
 } from '../codec/client-messages.js';
-import { type FactKey, factsOfAnswer, factsOfReply } from '../filesystem/facts.js';
+import {
+  factOfTrace,
+  factsOfAnswer,
+  factsOfReply,
+  type Look,
+  type Trace,
+  tracesOf,
+} from '../filesystem/facts.js';
 import type { Applied } from '../filesystem/filesystem.js';
 import type { QueryResult } from '../filesystem/queries.js';
 import type { ClientConnection, ClientHandlers } from '../transport/transport.js';
@@ -38,6 +45,8 @@ export interface Service {
   /** Tells when a majority has confirmed, from now on, that this node leads. */
   readonly confirm: (confirmed: (index: number) => void, refused: () => void) => void;
   readonly leases: Leases;
+  /** Records as the command in hand left them. */
+  readonly look: Look;
   readonly watches: Watches;
   readonly status: () => NodeStatus;
   readonly snapshot: () => Promise<number>;
@@ -70,14 +79,30 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
       service.submit(request, (decision) => {
         if (decision.type === 'refused') refuse(request.id, decision.code, decision.message);
         else {
-          const { index, outcome } = decision;
+          const { index, outcome, effects } = decision;
           const reply = told(outcome);
           const repeated = outcome.type === 'repeated';
+          let traces: readonly Trace[] = [];
           leases.answer(holder, {
             index,
-            reveals: () => (repeated ? [] : revealedByOutcome(request, reply)),
-            send: () =>
-              send({ type: 'submit-reply', id: request.id, index, outcome: reply, repeated }),
+            ownCommand: true,
+            reveals: () => {
+              if (outcome.type !== 'reply') return [];
+              const { command } = request;
+              traces = tracesOf(command, outcome.reply, effects, service.look);
+              const facts = [...factsOfReply(command, outcome.reply), ...traces.map(factOfTrace)];
+              return facts.map(({ key }) => key);
+            },
+            send: (changes) =>
+              send({
+                type: 'submit-reply',
+                id: request.id,
+                index,
+                outcome: reply,
+                repeated,
+                traces,
+                changes,
+              }),
             refuse: () =>
               refuse(request.id, 'OUTCOME_UNKNOWN', 'decided, but this node leads no longer'),
           });
@@ -97,6 +122,7 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
           else {
             leases.answer(holder, {
               index,
+              ownCommand: false,
               reveals: () => factsOfAnswer(request.query, result).map(({ key }) => key),
               send: answer,
               refuse: () => refuse(request.id, 'NOT_LEADER', 'this node leads no longer'),
@@ -170,14 +196,6 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
       for (const watcher of watchers) service.watches.remove(watcher);
     },
   };
-}
-
-function revealedByOutcome(
-  { command }: SubmitRequest,
-  outcome: SubmitResponse['outcome'],
-): readonly FactKey[] {
-  if (outcome.type !== 'reply') return [];
-  return factsOfReply(command, outcome.reply).map(({ key }) => key);
 }
 
 /** The outcome is the same whether it is the first or is told again. */

@@ -22,9 +22,12 @@ export interface LeaseHolder {
 /** An answer that says something about the tree as of `index`. */
 export interface LeasedAnswer {
   readonly index: number;
+  /** It answers the client's own command, decided at this moment. */
+  readonly ownCommand: boolean;
   /** What the client may keep of it. Asked only when it holds a lease. */
   readonly reveals: () => readonly FactKey[];
-  readonly send: () => void;
+  /** `changes`: what the command changed of what the client keeps, instead of a push. */
+  readonly send: (changes: Changes | null) => void;
   /** This node cannot give the answer: it leads no longer. */
   readonly refuse: () => void;
 }
@@ -35,7 +38,14 @@ interface Lease {
   /** What the client may have in its cache, and what answers on their way may put there. */
   interest: Set<FactKey>;
   /** Effects that are not pushed yet; the last of `unacknowledged` is theirs. */
-  pending: { readonly id: number; effects: Effect[]; index: number; reset: boolean } | null;
+  pending: {
+    readonly id: number;
+    /** The first command whose effects are in it. */
+    readonly firstIndex: number;
+    effects: Effect[];
+    index: number;
+    reset: boolean;
+  } | null;
   readonly unacknowledged: {
     readonly id: number;
     /** From this index on others must not see what this client does not know of. */
@@ -148,16 +158,13 @@ export class Leases {
     const keys = effects.map(keyOfEffect);
     for (const lease of this.leases.values()) {
       if (lease.expiresMs <= nowMs) continue;
-      for (const [i, effect] of effects.entries()) {
-        // What was told once needs no telling again until another answer reveals it.
-        const key = keys[i];
-        if (key === undefined || !lease.interest.delete(key)) continue;
-        const pending = this.hold(lease, index, nowMs);
-        pending.effects.push(effect);
-        pending.index = index;
-      }
-      const count = lease.pending?.effects.length ?? 0;
-      if (count >= CHANGES_EFFECTS_MAX) this.push(lease);
+      // What was told once needs no telling again until another answer reveals it.
+      const told = effects.filter((_, i) => lease.interest.delete(keys[i] ?? ''));
+      if (told.length === 0) continue;
+      const pending = this.hold(lease, index, nowMs);
+      pending.effects.push(...told);
+      pending.index = index;
+      if (pending.effects.length >= CHANGES_EFFECTS_MAX) this.push(lease);
     }
   }
 
@@ -169,7 +176,7 @@ export class Leases {
   /** Sends the answer now, or as soon as nobody can answer anything older any more. */
   answer(holder: LeaseHolder, answer: LeasedAnswer): void {
     if (!this.on) {
-      answer.send();
+      answer.send(null);
       return;
     }
     if (this.office === null) {
@@ -178,12 +185,20 @@ export class Leases {
     }
     const nowMs = this.clock.monotonicMs();
     const lease = this.live(holder, nowMs);
-    if (lease !== undefined) this.note(lease, answer.reveals(), nowMs);
-    if (nowMs < this.office.readyMs || answer.index >= this.limitFor(nowMs)(holder)) {
-      this.waiting.push({ holder, answer });
-    } else {
-      if (lease !== undefined) this.push(lease);
-      answer.send();
+    const waits = nowMs < this.office.readyMs || answer.index >= this.limitFor(nowMs)(holder);
+    if (lease === undefined) {
+      if (waits) this.waiting.push({ holder, answer });
+      else answer.send(null);
+      return;
+    }
+    // The client's own command is the only one that is pending: its reply says what it changed.
+    const alone = answer.ownCommand && lease.pending?.firstIndex === answer.index;
+    const changes = alone && !waits ? this.takePending(lease) : null;
+    this.note(lease, answer.reveals(), nowMs);
+    if (waits) this.waiting.push({ holder, answer });
+    else {
+      this.push(lease);
+      answer.send(changes);
     }
   }
 
@@ -222,17 +237,23 @@ export class Leases {
   private hold(lease: Lease, index: number, nowMs: number): NonNullable<Lease['pending']> {
     if (lease.pending === null) {
       const id = ++this.lastId;
-      lease.pending = { id, effects: [], index, reset: false };
+      lease.pending = { id, firstIndex: index, effects: [], index, reset: false };
       lease.unacknowledged.push({ id, index, sinceMs: nowMs });
     }
     return lease.pending;
   }
 
   private push(lease: Lease): void {
+    const changes = this.takePending(lease);
+    if (changes !== null) lease.holder.push(changes);
+  }
+
+  private takePending(lease: Lease): Changes | null {
     const { pending } = lease;
-    if (pending === null) return;
+    if (pending === null) return null;
     lease.pending = null;
-    lease.holder.push({ type: 'changes', ...pending });
+    const { id, index, reset, effects } = pending;
+    return { type: 'changes', id, index, reset, effects };
   }
 
   /** Answers of indexes below this may leave for a client: no other client's hold is older. */
@@ -267,7 +288,7 @@ export class Leases {
     for (const { holder, answer } of free) {
       const lease = this.leases.get(holder);
       if (lease !== undefined) this.push(lease);
-      answer.send();
+      answer.send(null);
     }
   }
 }

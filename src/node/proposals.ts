@@ -10,7 +10,12 @@ const PROPOSE_BYTES_MAX = 1_048_576;
 
 /** How a command that was to enter the log ended. */
 export type Decision =
-  | { readonly type: 'applied'; readonly index: number; readonly outcome: Applied['outcome'] }
+  | {
+      readonly type: 'applied';
+      readonly index: number;
+      readonly outcome: Applied['outcome'];
+      readonly effects: Applied['effects'];
+    }
   | { readonly type: 'refused'; readonly code: ErrorCode; readonly message: string };
 
 export type Decide = (decision: Decision) => void;
@@ -72,7 +77,8 @@ export class Proposals {
     if (waiting === undefined) return;
     this.proposed.delete(mark.index);
     if (waiting.term === mark.term && applied !== null) {
-      waiting.decide({ type: 'applied', index: mark.index, outcome: applied.outcome });
+      const { outcome, effects } = applied;
+      waiting.decide({ type: 'applied', index: mark.index, outcome, effects });
     } else {
       waiting.decide({
         type: 'refused',

@@ -290,6 +290,7 @@ class Runtime implements Node {
         this.scheduleTurn();
       },
       leases: this.leases,
+      look: (key) => tree.look(key),
       watches,
       status: () => this.status(),
       snapshot: () => this.snapshot(),

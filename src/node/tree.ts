@@ -232,6 +232,12 @@ export class Tree {
     return value;
   }
 
+  /** As `peek`, by table. */
+  look<T extends Table>(key: Key<T>): Tables[T] | null | undefined {
+    // A key's letter says its table, and only records of that table are put under it.
+    return this.peek(key) as Tables[T] | null | undefined;
+  }
+
   private async reload(mark: SnapshotMark): Promise<void> {
     const [counters] = await this.store.get([COUNTERS]);
     if (counters === undefined) {

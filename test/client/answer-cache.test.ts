@@ -1,7 +1,14 @@
 import t from 'tap';
 import { AnswerCache } from '../../src/client/answer-cache.js';
-import { type Fact, factsOfReply, nameKey } from '../../src/filesystem/facts.js';
+import {
+  type Fact,
+  factsOfReply,
+  type Look,
+  nameKey,
+  tracesOf,
+} from '../../src/filesystem/facts.js';
 import type { Effect } from '../../src/filesystem/filesystem.js';
+import { inodeKey } from '../../src/filesystem/keys.js';
 import type { Ino, Inode } from '../../src/filesystem/records.js';
 
 const TIME = { sec: 1, nsec: 0 };
@@ -37,7 +44,11 @@ function name(text: string): Uint8Array {
 }
 
 const keepInode = (ino: Ino, size = 0): Fact => ({ key: ino, inode: inode(ino, size) });
-const keepName = (text: string, ino: Ino | null): Fact => ({ key: nameKey(1, name(text)), ino });
+const keepName = (text: string, ino: Ino | null): Fact => ({
+  key: nameKey(1, name(text)),
+  parent: 1,
+  ino,
+});
 const inodeEffect = (ino: Ino): Effect => ({ type: 'inode', ino, data: false, gone: false });
 const nameEffect = (text: string): Effect => ({ type: 'entry', parent: 1, name: name(text) });
 const lookup = (text: string) => ({ type: 'lookup', parent: 1, name: name(text) }) as const;
@@ -110,4 +121,64 @@ t.test('nothing is kept of an inode without a name', async (t) => {
   const made = { type: 'make-node', parent: 1, name: name('a'), mode: 0, rdev: 0, uid: 0, gid: 0 };
   const reply = { ok: true, value: { inode: inode(7) } } as const;
   t.match(factsOfReply({ ...made, type: 'make-node' }, reply), [{ ino: 7 }, { key: 7 }]);
+});
+
+const directory = (entries: number): Fact => ({
+  key: 1,
+  inode: { ...inode(1), mode: 0o040755, nlink: 2, entries },
+});
+
+t.test('with all names of a directory known, all others are not there', async (t) => {
+  const cache = new AnswerCache();
+  const absent = { ok: false, code: 'ENOENT' } as const;
+  cache.learn(1, [directory(0)]);
+  t.strictSame(cache.answer(lookup('a')), absent, 'it is empty');
+  t.notOk(cache.isKnownItself(lookup('a')), 'and who is told of changes of the name is not told');
+  cache.learn(1, [keepName('gone', null)]);
+  t.ok(cache.isKnownItself(lookup('gone')));
+  cache.change(2, false, [inodeEffect(1), nameEffect('a')]);
+  t.equal(cache.answer(lookup('a')), undefined);
+  cache.learn(2, [directory(1)]);
+  t.equal(cache.answer(lookup('b')), undefined, 'one name is not known');
+  cache.learn(2, [keepName('a', 7)]);
+  t.strictSame(cache.answer(lookup('b')), absent);
+  t.equal(cache.answer(lookup('a')), undefined, 'its inode is not known');
+  cache.learn(3, [keepName('none', null)]);
+  t.strictSame(cache.answer(lookup('b')), absent, 'what is not there does not count');
+  t.equal(cache.answer(lookup('b/c')), undefined, 'only the tree says what it is');
+  t.equal(cache.answer(lookup('x'.repeat(256))), undefined);
+  cache.change(4, false, [nameEffect('a')]);
+  t.equal(cache.answer(lookup('b')), undefined);
+});
+
+t.test('names that were let go do not count as known', async (t) => {
+  const cache = new AnswerCache(3);
+  cache.learn(1, [keepName('a', 7), keepName('b', 8), directory(2)]);
+  t.match(cache.answer(lookup('c')), { ok: false });
+  cache.learn(1, [keepInode(9)]);
+  t.equal(cache.answer(lookup('c')), undefined);
+  cache.clear();
+  cache.learn(1, [directory(0)]);
+  t.match(cache.answer(lookup('c')), { ok: false });
+});
+
+t.test('a command leaves traces of what its reply does not say', async (t) => {
+  const parent = { ...inode(1), mode: 0o040755, entries: 1 };
+  const made = { type: 'make-node', parent: 1, name: name('a'), mode: 0, rdev: 0, uid: 0, gid: 0 };
+  const reply = { ok: true, value: { inode: inode(7) } } as const;
+  const records = new Map<string, unknown>([
+    [inodeKey(1), parent],
+    [inodeKey(8), inode(8, 0, 0)],
+    [nameKey(1, name('b')), null],
+  ]);
+  const look: Look = (key) => records.get(key) as undefined;
+  const effects = [inodeEffect(7), inodeEffect(8), inodeEffect(1), nameEffect('a')];
+  const traces = tracesOf({ ...made, type: 'make-node' }, reply, effects, look);
+  t.match(traces, [{ type: 'inode', inode: { ino: 1 } }]);
+  t.equal(traces.length, 1, 'neither what the reply says nor what has no name');
+  t.match(tracesOf({ ...made, type: 'make-node' }, reply, [nameEffect('b')], look), [
+    { type: 'entry', parent: 1, ino: null },
+  ]);
+  const write = { type: 'write', ino: 7, offset: 0, data: name('x') } as const;
+  t.strictSame(tracesOf(write, reply, effects, look), []);
 });

@@ -2,10 +2,10 @@ import t, { type Test } from 'tap';
 import { isMootError } from '../../src/base/errors.js';
 import { type Random, randomBetween, seededRandom } from '../../src/base/random.js';
 import { createFilesystemClient } from '../../src/client/client.js';
-import type { FilesystemClient } from '../../src/client/filesystem-client.js';
 import { type Ino, ROOT_INO } from '../../src/filesystem/records.js';
 import type { Dialer } from '../../src/transport/transport.js';
 import { type MemoryCluster, startMemoryCluster } from '../support/cluster.js';
+import { KernelView } from '../support/kernel-view.js';
 
 /** About fifteen queries for each. More with more time: MOOTFS_TEST_COMMANDS=3000. */
 const COMMANDS = Number(process.env.MOOTFS_TEST_COMMANDS ?? 300);
@@ -51,14 +51,16 @@ class World {
     readonly random: Random,
   ) {}
 
-  client(name: string): FilesystemClient {
-    return createFilesystemClient({
+  client(name: string): KernelView {
+    const client = createFilesystemClient({
       dialer: this.counted(this.cluster.network.dialer({ cluster: 'test', name })),
       addresses: this.cluster.members.map((member) => member.config.address),
       name,
       cache: true,
       deadlineMs: 60_000,
     });
+    const pause = () => sleep(randomBetween(this.random, 0, 4));
+    return new KernelView(client, () => performance.now(), pause);
   }
 
   private counted(dialer: Dialer): Dialer {
@@ -85,31 +87,31 @@ class World {
     return item;
   }
 
-  async readInode(client: FilesystemClient, ino = this.pick(this.files)): Promise<void> {
+  async readInode(client: KernelView, ino = this.pick(this.files)): Promise<void> {
     const floor = this.versions.at(ino);
     this.queries++;
-    const { inode } = await client.query({ type: 'get-inode', ino });
+    const inode = await client.inode(ino);
     this.check(ino, floor, inode.dataVersion, 'get-inode');
   }
 
-  async lookupFile(client: FilesystemClient): Promise<void> {
+  async lookupFile(client: KernelView): Promise<void> {
     const i = Math.floor(this.random.next() * FILES);
     const ino = this.files[i] ?? 0;
     const floor = this.versions.at(ino);
     this.queries++;
-    const { inode } = await client.query({ type: 'lookup', parent: ROOT_INO, name: file(i) });
+    const inode = await client.lookup(ROOT_INO, file(i));
     this.check(ino, floor, inode.dataVersion, 'lookup');
   }
 
   /** A directory changes with each of its names. */
-  async readRoot(client: FilesystemClient): Promise<void> {
+  async readRoot(client: KernelView): Promise<void> {
     const floor = this.versions.at(ROOT_INO);
     this.queries++;
-    const { inode } = await client.query({ type: 'get-inode', ino: ROOT_INO });
+    const inode = await client.inode(ROOT_INO);
     this.check(ROOT_INO, floor, inode.dataVersion, 'get-inode of the root');
   }
 
-  async change(client: FilesystemClient): Promise<void> {
+  async change(client: KernelView): Promise<void> {
     const ino = this.pick(this.files);
     const size = randomBetween(this.random, 1, 10_000);
     const data = new Uint8Array(size % 7 || 1);
@@ -120,7 +122,7 @@ class World {
     this.versions.seen(ino, inode.dataVersion);
   }
 
-  async toggle(client: FilesystemClient, toggled: Toggled): Promise<void> {
+  async toggle(client: KernelView, toggled: Toggled): Promise<void> {
     const { name } = toggled;
     toggled.issued++;
     const phase = toggled.issued;
@@ -134,12 +136,12 @@ class World {
     toggled.floor = Math.max(toggled.floor, phase);
   }
 
-  async lookupName(client: FilesystemClient): Promise<void> {
+  async lookupName(client: KernelView): Promise<void> {
     const toggled = this.pick(this.names);
     const { name, floor } = toggled;
     this.queries++;
-    const ino = await client.query({ type: 'lookup', parent: ROOT_INO, name }).then(
-      ({ inode }) => inode.ino,
+    const ino = await client.lookup(ROOT_INO, name).then(
+      (inode) => inode.ino,
       (error: unknown) => {
         if (isMootError(error, 'ENOENT')) return null;
         throw error;
@@ -177,7 +179,7 @@ function sleep(ms: number): Promise<void> {
 /** One client's work: mostly reads, often in bursts, now and then a rest. */
 async function work(
   world: World,
-  client: FilesystemClient,
+  client: KernelView,
   own: readonly Toggled[],
   until: () => boolean,
 ): Promise<void> {
@@ -202,7 +204,7 @@ async function work(
  */
 async function stare(
   world: World,
-  client: FilesystemClient,
+  client: KernelView,
   ino: Ino,
   until: () => boolean,
 ): Promise<void> {
@@ -256,7 +258,7 @@ async function run(
   const world = new World(cluster, random);
   const clients = Array.from({ length: CLIENTS }, (_, i) => world.client(`client${i}`));
   t.teardown(async () => {
-    await Promise.all(clients.map((client) => client.close()));
+    await Promise.all(clients.map(({ client }) => client.close()));
     await cluster.stop();
   });
   for (const [i] of clients.entries()) {
@@ -281,7 +283,12 @@ async function run(
   ]);
   t.strictSame(world.problems, [], `seed ${seed}`);
   const share = 1 - world.asked / world.queries;
-  t.comment(`${world.queries} queries, ${Math.round(share * 100)} % from memory`);
+  const alone = clients.reduce((sum, client) => sum + client.alone, 0) / world.queries;
+  t.comment(
+    `${world.queries} queries, ${Math.round(share * 100)} % from memory, ` +
+      `${Math.round(alone * 100)} % by the kernel alone`,
+  );
+  t.ok(alone > 0, 'some were not even asked by the kernel');
   t.ok(world.asked < world.queries, 'some answers came from memory');
 }
 

@@ -12,6 +12,7 @@ import type {
   CommandValue,
   LogCommand,
 } from '../../src/filesystem/commands.js';
+import type { Trace } from '../../src/filesystem/facts.js';
 import type { Effect } from '../../src/filesystem/filesystem.js';
 import type { ListedEntry, Query, QueryResult } from '../../src/filesystem/queries.js';
 import type { Inode, Reply } from '../../src/filesystem/records.js';
@@ -330,6 +331,17 @@ export const clientRequest: Of<ClientRequest> = fc.oneof(...Object.values(reques
 type Responses = {
   readonly [T in ClientResponse['type']]: Of<Extract<ClientResponse, { type: T }>>;
 };
+const changes = fc.record({
+  type: is('changes'),
+  id: uint,
+  index: uint,
+  reset: bool,
+  effects: fc.array(effect, { maxLength: 30 }),
+});
+const trace: fc.Arbitrary<Trace> = fc.oneof(
+  fc.record({ type: is('inode'), inode }),
+  fc.record({ type: is('entry'), parent: uint, name, ino: fc.option(uint) }),
+);
 const responseByType: Responses = {
   'submit-reply': fc.record({
     type: is('submit-reply'),
@@ -341,6 +353,8 @@ const responseByType: Responses = {
       fc.record({ type: is('no-session') }),
     ),
     repeated: bool,
+    traces: fc.array(trace, { maxLength: 5 }),
+    changes: fc.option(changes),
   }),
   'query-reply': fc.record({
     type: is('query-reply'),
@@ -361,13 +375,7 @@ const responseByType: Responses = {
     index: uint,
     durationMs: uint,
   }),
-  changes: fc.record({
-    type: is('changes'),
-    id: uint,
-    index: uint,
-    reset: bool,
-    effects: fc.array(effect, { maxLength: 30 }),
-  }),
+  changes,
   'status-reply': fc.record({ type: is('status-reply'), id: uint, status }),
   'snapshot-reply': fc.record({ type: is('snapshot-reply'), id: uint, index: uint }),
   refusal: fc.record({

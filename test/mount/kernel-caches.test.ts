@@ -26,7 +26,8 @@ t.test(
     await put(a, 'f', 'x');
     const found = await a.ops.lookup(ROOT, name('f'), caller);
     t.match(found, { attrTimeoutSec: 0, entryTimeoutSec: 0 });
-    t.equal(a.ops.listingTimeoutSec, 0);
+    t.match(a.ops.listed(ROOT, name('f'), found.inode), { attrTimeoutSec: 0, entryTimeoutSec: 0 });
+    t.equal(a.ops.absenceTimeoutSec(ROOT, name('none')), 0);
     await b.ops.setAttributes(found.inode.ino, { mode: 0o600 }, null, caller);
     await b.ops.unlink(ROOT, name('f'), caller);
     await idle();
@@ -142,7 +143,7 @@ for (const level of ['session', 'local'] as const) {
     const ino = await put(a, 'f', 'x');
     const found = await a.ops.lookup(ROOT, name('f'), caller);
     t.ok(found.attrTimeoutSec > 0 && found.entryTimeoutSec > 0);
-    t.ok(a.ops.listingTimeoutSec > 0);
+    t.ok(a.ops.listed(ROOT, name('f'), found.inode).entryTimeoutSec > 0);
     a.told.length = 0;
     await b.ops.setAttributes(ino, { mode: 0o600 }, null, caller);
     t.ok(a.told.includes(`attributes ${ino}`));

@@ -32,11 +32,18 @@ function world({ begun = true } = {}) {
     clock.nowMs += ms;
     leases.tick();
   };
-  const ask = (client: Client, index: number, what: string, reveals: readonly FactKey[] = []) =>
+  const ask = (
+    client: Client,
+    index: number,
+    what: string,
+    reveals: readonly FactKey[] = [],
+    ownCommand = false,
+  ) =>
     leases.answer(client, {
       index,
+      ownCommand,
       reveals: () => reveals,
-      send: () => client.heard.push(what),
+      send: (changes) => client.heard.push(what, ...(changes === null ? [] : [changes])),
       refuse: () => client.heard.push(`refused ${what}`),
     });
   const apply = (index: number, ...effects: Effect[]) => {
@@ -222,7 +229,43 @@ t.test('without leases everything leaves at once', async (t) => {
   const send = () => {
     sent = true;
   };
-  leases.answer(new Client(), { index: 1, reveals: () => [], send, refuse: () => {} });
+  leases.answer(new Client(), {
+    index: 1,
+    ownCommand: false,
+    reveals: () => [],
+    send,
+    refuse: () => {},
+  });
   t.ok(sent);
   t.equal(leases.on, false);
+});
+
+t.test('the reply to an own command says what it changed, and counts as a push', async (t) => {
+  const { leases, ask } = world();
+  const [writer, other] = [new Client(), new Client()];
+  leases.grant(writer);
+  ask(writer, 1, 'read', [7]);
+  leases.applied(2, [inode(7)]);
+  ask(writer, 2, 'written', [7], true);
+  leases.flush();
+  t.match(writer.heard.slice(1), ['written', { type: 'changes', index: 2, effects: [{ ino: 7 }] }]);
+  ask(other, 2, 'seen');
+  t.strictSame(other.answers, [], 'others wait until it has come');
+  leases.acknowledge(writer, writer.pushes[0]?.id ?? 0);
+  t.strictSame(other.answers, ['seen']);
+  leases.applied(3, [inode(7)]);
+  t.equal(writer.pushes.length, 1);
+  leases.flush();
+  t.match(writer.pushes[1], { index: 3 }, 'what the reply revealed is told of again');
+});
+
+t.test('an own command behind a change by another tells of both before', async (t) => {
+  const { leases, ask } = world();
+  const writer = new Client();
+  leases.grant(writer);
+  ask(writer, 1, 'read', [7, 8]);
+  leases.applied(2, [inode(7)]);
+  leases.applied(3, [inode(8)]);
+  ask(writer, 3, 'written', [8], true);
+  t.match(writer.heard.slice(1), [{ index: 3, effects: [{ ino: 7 }, { ino: 8 }] }, 'written']);
 });

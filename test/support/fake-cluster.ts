@@ -208,6 +208,8 @@ export class FakeCluster {
           index: this.world.index,
           // Nobody may keep what it says: this cluster has no leases.
           repeated: true,
+          traces: [],
+          changes: null,
         };
       case 'lease':
         return { type: 'lease-reply', id, index: this.world.index, durationMs: 0 };

@@ -290,6 +290,12 @@ export class LocalClient implements FilesystemClient {
     this.deliver({ index, reset: how === 'reset', effects });
   }
 
+  kept(): null {
+    return null;
+  }
+
+  setKeeper(): void {}
+
   setHolds(holds: () => readonly Ino[]): void {
     this.#holds = holds;
   }

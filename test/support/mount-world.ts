@@ -51,7 +51,7 @@ export interface TestMount {
   readonly client: LocalClient;
   readonly clock: HandClock;
   readonly told: string[];
-  notifier: KernelNotifier;
+  notifier: Pick<KernelNotifier, 'invalidateInode' | 'invalidateEntry'>;
 }
 
 export function newMount(
@@ -74,6 +74,9 @@ export function newMount(
   mount.ops.setNotifier({
     invalidateInode: (ino, data) => mount.notifier.invalidateInode(ino, data),
     invalidateEntry: (parent, entry) => mount.notifier.invalidateEntry(parent, entry),
+    expireFile: async (ino) => void told.push(`expire file ${ino}`),
+    expireDirectory: (ino) => told.push(`expire directory ${ino}`),
+    expireNames: () => told.push('expire names'),
   });
   return mount;
 }

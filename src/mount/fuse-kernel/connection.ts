@@ -36,6 +36,7 @@ export class Connection {
   #over = false;
   #mounted = false;
   #closed = false;
+  #kernelMinor = 0;
   #resolveEnded!: () => void;
   #settleNegotiated!: (error: MootError | null) => void;
 
@@ -48,7 +49,10 @@ export class Connection {
     this.#session = new Session({
       operations,
       write: (head, data) => this.#write(head, data),
-      onNegotiated: (error) => this.#settleNegotiated(error),
+      onNegotiated: (kernelMinor, error) => {
+        this.#kernelMinor = kernelMinor;
+        this.#settleNegotiated(error);
+      },
       debug,
       observer,
     });
@@ -78,6 +82,11 @@ export class Connection {
   /** Makes the readers stop that wait for a mount that will not come. */
   giveUp(): void {
     this.#over = true;
+  }
+
+  /** Of the protocol, as the kernel offered it; 0 before. */
+  get kernelMinor(): number {
+    return this.#kernelMinor;
   }
 
   /** Ends all waiting: every request under way is interrupted now. */

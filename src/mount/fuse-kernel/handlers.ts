@@ -1,6 +1,6 @@
 import { assert } from '../../base/assert.js';
 import { ERRNO } from '../../base/errno.js';
-import { MootError } from '../../base/errors.js';
+import { isMootError, MootError } from '../../base/errors.js';
 import type { AllocateMode } from '../../filesystem/commands.js';
 import type { MountOperations } from '../mount.js';
 import { negotiate } from './init.js';
@@ -55,7 +55,7 @@ export interface Served {
   /** INIT flags that both sides have. */
   agreedFlags: number;
   /** The kernel and we agree, or why not. */
-  onNegotiated(error: MootError | null): void;
+  onNegotiated(kernelMinor: number, error: MootError | null): void;
   /** False: no such request is under way. */
   interrupt(unique: bigint): boolean;
 }
@@ -78,7 +78,16 @@ const ignored: Handler = () => {};
 
 const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
   async LOOKUP({ operations, replies }, request, body) {
-    replies.entry(request, await operations.lookup(request.ino, readName(body), request));
+    const name = readName(body);
+    try {
+      replies.entry(request, await operations.lookup(request.ino, name, request));
+    } catch (error) {
+      const timeoutSec = isMootError(error, 'ENOENT')
+        ? operations.absenceTimeoutSec(request.ino, name)
+        : 0;
+      if (timeoutSec === 0) throw error;
+      replies.absent(request, timeoutSec);
+    }
   },
 
   FORGET({ operations }, request, body) {
@@ -289,6 +298,7 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
       replies.error(request, ERRNO.EOPNOTSUPP);
       const version = `${kernel.major}.${kernel.minor}`;
       onNegotiated(
+        kernel.minor,
         new MootError(
           'MOUNT_UNAVAILABLE',
           `the kernel speaks FUSE ${version}, too old: use Linux 4.20 or later`,
@@ -297,7 +307,7 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
     } else {
       served.agreedFlags = agreed.flags;
       replies.data(request, encodeInit(KERNEL_VERSION, agreed));
-      onNegotiated(null);
+      onNegotiated(kernel.minor, null);
     }
   },
 
@@ -438,11 +448,8 @@ async function readDirectory(
   const { handle, offset, size } = readRead(body);
   const { ino } = request;
   const entries = await operations.readDirectory(ino, handle, offset, size, plus, request);
-  const { body: encoded, count } = encodeDirectory(
-    entries,
-    size,
-    plus,
-    operations.listingTimeoutSec,
+  const { body: encoded, count } = encodeDirectory(entries, size, plus, (name, inode) =>
+    operations.listed(ino, name, inode),
   );
   if (plus) {
     for (const entry of entries.slice(count)) {

@@ -96,7 +96,7 @@ export async function mountFuseKernel(
   connection.setMounted();
   connection.addReaders((options.readers ?? READERS_DEFAULT) - 1);
 
-  const notifier = new Notifier(device.fd);
+  const notifier = new Notifier(device.fd, () => connection.kernelMinor);
   const onExit = () => endByForce(path);
   process.on('exit', onExit);
   const ended = connection.ended.then(async () => {

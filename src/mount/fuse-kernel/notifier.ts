@@ -1,9 +1,9 @@
-import { write } from 'node:fs';
+import { write, writeSync } from 'node:fs';
 import { assert } from '../../base/assert.js';
 import type { Ino } from '../../filesystem/records.js';
 import type { KernelNotifier } from '../mount.js';
 import { errnoNameOf } from '../mount-point.js';
-import { NOTIFY, SIZE } from './protocol.js';
+import { EPOCH_MINOR_VERSION, NOTIFY, SIZE } from './protocol.js';
 import { writeUint64 } from './replies.js';
 
 /**
@@ -40,7 +40,17 @@ export class Notifier implements KernelNotifier {
   /** How many were dropped because too many waited. */
   dropped = 0;
 
-  constructor(private readonly fd: number) {}
+  readonly #expireNames = () => this.#writeNow(allocate(NOTIFY.INC_EPOCH, 0));
+
+  constructor(
+    private readonly fd: number,
+    /** The minor version that the kernel speaks; 0 while it has not said so. */
+    private readonly kernelMinor: () => number,
+  ) {}
+
+  get expireNames(): (() => void) | null {
+    return this.kernelMinor() >= EPOCH_MINOR_VERSION ? this.#expireNames : null;
+  }
 
   invalidateInode(ino: Ino, data: boolean): void {
     const key = `i${ino}`;
@@ -55,6 +65,36 @@ export class Notifier implements KernelNotifier {
       parent,
       name,
     });
+  }
+
+  /**
+   * By a thread of the pool: an inode that is just being dropped is waited for, and that may wait
+   * for pages whose READ we have not answered (fuse_ilookup, truncate_inode_pages_final).
+   */
+  expireFile(ino: Ino): Promise<void> {
+    if (this.#closed) return Promise.resolve();
+    this.#inFlight++;
+    const message = encodeInvalidateInode(ino, false);
+    return new Promise((resolve) => {
+      write(this.fd, message, 0, message.length, null, (error) => {
+        this.#onWritten(error);
+        resolve();
+      });
+    });
+  }
+
+  /** Directories have no pages: nothing is waited for. */
+  expireDirectory(ino: Ino): void {
+    this.#writeNow(encodeInvalidateInode(ino, false));
+  }
+
+  #writeNow(message: Buffer): void {
+    if (this.#closed) return;
+    try {
+      writeSync(this.fd, message, 0, message.length, null);
+    } catch (error) {
+      assert(errnoNameOf(error) !== 'EINVAL', 'the kernel understands every notification');
+    }
   }
 
   /** Writes nothing more; resolves when nothing is being written. */

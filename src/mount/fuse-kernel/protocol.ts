@@ -15,6 +15,8 @@ export const KERNEL_MINOR_VERSION = 45;
  * structures that are used here have their present size.
  */
 export const KERNEL_MINOR_VERSION_MIN = 28;
+/** Since 7.44 (Linux 6.16) the kernel takes FUSE_NOTIFY_INC_EPOCH, whatever version was agreed on. */
+export const EPOCH_MINOR_VERSION = 44;
 
 /** enum fuse_opcode, up to 7.45. */
 export const OPCODE = {
@@ -119,7 +121,7 @@ export const WRITE_KILL_SUIDGID = 1 << 2;
 export const SETXATTR_ACL_KILL_SGID = 1 << 0;
 
 /** enum fuse_notify_code */
-export const NOTIFY = { INVAL_INODE: 2, INVAL_ENTRY: 3 } as const;
+export const NOTIFY = { INVAL_INODE: 2, INVAL_ENTRY: 3, INC_EPOCH: 8 } as const;
 
 /** open(2) flags that reach the server: the same numbers on x86-64 and arm64. */
 export const OPEN_FLAG = {

@@ -58,6 +58,14 @@ export class Replies {
     this.#send(request, SIZE.ENTRY_OUT);
   }
 
+  /** A node id of 0: the kernel may believe for that long that there is no such name. */
+  absent(request: KernelRequest, timeoutSec: number): void {
+    const at = SIZE.OUT_HEADER;
+    this.#scratch.fill(0, at, at + SIZE.ENTRY_OUT);
+    writeTimeout(this.#scratch, at + 16, at + 32, timeoutSec);
+    this.#send(request, SIZE.ENTRY_OUT);
+  }
+
   created(request: KernelRequest, created: Attributes & Opened, flush: boolean): void {
     writeEntry(this.#scratch, SIZE.OUT_HEADER, created);
     this.#writeOpen(SIZE.OUT_HEADER + SIZE.ENTRY_OUT, created, flush);
@@ -234,7 +242,7 @@ export function encodeDirectory(
   entries: readonly ListedEntry[],
   bytesMax: number,
   plus: boolean,
-  timeoutSec: number,
+  listed: (name: Uint8Array, inode: Inode) => Attributes,
 ): { readonly body: Buffer; readonly count: number } {
   const fixedBytes = (plus ? SIZE.ENTRY_OUT : 0) + SIZE.DIRENT;
   let bytes = 0;
@@ -253,11 +261,7 @@ export function encodeDirectory(
     if (plus) {
       // A node id of 0 gives the name only; so for '.' and '..', which the kernel does not look up.
       if (countsAsLookup(entry) && entry.inode !== null) {
-        writeEntry(body, at, {
-          inode: entry.inode,
-          attrTimeoutSec: timeoutSec,
-          entryTimeoutSec: timeoutSec,
-        });
+        writeEntry(body, at, listed(entry.name, entry.inode));
       }
       at += SIZE.ENTRY_OUT;
     }

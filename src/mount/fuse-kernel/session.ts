@@ -23,7 +23,7 @@ export interface SessionParts {
   readonly operations: MountOperations;
   readonly write: WriteReply;
   /** The kernel and we agree, or why not. */
-  readonly onNegotiated: (error: MootError | null) => void;
+  readonly onNegotiated: (kernelMinor: number, error: MootError | null) => void;
   /** Gets a line for every request and reply. */
   readonly debug: ((line: string) => void) | null;
   readonly observer: RequestObserver | null;
@@ -37,7 +37,7 @@ export interface SessionParts {
 export class Session implements Served {
   readonly operations: MountOperations;
   readonly replies: Replies;
-  readonly onNegotiated: (error: MootError | null) => void;
+  readonly onNegotiated: (kernelMinor: number, error: MootError | null) => void;
   /** INIT flags that both sides have. */
   agreedFlags = 0;
   readonly #requests = new Map<bigint, KernelRequest>();

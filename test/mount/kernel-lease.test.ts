@@ -1,0 +1,120 @@
+import t from 'tap';
+import type { Kept, KeptQuery } from '../../src/client/filesystem-client.js';
+import { ROOT } from '../../src/filesystem/format.js';
+import type { Inode } from '../../src/filesystem/records.js';
+import { KernelLease } from '../../src/mount/kernel-lease.js';
+import { LocalCluster } from '../support/local-client.js';
+import { name } from '../support/mount-world.js';
+
+const FILE: Inode = { ...ROOT, ino: 7, mode: 0o100644, nlink: 1 };
+const asked = { parent: 1, name: name('f') };
+const entryEffect = { type: 'entry', ...asked } as const;
+const inodeEffect = (ino: number) => ({ type: 'inode', ino, data: false, gone: false }) as const;
+
+/** A kernel that notes what it is told, and a client that knows what the test says. */
+function world({ epochs = true } = {}) {
+  const told: string[] = [];
+  let nowMs = 1_000;
+  let kept: Kept | null = { inode: FILE, forMs: 150 };
+  let finish: (() => void)[] = [];
+  const client = new LocalCluster().connect();
+  client.kept = ((_query: KeptQuery) => kept) as never;
+  const lease = new KernelLease(client, { monotonicMs: () => nowMs });
+  lease.setNotifier({
+    invalidateInode: () => {},
+    invalidateEntry: () => {},
+    expireFile: (ino) => {
+      told.push(`file ${ino}`);
+      return new Promise((resolve) => finish.push(resolve));
+    },
+    expireDirectory: (ino) => told.push(`directory ${ino}`),
+    expireNames: epochs ? () => told.push('names') : null,
+  });
+  return {
+    lease,
+    told,
+    know: (next: Kept | null) => {
+      kept = next;
+    },
+    pass: (ms: number) => {
+      nowMs += ms;
+    },
+    finish: () => {
+      for (const one of finish.splice(0)) one();
+      finish = [];
+    },
+  };
+}
+
+t.test('the kernel may believe for less than the lease lasts', async (t) => {
+  const { lease, know } = world();
+  const entry = lease.entry(asked, FILE);
+  t.ok(entry && entry.attrTimeoutSec > 0 && entry.attrTimeoutSec < 0.15);
+  t.equal(entry?.entryTimeoutSec, entry?.attrTimeoutSec);
+  t.equal(lease.entry(asked, { ...FILE, ino: 8 })?.entryTimeoutSec, 0, 'not the inode asked for');
+  t.equal(lease.absenceTimeoutSec(asked), 0, 'it is there');
+  know({ inode: null, forMs: 150 });
+  t.ok(lease.absenceTimeoutSec(asked) > 0);
+  t.equal(lease.attributes(FILE), undefined);
+  know({ inode: FILE, forMs: 25 });
+  t.equal(lease.attributes(FILE), undefined, 'not worth it');
+  know(null);
+  t.equal(lease.entry(asked, FILE), undefined);
+});
+
+t.test('it forgets what it may believe, and is bothered with nothing else', async (t) => {
+  const { lease, told, know, finish, pass } = world();
+  lease.entry(asked, FILE);
+  know({ inode: ROOT, forMs: 150 });
+  lease.attributes(ROOT);
+  const own = false;
+  const effects = [inodeEffect(7), inodeEffect(1), inodeEffect(9), entryEffect];
+  const forgotten = lease.forget({ reset: false, effects, own });
+  t.strictSame(told, ['names', 'directory 1', 'file 7']);
+  t.ok(lease.expired, 'own operations wait for it, too');
+  finish();
+  await forgotten;
+  t.equal(lease.expired, null);
+  t.equal(lease.forget({ reset: false, effects, own }), null, 'it was told');
+  t.equal(told.length, 3);
+  know({ inode: FILE, forMs: 150 });
+  lease.entry(asked, FILE);
+  pass(500);
+  t.equal(lease.forget({ reset: false, effects, own }), null, 'it asks by itself');
+  t.equal(told.length, 3);
+});
+
+t.test('own operations change names in the kernel themselves', async (t) => {
+  const { lease, told, finish } = world();
+  lease.entry(asked, FILE);
+  const effects = [inodeEffect(7), entryEffect];
+  const forgotten = lease.forget({ reset: false, effects, own: true });
+  t.strictSame(told, ['file 7']);
+  finish();
+  await forgotten;
+});
+
+t.test('a reset ends everything', async (t) => {
+  const { lease, told, finish } = world();
+  lease.entry(asked, FILE);
+  const forgotten = lease.forget({ reset: true, effects: [], own: false });
+  t.strictSame(told, ['names', 'file 7']);
+  finish();
+  await forgotten;
+});
+
+t.test('a kernel without epochs asks for names each time', async (t) => {
+  const { lease, know } = world({ epochs: false });
+  t.match(lease.entry(asked, FILE), { entryTimeoutSec: 0 });
+  t.ok((lease.entry(asked, FILE)?.attrTimeoutSec ?? 0) > 0);
+  know({ inode: null, forMs: 150 });
+  t.equal(lease.absenceTimeoutSec(asked), 0);
+});
+
+t.test('without a notifier nothing is believed', async (t) => {
+  const client = new LocalCluster().connect();
+  client.kept = (() => ({ inode: FILE, forMs: 150 })) as never;
+  const lease = new KernelLease(client, { monotonicMs: () => 0 });
+  t.equal(lease.attributes(FILE), undefined);
+  t.equal(lease.forget({ reset: true, effects: [], own: false }), null);
+});
