@@ -13,6 +13,8 @@ export type ErrorCode =
   | 'NOT_LEADER' // internal to client and node: try the node named instead
   | 'BUSY' // a bounded queue is full; try again
   | 'NOT_ALLOWED' // the node was not started with the flag that permits this
+  | 'MEMBERS_REFUSED' // such a change of the members or the leader cannot be made
+  | 'REMOVED' // this node was removed from the cluster, for ever
   | 'CLOSED' // the object was closed
   | 'UNREACHABLE' // a connection could not be made
   // Input from outside.

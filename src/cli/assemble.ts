@@ -41,6 +41,8 @@ export interface NodeSettings {
   readonly id: string;
   readonly data: string;
   readonly listen: string;
+  /** Where others reach it. */
+  readonly address: string;
   readonly peers: readonly Member[];
   readonly electionTimeoutMs: number;
   readonly heartbeatMs: number;
@@ -87,6 +89,7 @@ export async function startNode(settings: NodeSettings): Promise<RunningNode> {
     cluster,
     id,
     address: settings.listen,
+    reachedAt: settings.address,
     peers,
     report,
   });
@@ -105,7 +108,7 @@ export async function startNode(settings: NodeSettings): Promise<RunningNode> {
     config: {
       cluster,
       id,
-      address: peers.find((peer) => peer.id === id)?.address ?? settings.listen,
+      address: settings.address,
       peers,
       ...timing,
       snapshotLogBytes: settings.snapshotLogMib * 2 ** 20,
@@ -135,8 +138,8 @@ export async function startNode(settings: NodeSettings): Promise<RunningNode> {
   const fuse = new FuseCounts();
   addFuseMetrics(metrics, fuse);
   const startControl = async (address: string) => {
-    const others = peers.map((peer) => peer.address);
-    const client = connectClient({ nodes: others, cluster, name: `control of ${id}` });
+    const known = [settings.address, ...peers.map((peer) => peer.address)];
+    const client = connectClient({ nodes: known, cluster, name: `control of ${id}` });
     const neighbours = new Neighbours(client, () => node.status(), systemClock);
     const pages = await loadPages();
     const server = await startNodeControl({

@@ -9,7 +9,7 @@ export const EXIT = {
   usage: 2,
   /** Nobody who could decide answered in time; the outcome may be unknown. */
   unavailable: 3,
-  /** Stored data cannot be used as it is: corrupt, foreign, in use, diverged. */
+  /** Stored data cannot be used as it is: corrupt, foreign, in use, diverged, of a removed node. */
   data: 4,
   /** A prerequisite of this machine is missing: /dev/fuse, libfuse, the right to mount, a free port. */
   prerequisite: 5,
@@ -27,6 +27,7 @@ const EXIT_OF_CODE: Partial<Record<ErrorCode, number>> = {
   DATA_CORRUPT: EXIT.data,
   DISK_FAILED: EXIT.data,
   DIVERGED: EXIT.data,
+  REMOVED: EXIT.data,
   MOUNT_UNAVAILABLE: EXIT.prerequisite,
   PORT_TAKEN: EXIT.prerequisite,
   NATIVE_UNUSABLE: EXIT.prerequisite,

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { addCheckCommand } from './check.js';
 import { EXIT, exitCodeOf, reportFailure } from './exit.js';
 import { addFileCommands } from './files.js';
+import { addMembershipCommands } from './membership.js';
 import { addMountCommand } from './mount.js';
 import { addNodeCommand } from './node.js';
 import { addPlayCommand } from './play.js';
@@ -65,6 +66,7 @@ Example:
     addMountCommand,
     addUmountCommand,
     addStatusCommand,
+    addMembershipCommands,
     addSnapshotCommand,
     addCheckCommand,
     addRecoverCommand,

@@ -2,10 +2,18 @@ import { type Command, Option } from 'commander';
 import { MootError } from '../base/errors.js';
 import type { WriteConcern } from '../codec/client-messages.js';
 import { LOG_LEVELS, type LogFormat, type LogLevel } from '../control/logger.js';
-import { LEASE_MS_DEFAULT } from '../node/node.js';
+import { LEASE_MS_DEFAULT, type Node } from '../node/node.js';
+import { membersOf } from '../raft/membership.js';
 import { formatAddress, parseAddress } from '../transport/address.js';
-import { startMount, startNode } from './assemble.js';
-import { clusterOption, type Member, parseAddressText, parseId, parsePeers } from './members.js';
+import { connectClient, startMount, startNode } from './assemble.js';
+import {
+  clusterOption,
+  type Member,
+  parseAddresses,
+  parseAddressText,
+  parseId,
+  parsePeers,
+} from './members.js';
 import { addMountOptions, type MountOptions } from './mount-options.js';
 import { addExample, applyConfigFile, configFileOption, setting, wholeNumber } from './settings.js';
 import { stopRequested } from './signals.js';
@@ -31,6 +39,12 @@ export function addNodeCommand(program: Command): void {
         '--peers <members>',
         'all nodes, this one too, as id=host:port,id=host:port,…',
       ).argParser(parsePeers),
+    )
+    .addOption(
+      setting(
+        '--join <addresses>',
+        'instead of --peers: join the cluster of these nodes (host:port,…), with an empty directory',
+      ).argParser(parseAddresses),
     )
     .addOption(clusterOption())
     .addOption(setting('--mount <dir>', 'also mount the directory here, served by this process'))
@@ -114,6 +128,7 @@ export function addNodeCommand(program: Command): void {
   addExample(
     command,
     'mootfs node --id n1 --data /var/lib/mootfs --peers n1=10.0.0.1:7101,n2=10.0.0.2:7101,n3=10.0.0.3:7101',
+    'mootfs node --id n4 --data /var/lib/mootfs --listen 10.0.0.4:7101 --join 10.0.0.1:7101',
     'MOOTFS_ID=n1 mootfs node --config /etc/mootfs.json --mount /srv/shared',
   );
 }
@@ -123,6 +138,7 @@ export interface NodeOptions extends MountOptions {
   readonly data?: string;
   readonly listen?: string;
   readonly peers?: readonly Member[];
+  readonly join?: readonly string[];
   readonly mount?: string;
   readonly electionTimeoutMs: number;
   readonly heartbeatMs: number;
@@ -144,13 +160,7 @@ async function runNode(options: NodeOptions): Promise<void> {
   const { id, data } = options;
   if (id === undefined) throw missing('id');
   if (data === undefined) throw missing('data');
-  if (options.peers === undefined && options.listen === undefined) throw missing('peers');
-  const peers = options.peers ?? [{ id, address: options.listen ?? '' }];
-  const self = peers.find((peer) => peer.id === id);
-  if (self === undefined) {
-    const ids = peers.map((peer) => peer.id).join(', ');
-    throw new MootError('BAD_ARGUMENT', `--peers (${ids}) does not name this node, --id ${id}`);
-  }
+  const { self, peers } = whoIsWho(id, options);
   if (options.heartbeatMs * 3 > options.electionTimeoutMs) {
     throw new MootError(
       'BAD_ARGUMENT',
@@ -161,20 +171,24 @@ async function runNode(options: NodeOptions): Promise<void> {
   const listen = options.listen ?? self.address;
   const node = await startNode({
     ...options,
-    ...{ id, data, peers, listen },
+    ...{ id, data, peers, listen, address: self.address },
     control: options.control === 'off' ? null : (options.control ?? controlBeside(self.address)),
     allowFaults: options.allowFaults === true,
     director: options.director ?? null,
   });
   try {
     process.stdout.write(`node ${id} listens on ${listen}\n`);
+    const joined = options.join === undefined ? null : join(node.node, self, options.join, options);
     const mount =
       options.mount === undefined
         ? null
         : await startMount({
             ...options,
             directory: options.mount,
-            nodes: [self.address, ...peers.filter((p) => p.id !== id).map((p) => p.address)],
+            nodes: [
+              self.address,
+              ...(options.join ?? peers.filter((p) => p.id !== id).map((p) => p.address)),
+            ],
             node: node.node,
             observer: node.fuse,
           });
@@ -182,13 +196,57 @@ async function runNode(options: NodeOptions): Promise<void> {
     const ended = await Promise.race([
       stop.then(() => null),
       node.failed,
+      ...(joined === null ? [] : [joined]),
       ...(mount === null ? [] : [mount.mount.ended.then(() => null)]),
     ]);
     await mount?.stop();
+    if (ended === null) await node.node.handOver();
     if (ended !== null) throw ended;
   } finally {
     await node.stop();
   }
+}
+
+/** This node, and whom the cluster begins with: nobody that it would know of when it joins one. */
+function whoIsWho(
+  id: string,
+  { peers, join: others, listen }: NodeOptions,
+): { readonly self: Member; readonly peers: readonly Member[] } {
+  if (others !== undefined) {
+    if (peers !== undefined) {
+      throw new MootError('BAD_ARGUMENT', '--join and --peers exclude each other');
+    }
+    if (listen === undefined) throw missing('listen');
+    return { self: { id, address: listen }, peers: [] };
+  }
+  if (peers === undefined && listen === undefined) throw missing('peers');
+  const first = peers ?? [{ id, address: listen ?? '' }];
+  const self = first.find((peer) => peer.id === id);
+  if (self !== undefined) return { self, peers: first };
+  const ids = first.map((peer) => peer.id).join(', ');
+  throw new MootError('BAD_ARGUMENT', `--peers (${ids}) does not name this node, --id ${id}`);
+}
+
+/** Asks the cluster to make this node a member, unless it is one. Resolves only with a failure. */
+function join(
+  node: Node,
+  self: Member,
+  nodes: readonly string[],
+  { cluster }: Pick<NodeOptions, 'cluster'>,
+): Promise<Error> {
+  const present = membersOf(node.status().configuration).find(({ id }) => id === self.id);
+  if (present?.address === self.address) return new Promise(() => {});
+  const client = connectClient({
+    ...{ nodes, cluster, name: `node ${self.id}` },
+    deadline: Number.POSITIVE_INFINITY,
+  });
+  return new Promise((resolve) => {
+    client
+      .changeMembers({ type: 'add', ...self, promote: true, replaces: null })
+      .then(() => process.stdout.write(`${self.id} is a member of cluster ${cluster}\n`))
+      .catch(resolve)
+      .finally(() => client.close());
+  });
 }
 
 /** The control port of a node on this port, unless somebody says otherwise. */

@@ -1,5 +1,8 @@
 import type { Command } from 'commander';
 import type { NodeReport } from '../client/filesystem-client.js';
+import type { NodeStatus } from '../codec/client-messages.js';
+import { voterSets } from '../raft/quorum.js';
+import type { Configuration, Member } from '../raft/types.js';
 import { connectClient } from './assemble.js';
 import { EXIT } from './exit.js';
 import { clusterOption, nodesOption } from './members.js';
@@ -49,9 +52,12 @@ export function hasLeader(reports: readonly NodeReport[]): boolean {
   const statuses = reports.flatMap((r) => (r.status === null ? [] : [r.status]));
   const leader = newestLeader(reports);
   if (leader === null) return false;
-  const followers = statuses.filter((s) => s.leader === leader).length;
-  const voters = statuses.find((s) => s.id === leader)?.peers.length ?? statuses.length;
-  return followers > voters / 2;
+  const configuration = statuses.find((s) => s.id === leader)?.configuration;
+  if (configuration === undefined) return false;
+  const following = new Set(statuses.filter((s) => s.leader === leader).map(({ id }) => id));
+  return voterSets(configuration).every(
+    (voters) => voters.filter((id) => following.has(id)).length * 2 > voters.length,
+  );
 }
 
 /** The id of the leader of the highest term that any node reports. */
@@ -80,7 +86,7 @@ export function renderStatus(reports: readonly NodeReport[]): string {
       : [
           status.id,
           address,
-          status.recovering ? 'recovering' : status.role,
+          partOf(status),
           String(status.term),
           String(status.commitIndex),
           String(status.appliedIndex),
@@ -91,6 +97,20 @@ export function renderStatus(reports: readonly NodeReport[]): string {
         ],
   );
   return `${renderTable(header, rows)}\n${renderSummary(reports)}`;
+}
+
+function partOf({ id, recovering, role, configuration }: NodeStatus): string {
+  if (configuration.learners.some((learner) => learner.id === id)) return 'learner';
+  return recovering ? 'recovering' : role;
+}
+
+/** What goes on among the members; empty when nothing does. */
+function renderChange({ voters, outgoing, learners }: Configuration): string {
+  const ids = (members: readonly Member[]) => members.map(({ id }) => id).join(', ');
+  return [
+    outgoing.length > 0 ? `; voters change from ${ids(outgoing)} to ${ids(voters)}` : '',
+    learners.length > 0 ? `; learning: ${ids(learners)}` : '',
+  ].join('');
 }
 
 function renderSummary(reports: readonly NodeReport[]): string {
@@ -109,5 +129,6 @@ function renderSummary(reports: readonly NodeReport[]): string {
     office?.writeConcern === 'all'
       ? `; write concern all: waits for ${office.liveVoters.join(', ') || 'no other node'}`
       : '';
-  return `${leader}${waits}; ${newest.inodes} inodes, ${newest.bytes} bytes; clients: ${clients}\n`;
+  const change = renderChange(newest.configuration);
+  return `${leader}${change}${waits}; ${newest.inodes} inodes, ${newest.bytes} bytes; clients: ${clients}\n`;
 }

@@ -1,5 +1,6 @@
-import { describe, MootError } from '../base/errors.js';
+import { describe, type ErrorCode, isMootError, MootError } from '../base/errors.js';
 import type { ClientRequest, ClientResponse, NodeStatus } from '../codec/client-messages.js';
+import type { Configuration, MemberChange } from '../raft/types.js';
 import { seconds } from './call.js';
 import type { Cluster } from './cluster.js';
 import type { NodeReport } from './filesystem-client.js';
@@ -8,6 +9,18 @@ import type { Link } from './link.js';
 /** How often to look whether a node can be reached by now. */
 const LOOK_AGAIN_MS = 10;
 const STATUS_TIMEOUT_MS = 5_000;
+/** A node that does not answer must not keep a question from the leader, which may be another one. */
+const LEADER_STATUS_MS = 1_000;
+const ASK_AGAIN_MS = 100;
+/** Refusals after which the same question may be answered, by this leader or the next one. */
+const AGAIN: ReadonlySet<ErrorCode> = new Set([
+  'NOT_LEADER',
+  'NO_LEADER',
+  'BUSY',
+  'OUTCOME_UNKNOWN',
+  'CLOSED',
+  'REMOVED',
+]);
 
 /** What is asked of each node by itself: status and snapshots. */
 export class Administration {
@@ -43,6 +56,47 @@ export class Administration {
       taken.push({ id: status.id, index: await this.snapshotAt(address, timeoutMs) });
     }
     return taken;
+  }
+
+  /** Asked again until a leader decides: what was done already is no change. */
+  async changeMembers(change: MemberChange, timeoutMs: number): Promise<Configuration> {
+    const response = await this.askLeader((id) => ({ type: 'members', id, change }), timeoutMs);
+    if (response.type === 'members-reply') return response.configuration;
+    throw unexpected('the leader', response);
+  }
+
+  async transfer(to: string | null, timeoutMs: number): Promise<string> {
+    const response = await this.askLeader((id) => ({ type: 'transfer', id, to }), timeoutMs);
+    if (response.type === 'transfer-reply') return response.leader;
+    throw unexpected('the leader', response);
+  }
+
+  /** The answer of a leader; a refusal is one that asking again does not change. */
+  private async askLeader(
+    request: (id: number) => ClientRequest,
+    timeoutMs: number,
+  ): Promise<ClientResponse> {
+    const { clock } = this.cluster;
+    const endMs = clock.monotonicMs() + timeoutMs;
+    let trouble = new MootError('NO_LEADER', 'no node says that it leads');
+    for (;;) {
+      const leftMs = endMs - clock.monotonicMs();
+      if (leftMs <= 0) throw trouble;
+      const reports = await this.status(Math.min(leftMs, LEADER_STATUS_MS));
+      const leader = leaderOf(reports);
+      const link = this.cluster.links.find(({ address }) => address === leader?.address);
+      if (link !== undefined) {
+        try {
+          const response = await this.ask(link, request, endMs - clock.monotonicMs());
+          if (response.type !== 'refusal' || !AGAIN.has(response.code)) return response;
+          trouble = new MootError(response.code, response.message);
+        } catch (error) {
+          if (!isMootError(error, 'UNREACHABLE')) throw error;
+          trouble = error;
+        }
+      }
+      await new Promise<void>((resolve) => clock.setTimer(ASK_AGAIN_MS, resolve));
+    }
   }
 
   private async snapshotAt(address: string, timeoutMs: number): Promise<number> {
@@ -111,6 +165,16 @@ export class Administration {
       attempt();
     });
   }
+}
+
+/** Who leads in the newest term. */
+function leaderOf(reports: readonly NodeReport[]): NodeReport | null {
+  let newest: NodeReport | null = null;
+  for (const report of reports) {
+    if (report.status?.role !== 'leader') continue;
+    if (report.status.term > (newest?.status?.term ?? 0)) newest = report;
+  }
+  return newest;
 }
 
 function unexpected(address: string, response: ClientResponse): MootError {

@@ -5,6 +5,7 @@ import type { Changes, ReadLevel } from '../codec/client-messages.js';
 import type { Command, CommandType, CommandValues } from '../filesystem/commands.js';
 import type { Query, QueryType, QueryValues } from '../filesystem/queries.js';
 import type { Ino } from '../filesystem/records.js';
+import type { Configuration, MemberChange } from '../raft/types.js';
 import type { Dialer } from '../transport/transport.js';
 import { Administration } from './administration.js';
 import { Cluster } from './cluster.js';
@@ -211,6 +212,16 @@ class ClusterClient implements FilesystemClient {
     return this.administration.snapshot(node, this.deadlineMs);
   }
 
+  async changeMembers(change: MemberChange): Promise<Configuration> {
+    this.refuseWhenClosed();
+    return this.administration.changeMembers(change, this.deadlineMs);
+  }
+
+  async transferLeadership(to: string | null): Promise<string> {
+    this.refuseWhenClosed();
+    return this.administration.transfer(to, this.deadlineMs);
+  }
+
   close(): Promise<void> {
     this.closing ??= this.shutDown();
     return this.closing;
@@ -299,6 +310,7 @@ class ClusterClient implements FilesystemClient {
     const nowMs = this.clock.monotonicMs();
     this.cluster.checkSilence(nowMs);
     this.watcher.tick(nowMs);
+    this.cluster.lookForMembers(nowMs);
     this.submitter.keepAlive();
     if (!this.freed) this.idleTimer = this.clock.setTimer(IDLE_TICK_MS, () => this.idleTick());
   }

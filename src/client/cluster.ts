@@ -17,6 +17,8 @@ const PROBE_EAGER_MS = 20;
 const PROBE_EAGER_FOR_MS = 2_000;
 /** And this often when there has been no leader for longer. */
 const PROBE_PATIENT_MS = 250;
+/** Members come and go much more slowly. */
+const MEMBERS_MS = 2_000;
 /** Nodes beyond the given addresses, learned from the nodes themselves. */
 const LEARNED_LINKS_MAX = 16;
 
@@ -110,6 +112,13 @@ export class Cluster {
     for (const link of [...this.links]) link.checkSilence(nowMs);
   }
 
+  /** Called now and then: who is a member by now? */
+  lookForMembers(nowMs: number): void {
+    if (this.leader === null || nowMs - this.probedAtMs < MEMBERS_MS) return;
+    this.probedAtMs = nowMs;
+    this.probe(this.leader);
+  }
+
   /** Asks for the node's status unless that question is on its way. */
   probe(link: Link): void {
     if (!link.open || link.probing) return;
@@ -152,8 +161,11 @@ export class Cluster {
     for (const peer of status.peers) {
       if (peer.id === status.leader) this.hint = peer;
     }
-    if (status.role === 'leader') this.onClaim(link, status.term);
-    else if (link === this.leader) this.leader = null;
+    if (status.role === 'leader') {
+      this.onClaim(link, status.term);
+      // Whoever was given may leave the cluster one day.
+      for (const { id, address } of status.peers) this.learn(id, address);
+    } else if (link === this.leader) this.leader = null;
   }
 
   /** Which nodes were tried and what is the matter with each. */

@@ -3,6 +3,7 @@ import type { Command, CommandType, CommandValues } from '../filesystem/commands
 import type { Effect } from '../filesystem/filesystem.js';
 import type { Query, QueryType, QueryValues } from '../filesystem/queries.js';
 import type { Inode } from '../filesystem/records.js';
+import type { Configuration, MemberChange } from '../raft/types.js';
 
 /**
  * The cluster as one filesystem: finds the leader, sends again, and gives each command its one
@@ -39,6 +40,10 @@ export interface FilesystemClient {
   status(timeoutMs: number): Promise<readonly NodeReport[]>;
   /** Asks the node (or every node) to take a snapshot now; returns each one's index. */
   snapshot(node?: string): Promise<readonly { readonly id: string; readonly index: number }[]>;
+  /** Resolves, when the change is committed, to who is a member then. MEMBERS_REFUSED says why not. */
+  changeMembers(change: MemberChange): Promise<Configuration>;
+  /** Another node is to lead, the best one when none is named; resolves to its id. */
+  transferLeadership(to: string | null): Promise<string>;
   /** Ends the session politely when the cluster answers soon, and frees everything. */
   close(): Promise<void>;
 }

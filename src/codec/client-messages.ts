@@ -4,7 +4,7 @@ import type { Trace } from '../filesystem/facts.js';
 import type { Effect } from '../filesystem/filesystem.js';
 import type { Query, QueryResult } from '../filesystem/queries.js';
 import type { Reply } from '../filesystem/records.js';
-import type { FollowerStatus, NodeId, Role } from '../raft/types.js';
+import type { Configuration, FollowerStatus, MemberChange, NodeId, Role } from '../raft/types.js';
 
 /** How fresh an answer must be. */
 export type ReadLevel =
@@ -22,6 +22,10 @@ export type ClientRequest =
   | { readonly type: 'watch'; readonly id: number; readonly fromIndex: number }
   | { readonly type: 'status'; readonly id: number }
   | { readonly type: 'snapshot'; readonly id: number }
+  /** To a leader: answered when the change is committed. */
+  | { readonly type: 'members'; readonly id: number; readonly change: MemberChange }
+  /** To a leader: hand over, to the best voter when none is named. Answered when it is done. */
+  | { readonly type: 'transfer'; readonly id: number; readonly to: NodeId | null }
   /** Answered by a leader, with the right to keep answers for a while. Asked again it is prolonged. */
   | { readonly type: 'lease'; readonly id: number }
   /** What the push `id` and all before it ended is forgotten. No answer. */
@@ -51,6 +55,8 @@ export type ClientResponse =
   | QueryResponse
   | { readonly type: 'status-reply'; readonly id: number; readonly status: NodeStatus }
   | { readonly type: 'snapshot-reply'; readonly id: number; readonly index: number }
+  | { readonly type: 'members-reply'; readonly id: number; readonly configuration: Configuration }
+  | { readonly type: 'transfer-reply'; readonly id: number; readonly leader: NodeId }
   | WatchEvent
   | LeaseResponse
   | Changes
@@ -150,6 +156,9 @@ export interface NodeStatus {
   readonly inodes: number;
   readonly bytes: number;
   readonly sessions: readonly { readonly id: number; readonly name: string }[];
+  /** Who decides, by this node's log. */
+  readonly configuration: Configuration;
+  /** All members. */
   readonly peers: readonly {
     readonly id: NodeId;
     readonly address: string;

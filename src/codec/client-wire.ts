@@ -13,6 +13,12 @@ import type {
 } from './client-messages.js';
 import { commandCodec, commandPayloadBytes } from './commands.js';
 import {
+  packConfiguration,
+  packMemberChange,
+  unpackConfiguration,
+  unpackMemberChange,
+} from './configuration.js';
+import {
   ADDRESS_CHARS_MAX,
   EFFECTS_MAX,
   LABEL_CHARS_MAX,
@@ -91,6 +97,24 @@ const requests = unionCodec<ClientRequest>('request', {
     tag: 7,
     pack: (m) => [m.id],
     unpack: (r) => ({ type: 'change-ack', id: r.uint('id') }),
+  },
+  members: {
+    tag: 8,
+    pack: (m) => [m.id, packMemberChange(m.change)],
+    unpack: (r) => ({
+      type: 'members',
+      id: r.uint('id'),
+      change: unpackMemberChange(r.any('change')),
+    }),
+  },
+  transfer: {
+    tag: 9,
+    pack: (m) => [m.id, m.to],
+    unpack: (r) => ({
+      type: 'transfer',
+      id: r.uint('id'),
+      to: r.nullableString('to', LABEL_CHARS_MAX),
+    }),
   },
 });
 
@@ -190,6 +214,24 @@ const responses = unionCodec<ClientResponse>('response', {
     tag: 8,
     pack: packChanges,
     unpack: unpackChanges,
+  },
+  'members-reply': {
+    tag: 9,
+    pack: (m) => [m.id, packConfiguration(m.configuration)],
+    unpack: (r) => ({
+      type: 'members-reply',
+      id: r.uint('id'),
+      configuration: unpackConfiguration(r.any('configuration')),
+    }),
+  },
+  'transfer-reply': {
+    tag: 10,
+    pack: (m) => [m.id, m.leader],
+    unpack: (r) => ({
+      type: 'transfer-reply',
+      id: r.uint('id'),
+      leader: r.string('leader', LABEL_CHARS_MAX),
+    }),
   },
 });
 

@@ -6,12 +6,13 @@ import type {
   ConfigurationCodec,
   Learner,
   Member,
+  MemberChange,
   NodeId,
 } from '../raft/types.js';
 import { ADDRESS_CHARS_MAX } from './limits.js';
 import { packOwned, unpack } from './msgpack.js';
 import { Reader } from './reader.js';
-import type { Packed } from './values.js';
+import { oneOf, type Packed } from './values.js';
 
 /** A newer form is refused: a node that misread who decides could break every promise. */
 const VERSION = 1;
@@ -65,11 +66,28 @@ export function unpackConfiguration(packed: unknown): Configuration {
   return readConfiguration(new Reader(packed, 'configuration'));
 }
 
+const CHANGES: readonly MemberChange['type'][] = ['add', 'promote', 'remove'];
+
+export function packMemberChange(change: MemberChange): Packed {
+  const tag = CHANGES.indexOf(change.type);
+  if (change.type !== 'add') return [tag, change.id];
+  return [tag, change.id, change.address, change.promote, change.replaces];
+}
+
+export function unpackMemberChange(packed: unknown): MemberChange {
+  const r = new Reader(packed, 'change');
+  const type = oneOf(r, 'change.type', CHANGES);
+  if (type !== 'add') return { type, id: checkId(r.any('id')) };
+  return { type, ...readLearner(r) };
+}
+
 function readConfiguration(r: Reader): Configuration {
   const configuration = {
     voters: r.array('voters', MEMBERS_MAX).map((one) => readMember(new Reader(one, 'voter'))),
     outgoing: r.array('outgoing', MEMBERS_MAX).map((one) => readMember(new Reader(one, 'voter'))),
-    learners: r.array('learners', MEMBERS_MAX).map(readLearner),
+    learners: r
+      .array('learners', MEMBERS_MAX)
+      .map((one) => readLearner(new Reader(one, 'learner'))),
     removed: r.array('removed', REMOVED_MAX).map((id) => checkId(id)),
   };
   const { voters, outgoing, learners, removed } = configuration;
@@ -87,8 +105,7 @@ function readMember(r: Reader): Member {
   return { id: checkId(r.any('id')), address: r.string('address', ADDRESS_CHARS_MAX) };
 }
 
-function readLearner(packed: unknown): Learner {
-  const r = new Reader(packed, 'learner');
+function readLearner(r: Reader): Learner {
   return {
     ...readMember(r),
     promote: r.bool('promote'),

@@ -1,6 +1,6 @@
 import { MootError } from '../base/errors.js';
 import type { NodeId } from '../raft/types.js';
-import { LABEL_CHARS_MAX } from './limits.js';
+import { ADDRESS_CHARS_MAX, LABEL_CHARS_MAX } from './limits.js';
 import { pack, unpack } from './msgpack.js';
 import { Reader } from './reader.js';
 import { type UnionCodec, unionCodec } from './union.js';
@@ -18,8 +18,13 @@ export interface Greeting {
 }
 
 export type GreetingRole =
-  /** A node that sends its Raft messages to node `to`. */
-  | { readonly type: 'peer'; readonly id: NodeId; readonly to: NodeId }
+  /** A node that sends its Raft messages to node `to`, and is reached at `address` itself. */
+  | {
+      readonly type: 'peer';
+      readonly id: NodeId;
+      readonly to: NodeId;
+      readonly address: string;
+    }
   /** `name` is for people. */
   | { readonly type: 'client'; readonly name: string }
   /** The node that was dialled answers. */
@@ -31,11 +36,12 @@ const MAGIC = 'mootfs';
 const roles: UnionCodec<GreetingRole> = unionCodec<GreetingRole>('greeting.role', {
   peer: {
     tag: 1,
-    pack: (role) => [role.id, role.to],
+    pack: (role) => [role.id, role.to, role.address],
     unpack: (r) => ({
       type: 'peer',
       id: r.string('id', LABEL_CHARS_MAX),
       to: r.string('to', LABEL_CHARS_MAX),
+      address: r.string('address', ADDRESS_CHARS_MAX),
     }),
   },
   client: {

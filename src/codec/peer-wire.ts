@@ -243,8 +243,14 @@ const codec: UnionCodec<PeerMessage, Ends> = unionCodec<PeerMessage, Ends>('mess
   },
   'timeout-now': {
     tag: 16,
-    pack: (m) => [m.term],
-    unpack: (r, { from, to }) => ({ type: 'timeout-now', from, to, term: r.uint('term') }),
+    pack: (m) => [m.term, m.grantsOver],
+    unpack: (r, { from, to }) => ({
+      type: 'timeout-now',
+      from,
+      to,
+      term: r.uint('term'),
+      grantsOver: r.bool('grantsOver'),
+    }),
   },
   removed: {
     tag: 17,

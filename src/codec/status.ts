@@ -1,5 +1,6 @@
 import type { FollowerStatus, Role } from '../raft/types.js';
 import type { NodeStatus, WriteConcern } from './client-messages.js';
+import { packConfiguration, unpackConfiguration } from './configuration.js';
 import { ADDRESS_CHARS_MAX, LABEL_CHARS_MAX, STATUS_ITEMS_MAX } from './limits.js';
 import { Reader } from './reader.js';
 import { oneOf, type Packed } from './values.js';
@@ -34,6 +35,7 @@ export function packStatus(s: NodeStatus): Packed {
     s.leaseMs,
     WRITE_CONCERNS.indexOf(s.writeConcern),
     s.liveVoters,
+    packConfiguration(s.configuration),
   ];
 }
 
@@ -76,6 +78,7 @@ export function unpackStatus(packed: unknown): NodeStatus {
     liveVoters: r.array('liveVoters', STATUS_ITEMS_MAX).map((item) => {
       return new Reader([item], 'status.liveVoter').string('id', LABEL_CHARS_MAX);
     }),
+    configuration: unpackConfiguration(r.any('configuration')),
   };
 }
 

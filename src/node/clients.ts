@@ -1,4 +1,4 @@
-import type { ErrorCode } from '../base/errors.js';
+import { describe, type ErrorCode, isMootError } from '../base/errors.js';
 import type {
   ClientRequest,
   ClientResponse,
@@ -18,6 +18,7 @@ import {
 } from '../filesystem/facts.js';
 import type { Applied } from '../filesystem/filesystem.js';
 import type { QueryResult } from '../filesystem/queries.js';
+import type { Configuration, MemberChange, NodeId } from '../raft/types.js';
 import type { ClientConnection, ClientHandlers } from '../transport/transport.js';
 import type { LeaseHolder, Leases } from './leases.js';
 import type { Decide } from './proposals.js';
@@ -50,6 +51,8 @@ export interface Service {
   readonly watches: Watches;
   readonly status: () => NodeStatus;
   readonly snapshot: () => Promise<number>;
+  readonly changeMembers: (change: MemberChange) => Promise<Configuration>;
+  readonly transferLeadership: (to: NodeId | null) => Promise<NodeId>;
 }
 
 /** The door for clients: turns requests into calls and what comes of them into responses. */
@@ -71,6 +74,9 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
   };
   const refuse = (id: number, code: ErrorCode, message: string) =>
     send({ type: 'refusal', id, code, message, leader: service.leader() });
+
+  const refuseWith = (id: number, error: unknown) =>
+    refuse(id, isMootError(error) ? error.code : 'CLOSED', describe(error));
 
   const handlers: {
     readonly [T in ClientRequest['type']]: (request: Extract<ClientRequest, { type: T }>) => void;
@@ -155,6 +161,18 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
       service.snapshot().then(
         (index) => send({ type: 'snapshot-reply', id: request.id, index }),
         () => refuse(request.id, 'CLOSED', 'the node stops'),
+      );
+    },
+    members({ id, change }) {
+      service.changeMembers(change).then(
+        (configuration) => send({ type: 'members-reply', id, configuration }),
+        (error: unknown) => refuseWith(id, error),
+      );
+    },
+    transfer({ id, to }) {
+      service.transferLeadership(to).then(
+        (leader) => send({ type: 'transfer-reply', id, leader }),
+        (error: unknown) => refuseWith(id, error),
       );
     },
     lease({ id }) {

@@ -79,6 +79,8 @@ interface Waiting {
 export class Leases {
   private office: { readonly term: number; readonly readyMs: number } | null = null;
   private readonly leases = new Map<LeaseHolder, Lease>();
+  /** Leadership is being handed over. */
+  private ending = false;
   private waiting: Waiting[] = [];
   private appliedIndex = 0;
   /** Pushes count up over all leases: a late acknowledgement must not be taken for one of a new lease. */
@@ -99,15 +101,30 @@ export class Leases {
     return this.office?.term ?? null;
   }
 
-  /** This node leads from now on. */
-  begin(term: number): void {
+  /** This node leads from now on; `grantsOver`: no lease of an earlier leader is left. */
+  begin(term: number, { grantsOver }: { readonly grantsOver: boolean }): void {
     this.end();
-    this.office = { term, readyMs: this.clock.monotonicMs() + this.leaseMs };
+    const nowMs = this.clock.monotonicMs();
+    this.office = { term, readyMs: grantsOver ? nowMs : nowMs + this.leaseMs };
+  }
+
+  /** Grants nothing more in this term; true when no lease, of this leader or another, is left. */
+  runOut(): boolean {
+    this.ending = true;
+    const nowMs = this.clock.monotonicMs();
+    if (this.office !== null && nowMs < this.office.readyMs) return false;
+    return ![...this.leases.values()].some(({ expiresMs }) => expiresMs > nowMs);
+  }
+
+  /** It was not to be; only before anybody was told that nothing is granted. */
+  goOn(): void {
+    this.ending = false;
   }
 
   /** This node leads no longer: it does not know what the next leader's clients keep. */
   end(): void {
     this.office = null;
+    this.ending = false;
     this.leases.clear();
     for (const { answer } of this.waiting.splice(0)) answer.refuse();
   }
@@ -118,7 +135,7 @@ export class Leases {
    */
   grant(holder: LeaseHolder): number | null {
     const nowMs = this.clock.monotonicMs();
-    if (this.office === null || nowMs < this.office.readyMs) return null;
+    if (this.office === null || this.ending || nowMs < this.office.readyMs) return null;
     const lease = this.live(holder, nowMs);
     if (lease === undefined) {
       if (this.leases.size >= LEASES_MAX) return null;

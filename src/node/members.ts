@@ -1,7 +1,13 @@
 import { MootError } from '../base/errors.js';
 import { decodeConfigurationAt, encodeConfigurationAt } from '../codec/configuration.js';
 import { MEMBERS } from '../filesystem/keys.js';
-import type { ConfigurationAt, Member, RestoredState, SnapshotMark } from '../raft/types.js';
+import type {
+  Configuration,
+  ConfigurationAt,
+  Member,
+  RestoredState,
+  SnapshotMark,
+} from '../raft/types.js';
 import type { StateStore } from '../storage/state-store.js';
 
 /**
@@ -20,6 +26,16 @@ export async function openMembers(
   const given = { index: 0, configuration: { voters, outgoing: [], learners: [], removed: [] } };
   await state.write([{ type: 'put', key: MEMBERS, value: encodeConfigurationAt(given) }], mark);
   return given;
+}
+
+/** For the node's log. */
+export function membersText({ voters, outgoing, learners }: Configuration): string {
+  const ids = (members: readonly Member[]) => members.map(({ id }) => id).join(', ');
+  return [
+    ids(voters),
+    outgoing.length > 0 ? ` (until that is agreed also a majority of ${ids(outgoing)})` : '',
+    learners.length > 0 ? `; learning: ${ids(learners)}` : '',
+  ].join('');
 }
 
 /** null: the tree is from before anybody wrote them down, or empty. Fails with DATA_CORRUPT. */

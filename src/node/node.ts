@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.js';
 import type { Random } from '../base/random.js';
 import type { NodeStatus, WriteConcern } from '../codec/client-messages.js';
 import type { Digest } from '../filesystem/filesystem.js';
-import type { Entry, NodeId, RaftStatus } from '../raft/types.js';
+import type { Configuration, Entry, MemberChange, NodeId, RaftStatus } from '../raft/types.js';
 import type { LogStore } from '../storage/log-store.js';
 import type { StateStore } from '../storage/state-store.js';
 import type { ClientConnection, ClientHandlers, Transport } from '../transport/transport.js';
@@ -21,6 +21,15 @@ export interface Node {
   entries(first: number, last: number): Promise<readonly Entry[]>;
   /** Stands for election at once, as if its timeout had passed. */
   campaign(): void;
+  /** Asked of the leader: resolves, when the change is committed, to who is a member then. */
+  changeMembers(change: MemberChange): Promise<Configuration>;
+  /** Asked of the leader: resolves to who leads instead; the best voter when none is named. */
+  transferLeadership(to: NodeId | null): Promise<NodeId>;
+  /**
+   * Before a polite stop: hands over when this node leads, and waits until its clients know what
+   * became of their commands. Never fails, and takes a second at most.
+   */
+  handOver(): Promise<void>;
   /** Makes the tree durable and compacts the log; resolves to the index. */
   snapshot(): Promise<number>;
   /** Resolves, with the reason, when the node stopped by itself: its disk failed, its data is corrupt, it diverged. */
@@ -64,7 +73,10 @@ export interface NodeConfig {
   readonly id: NodeId;
   /** Where this node listens, as others reach it. */
   readonly address: string;
-  /** Every node of the cluster, this one among them. */
+  /**
+   * The members that the cluster is made with, this node among them; none on a node that waits to be
+   * made a member. Means nothing once there is something in the log.
+   */
   readonly peers: readonly { readonly id: NodeId; readonly address: string }[];
   readonly electionTimeoutMinMs: number;
   readonly electionTimeoutMaxMs: number;

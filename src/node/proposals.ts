@@ -61,7 +61,8 @@ export class Proposals {
       const batch = this.collected.slice(0, count);
       const result = this.propose(batch.map((one) => one.data));
       if (!result.ok) {
-        this.refuseCollected(result.reason);
+        // While leadership is handed over they wait: soon it is known who decides.
+        if (result.reason !== 'transferring') this.refuseCollected(result.reason);
         return;
       }
       this.collected = this.collected.slice(count);
@@ -97,20 +98,19 @@ export class Proposals {
     }
   }
 
-  private refuseCollected(reason: Refused['reason']): void {
+  private refuseCollected(reason: Refused): void {
     const refused = this.collected;
     this.collected = [];
     for (const { decide } of refused) decide({ type: 'refused', ...REFUSALS[reason] });
   }
 }
 
-type Refused = Extract<ProposeResult, { readonly ok: false }>;
+type Refused = Exclude<Extract<ProposeResult, { readonly ok: false }>['reason'], 'transferring'>;
 
 const REFUSALS: {
-  readonly [R in Refused['reason']]: { readonly code: ErrorCode; readonly message: string };
+  readonly [R in Refused]: { readonly code: ErrorCode; readonly message: string };
 } = {
   full: { code: 'BUSY', message: 'too much is waiting to be committed' },
-  transferring: { code: 'BUSY', message: 'leadership is being handed over' },
   'not-leader': { code: 'NOT_LEADER', message: 'this node does not lead' },
 };
 

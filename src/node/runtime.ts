@@ -10,11 +10,14 @@ import type { PeerMessage } from '../codec/peer-messages.js';
 import { checkCommand } from '../filesystem/check.js';
 import type { LogCommand } from '../filesystem/commands.js';
 import { createFilesystem } from '../filesystem/state-machine.js';
+import { membersOf } from '../raft/membership.js';
 import { createRaft } from '../raft/raft.js';
 import type {
+  Configuration,
   ConfigurationAt,
   Entry,
   LoadRequest,
+  MemberChange,
   NodeId,
   Raft,
   RaftMessage,
@@ -24,12 +27,13 @@ import type {
 } from '../raft/types.js';
 import type { ClientConnection, ClientHandlers } from '../transport/transport.js';
 import { Bootstrap } from './bootstrap.js';
+import { Changes } from './changes.js';
 import { type Service, serveClient } from './clients.js';
 import { Compaction, type Laggard } from './compaction.js';
 import { Feed } from './feed.js';
 import { Leases } from './leases.js';
 import { LiveVoters } from './live-voters.js';
-import { openMembers, storedMembers } from './members.js';
+import { membersText, openMembers, storedMembers } from './members.js';
 import {
   LEASE_MS_DEFAULT,
   type Node,
@@ -69,6 +73,8 @@ const INSPECTED_ENTRIES_MAX = 64;
 const READ_ENTRIES_BYTES_MAX = 1_048_576;
 /** A read waits at least this long for a leader before the client is sent elsewhere. */
 const READ_WAIT_MS_MIN = 1_000;
+/** For handing over before a stop: leases run out, a follower is elected, replies are sent. */
+const HAND_OVER_MS_MAX = 1_000;
 /** The log is kept for a follower that was heard from within this: it may be restarting. */
 const AWAY_MS = 5_000;
 /** What an inode takes in a snapshot, with its names and attributes. */
@@ -88,6 +94,8 @@ interface Running {
   readonly compaction: Compaction;
   readonly receiver: SnapshotReceiver;
   readonly service: Service;
+  readonly bootstrap: Bootstrap;
+  readonly changes: Changes;
 }
 
 /** The event loop around the consensus core: everything that happens ends in `process`. */
@@ -95,7 +103,6 @@ class Runtime implements Node {
   readonly failed: Promise<Error>;
   private resolveFailed: (error: Error) => void = () => {};
   private readonly plan: TickPlan;
-  private readonly others: readonly NodeId[];
   private readonly ticker: Ticker;
   private readonly tree: Tree;
   private readonly proposals: Proposals;
@@ -108,7 +115,6 @@ class Runtime implements Node {
   private awaited: readonly NodeId[] = [];
   private readonly expiry: SessionExpiry;
   private readonly hashes: StateHashes;
-  private readonly bootstrap: Bootstrap;
   private readonly savesStall = new Stall();
   private readonly applyStall = new Stall();
   private readonly writeStall = new Stall();
@@ -135,7 +141,7 @@ class Runtime implements Node {
 
   constructor(private readonly parts: NodeParts) {
     const { config, clock, random } = parts;
-    if (!config.peers.some((peer) => peer.id === config.id)) {
+    if (config.peers.length > 0 && !config.peers.some((peer) => peer.id === config.id)) {
       throw new MootError('BAD_ARGUMENT', `the nodes do not name this one, '${config.id}'`);
     }
     this.failed = new Promise((resolve) => {
@@ -143,7 +149,6 @@ class Runtime implements Node {
     });
     this.startedMs = clock.monotonicMs();
     this.plan = planTicks(config);
-    this.others = config.peers.map((peer) => peer.id).filter((id) => id !== config.id);
     this.ticker = new Ticker(clock, this.plan, (count) => this.onTicks(count));
     this.tree = new Tree(parts.state, createFilesystem(parts.digest), clock, {
       onApplied: (mark, applied, command) => {
@@ -173,7 +178,6 @@ class Runtime implements Node {
       this.send({ type: 'read-lease', from: config.id, to, term, id }),
     );
     this.expiry = new SessionExpiry(config.sessionTimeoutMs);
-    this.bootstrap = new Bootstrap(config.id, this.others);
     this.hashes = new StateHashes(({ index, own, leaders }) => {
       const message = `the state at index ${index} has the digest ${hashText(own)} here and ${hashText(leaders)} at the leader`;
       this.fail(new MootError('DIVERGED', message));
@@ -190,7 +194,11 @@ class Runtime implements Node {
       ...fit.restored,
       configuration: await openMembers(state, treeMark, fit.restored, config.peers),
     };
-    if (restored.hardState.recovering && this.others.length === 0 && restored.lastIndex > 0) {
+    const others = membersOf(restored.configuration.configuration).filter(
+      ({ id }) => id !== config.id,
+    );
+    const alone = others.length === 0 && config.peers.length > 0;
+    if (restored.hardState.recovering && alone && restored.lastIndex > 0) {
       throw new MootError('DATA_CORRUPT', 'the log is lost, and there is no other node to ask');
     }
     if (resetTo !== null) await log.reset(resetTo);
@@ -294,10 +302,20 @@ class Runtime implements Node {
       watches,
       status: () => this.status(),
       snapshot: () => this.snapshot(),
+      changeMembers: (change) => this.changeMembers(change),
+      transferLeadership: (to) => this.transferLeadership(to),
     };
     this.releasedIndex = treeMark.index;
-    this.running = { raft, saver, feed, watches, compaction, receiver, service };
+    const bootstrap = new Bootstrap(
+      config.id,
+      config.peers.map(({ id }) => id).filter((id) => id !== config.id),
+    );
+    const changes = new Changes(clock, raft, this.leases);
+    this.running = {
+      ...{ raft, saver, feed, watches, compaction, receiver, service, bootstrap, changes },
+    };
     this.present = raft.status();
+    transport.setPeers(others);
     await transport.start({
       onPeerMessage: (message) => this.onPeerMessage(message),
       onPeerDown: (peer) => {
@@ -346,6 +364,26 @@ class Runtime implements Node {
     return this.alive.compaction.run();
   }
 
+  changeMembers(change: MemberChange): Promise<Configuration> {
+    this.scheduleTurn();
+    return this.alive.changes.changeMembers(change);
+  }
+
+  transferLeadership(to: NodeId | null): Promise<NodeId> {
+    this.scheduleTurn();
+    return this.alive.changes.transfer(to);
+  }
+
+  async handOver(): Promise<void> {
+    if (this.closed() !== null || !this.leading) return;
+    const { clock } = this.parts;
+    const untilMs = clock.monotonicMs() + HAND_OVER_MS_MAX;
+    await this.transferLeadership(null).catch(() => {});
+    while (this.proposals.size > 0 && this.closed() === null && clock.monotonicMs() < untilMs) {
+      await new Promise<void>((resolve) => clock.setTimer(DUTIES_MS / 10, resolve));
+    }
+  }
+
   stop(): Promise<void> {
     this.stopping ??= this.stopAll();
     return this.stopping;
@@ -371,6 +409,7 @@ class Runtime implements Node {
     this.senders.clear();
     this.proposals.giveUp('the node stops');
     this.leases.end();
+    this.running?.changes.end(new MootError('CLOSED', 'the node stops'));
     this.reads.stop();
   }
 
@@ -414,7 +453,7 @@ class Runtime implements Node {
 
   private leader(): { readonly id: NodeId; readonly address: string } | null {
     const id = this.now.leader;
-    return this.parts.config.peers.find((peer) => peer.id === id) ?? null;
+    return membersOf(this.now.configuration.configuration).find((one) => one.id === id) ?? null;
   }
 
   // What happens.
@@ -438,12 +477,14 @@ class Runtime implements Node {
     this.noticeStall(nowMs);
     for (const sender of this.senders.values()) sender.tick();
     if (this.now.recovering && !this.installing) this.tryBootstrap(nowMs);
+    if (this.alive.changes.busy) this.scheduleTurn();
     if (this.leading) {
       for (const { id, recentlyActive } of this.now.followers) {
         if (recentlyActive) this.heardMs.set(id, nowMs);
       }
       if (this.waitsForAll) this.waitForVoters(nowMs);
-      for (const message of this.hashes.tick(nowMs, config.id, this.now.term, this.others)) {
+      const ids = this.now.followers.map(({ id }) => id);
+      for (const message of this.hashes.tick(nowMs, config.id, this.now.term, ids)) {
         this.send(message);
       }
       for (const session of this.expiry.sweep(this.tree.sessions, nowMs)) {
@@ -473,10 +514,12 @@ class Runtime implements Node {
   }
 
   private tryBootstrap(nowMs: number): void {
-    if (!this.empty) return;
-    const term = this.bootstrap.termOfNewCluster();
+    // Who waits to be made a member has no cluster to begin.
+    if (!this.empty || this.parts.config.peers.length === 0) return;
+    const { bootstrap } = this.alive;
+    const term = bootstrap.termOfNewCluster();
     if (term !== null) this.raft.bootstrap(term);
-    else for (const message of this.bootstrap.tick(nowMs)) this.send(message);
+    else for (const message of bootstrap.tick(nowMs)) this.send(message);
   }
 
   /** Nothing was ever in this node's log. */
@@ -487,7 +530,13 @@ class Runtime implements Node {
 
   private onPeerMessage(message: PeerMessage): void {
     if (this.closed() !== null || message.to !== this.parts.config.id) return;
-    if (!this.others.includes(message.from)) return;
+    // A leader that has removed itself is listened to until it has handed over.
+    const { leader } = this.now;
+    const notice = message.from === leader ? null : this.raft.removedNotice(message.from);
+    if (notice !== null && message.type !== 'removed') {
+      this.send(notice);
+      return;
+    }
     switch (message.type) {
       case 'snapshot-chunk':
         this.alive.receiver.onChunk(message);
@@ -505,7 +554,7 @@ class Runtime implements Node {
         });
         break;
       case 'bootstrap-reply':
-        this.bootstrap.heard(message);
+        this.alive.bootstrap.heard(message);
         break;
       case 'state-hash':
         this.hashes.check(message);
@@ -557,6 +606,26 @@ class Runtime implements Node {
     this.processing = false;
     saver.kick();
     this.noticeOffice();
+    this.noticeChanges();
+  }
+
+  private noticeChanges(): void {
+    const { changes } = this.alive;
+    if (!changes.busy) return;
+    changes.look();
+    if (this.raft.hasReady()) this.scheduleTurn();
+  }
+
+  /** Other members than before. */
+  private onMembers({ index, configuration }: ConfigurationAt): void {
+    const members = membersOf(configuration);
+    this.parts.transport.setPeers(members);
+    for (const [to, sender] of this.senders) {
+      if (members.some(({ id }) => id === to)) continue;
+      sender.abort();
+      this.senders.delete(to);
+    }
+    this.parts.report(`members by entry ${index}: ${membersText(configuration)}`);
   }
 
   private handle(ready: Ready): void {
@@ -578,11 +647,19 @@ class Runtime implements Node {
     const before = this.present;
     this.present = this.raft.status();
     this.parts.observer?.onTurn(this.present);
+    if (before !== null && before.configuration !== this.present.configuration) {
+      this.onMembers(this.present.configuration);
+    }
+    if (this.present.removed) {
+      const message = `'${this.present.id}' was removed from the cluster; its id is not used again. To come back it needs an empty data directory, another id, and to be added`;
+      this.fail(new MootError('REMOVED', message));
+      return;
+    }
     const leads = this.present.role === 'leader';
     const led = before?.role === 'leader';
     if (leads && (!led || before?.term !== this.present.term)) {
       this.expiry.begin();
-      this.leases.begin(this.present.term);
+      this.leases.begin(this.present.term, this.present);
       this.liveVoters.begin(this.parts.clock.monotonicMs());
       if (this.waitsForAll) this.waitForVoters(this.parts.clock.monotonicMs());
       this.parts.report(`leads in term ${this.present.term}`);

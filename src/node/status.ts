@@ -1,4 +1,5 @@
 import type { NodeStatus } from '../codec/client-messages.js';
+import { membersOf } from '../raft/membership.js';
 import type { RaftStatus } from '../raft/types.js';
 import type { NodeParts } from './node.js';
 import { hashText } from './state-hash.js';
@@ -31,7 +32,8 @@ export function nodeStatus(
     inodes: counters.inodes,
     bytes: counters.bytes,
     sessions: [...tree.sessions.values()].map(({ id, name }) => ({ id, name })),
-    peers: config.peers.map(({ id, address }) => ({
+    configuration: raft.configuration.configuration,
+    peers: membersOf(raft.configuration.configuration).map(({ id, address }) => ({
       id,
       address,
       connected: id === config.id || transport.connected(id),

@@ -91,7 +91,13 @@ class Core implements Raft {
   private readonly startedEmpty: boolean;
 
   /** While this leader hands over: nothing is proposed, so that the other one can have the whole log. */
-  private transfer: { readonly to: NodeId; readonly deadline: number } | null = null;
+  private transfer: {
+    readonly to: NodeId;
+    readonly deadline: number;
+    readonly grantsOver: boolean;
+  } | null = null;
+  /** The term for which this node was asked to stand by a leader that granted nothing any more. */
+  private grantsOverTerm = 0;
   /** A member says so, by a committed configuration. */
   private toldRemoved = false;
 
@@ -239,7 +245,7 @@ class Core implements Raft {
     return { ok: true, index: this.appendConfiguration(replication, next) };
   }
 
-  transferLeadership(to: NodeId | null): TransferResult {
+  transferLeadership(to: NodeId | null, { grantsOver } = { grantsOver: false }): TransferResult {
     const { replication, configuration } = this;
     if (replication === null) {
       return { ok: false, reason: 'not-leader', message: 'this node does not lead' };
@@ -258,7 +264,8 @@ class Core implements Raft {
     if (!voters.some(({ id }) => id === target)) {
       return { ok: false, reason: 'refused', message: `'${target}' is no voter` };
     }
-    this.transfer = { to: target, deadline: this.ticks + this.config.electionTicksMax };
+    const deadline = this.ticks + this.config.electionTicksMax;
+    this.transfer = { to: target, deadline, grantsOver };
     this.handOver(replication);
     return { ok: true, to: target };
   }
@@ -404,6 +411,7 @@ class Core implements Raft {
       configuration: this.configurations.latest,
       removed: this.removed,
       transferringTo: this.transfer?.to ?? null,
+      grantsOver: this.role === 'leader' && this.grantsOverTerm === this.term,
       electionElapsedTicks: this.electionElapsed,
       electionTimeoutTicks: this.electionTimeout,
       followers: this.replication?.status() ?? [],
@@ -850,12 +858,15 @@ class Core implements Raft {
   private handOver(replication: Replication): void {
     const { transfer } = this;
     if (transfer === null || !replication.hasWholeLog(transfer.to)) return;
-    this.outbox.sendDurably({ type: 'timeout-now', ...this.sender(), to: transfer.to }, 0);
+    const { to, grantsOver } = transfer;
+    this.outbox.sendDurably({ type: 'timeout-now', ...this.sender(), to, grantsOver }, 0);
   }
 
   private onTimeoutNow(message: TimeoutNow): void {
     if (!this.followLeader(message.from) || this.recovering || !this.mayStand) return;
     this.startElection({ transfer: true });
+    // No other leader can have been between.
+    if (message.grantsOver) this.grantsOverTerm = this.term;
   }
 
   private tickBystander(): void {

@@ -216,6 +216,8 @@ export interface ReadIndexReply extends MessageBase {
 /** From a leader that hands over to a follower that has its whole log: stand now (thesis §3.10). */
 export interface TimeoutNow extends MessageBase {
   readonly type: 'timeout-now';
+  /** See Raft.transferLeadership. */
+  readonly grantsOver: boolean;
 }
 /** To a node that is no longer a member, by a committed configuration: it may stop. */
 export interface Removed extends MessageBase {
@@ -307,6 +309,8 @@ export interface RaftStatus {
   readonly removed: boolean;
   /** At a leader that hands over: to whom. */
   readonly transferringTo: NodeId | null;
+  /** This leader took over from one that granted nothing any more; see Raft.transferLeadership. */
+  readonly grantsOver: boolean;
   /** Ticks since the election timer was set, and at how many it runs out. A leader has none that matters. */
   readonly electionElapsedTicks: number;
   readonly electionTimeoutTicks: number;
@@ -373,9 +377,11 @@ export interface Raft {
   changeMembers(changes: readonly MemberChange[]): ChangeResult;
   /**
    * Hands leadership over to a voter, the best one when none is named (thesis §3.10). Until that is
-   * done, or an election timeout has passed, nothing can be proposed.
+   * done, or an election timeout has passed, nothing can be proposed. `grantsOver`: what this leader
+   * and those before it promised to clients for some time (leases) is over, and it promises nothing
+   * more in this term, whatever becomes of the transfer; the next leader learns that.
    */
-  transferLeadership(to: NodeId | null): TransferResult;
+  transferLeadership(to: NodeId | null, options?: { readonly grantsOver: boolean }): TransferResult;
   /** What to answer to any message from `from` when it is no member any more; null: it may be one. */
   removedNotice(from: NodeId): Removed | null;
   /**

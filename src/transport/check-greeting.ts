@@ -1,12 +1,12 @@
 import { MootError } from '../base/errors.js';
 import type { Greeting, GreetingRole } from '../codec/greeting.js';
 import type { NodeId } from '../raft/types.js';
+import { parseAddress } from './address.js';
 
 /** Who a node is to those who come to it. */
 export interface Self {
   readonly cluster: string;
   readonly id: NodeId;
-  readonly peers: readonly { readonly id: NodeId }[];
 }
 
 /** Throws WRONG_CLUSTER. */
@@ -16,7 +16,11 @@ export function checkCluster(greeting: Greeting, cluster: string): void {
   throw new MootError('WRONG_CLUSTER', `cluster '${theirs}' on one side, '${ours}' on the other`);
 }
 
-/** A node's check of a peer that came in. Throws WRONG_CLUSTER, WRONG_NODE or BAD_MESSAGE. */
+/**
+ * A node's check of a peer that came in. Throws WRONG_CLUSTER, WRONG_NODE or BAD_MESSAGE. Any other
+ * node of the cluster may come: one that this node has not heard of yet may lead already (thesis
+ * §4.1), and one that was removed is to hear of that.
+ */
 export function checkPeer(greeting: Greeting, self: Self): Extract<GreetingRole, { type: 'peer' }> {
   checkCluster(greeting, self.cluster);
   const { role } = greeting;
@@ -24,9 +28,13 @@ export function checkPeer(greeting: Greeting, self: Self): Extract<GreetingRole,
   if (role.to !== self.id) {
     throw new MootError('WRONG_NODE', `this is node '${short(self.id)}', not '${short(role.to)}'`);
   }
-  if (role.id === self.id || !self.peers.some((peer) => peer.id === role.id)) {
-    throw new MootError('WRONG_NODE', `'${short(role.id)}' is not a peer of '${short(self.id)}'`);
+  if (role.id === self.id) {
+    throw new MootError(
+      'WRONG_NODE',
+      `there is another node that calls itself '${short(self.id)}'`,
+    );
   }
+  parseAddress(role.address);
   return role;
 }
 

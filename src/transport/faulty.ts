@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../base/clock.js';
 import { MootError } from '../base/errors.js';
 import type { PeerMessage } from '../codec/peer-messages.js';
-import type { NodeId } from '../raft/types.js';
+import type { Member, NodeId } from '../raft/types.js';
 import type {
   ClientConnection,
   ClientHandlers,
@@ -73,6 +73,10 @@ class FaultyTransport implements Transport, Faults {
       onPeerDown: (peer) => handlers.onPeerDown(peer),
       onClient: (client) => this.onClient(client, handlers),
     });
+  }
+
+  setPeers(peers: readonly Member[]): void {
+    this.inner.setPeers(peers);
   }
 
   send(message: PeerMessage): void {

@@ -4,7 +4,7 @@ import { decodeClientRequest, encodeClientResponse } from '../codec/client-wire.
 import { decodeGreeting, encodeGreeting, type Greeting } from '../codec/greeting.js';
 import type { PeerMessage } from '../codec/peer-messages.js';
 import { decodePeerMessage } from '../codec/peer-wire.js';
-import type { NodeId } from '../raft/types.js';
+import type { Member, NodeId } from '../raft/types.js';
 import { parseAddress } from './address.js';
 import { checkClient, checkPeer } from './check-greeting.js';
 import { Link } from './link.js';
@@ -19,8 +19,10 @@ export interface TransportOptions {
   readonly id: NodeId;
   /** Where this node listens. */
   readonly address: string;
-  /** Every node of the cluster; this one among them or not. */
-  readonly peers: readonly { readonly id: NodeId; readonly address: string }[];
+  /** Where others reach it, when it listens elsewhere. */
+  readonly reachedAt?: string;
+  /** The members known at the start; this one among them or not. */
+  readonly peers: readonly Member[];
   /** One line for the node's log. */
   readonly report: (line: string) => void;
   readonly random?: Random;
@@ -35,6 +37,9 @@ export function createTransport(network: Network, options: TransportOptions): Tr
   return new NetworkTransport(network, options);
 }
 
+/** Nodes that are answered although this node does not know them as members. */
+const STRANGERS_MAX = 64;
+
 type Welcome = (this: NetworkTransport, link: Link, greeting: Greeting) => void;
 
 class NetworkTransport implements Transport {
@@ -44,7 +49,10 @@ class NetworkTransport implements Transport {
   private readonly incoming = new Map<NodeId, Link>();
   private readonly links = new Set<Link>();
   private door: Promise<Door> | null = null;
+  /** The door is open, and peers are dialled. */
+  private open = false;
   private closed = false;
+  private members: ReadonlySet<NodeId> = new Set();
   private handlers: TransportHandlers | null = null;
 
   constructor(
@@ -55,19 +63,42 @@ class NetworkTransport implements Transport {
     parseAddress(address);
     this.self = { cluster, role: { type: 'node', id } };
     this.report = boundedReporter(options.report, network.clock);
-    for (const peer of options.peers) {
-      if (peer.id === id) continue;
-      parseAddress(peer.address);
-      const outgoing = new Outgoing(network, {
-        peer,
-        id,
-        cluster,
-        random: options.random ?? systemRandom,
-        report: this.report,
-        onDown: () => this.handlers?.onPeerDown(peer.id),
-      });
-      this.outgoing.set(peer.id, outgoing);
+    if (options.reachedAt !== undefined) parseAddress(options.reachedAt);
+    this.setPeers(options.peers);
+  }
+
+  setPeers(peers: readonly Member[]): void {
+    const others = peers.filter(({ id }) => id !== this.options.id);
+    this.members = new Set(others.map(({ id }) => id));
+    for (const [id, outgoing] of [...this.outgoing]) {
+      const member = others.find((other) => other.id === id);
+      if (member !== undefined && member.address === outgoing.address) continue;
+      if (member === undefined && this.incoming.has(id)) continue;
+      this.drop(id, outgoing);
     }
+    for (const peer of others) if (!this.outgoing.has(peer.id)) this.add(peer);
+  }
+
+  private add(peer: Member): void {
+    parseAddress(peer.address);
+    const { cluster, id, address, reachedAt, random } = this.options;
+    const outgoing = new Outgoing(this.network, {
+      peer,
+      id,
+      cluster,
+      address: reachedAt ?? address,
+      random: random ?? systemRandom,
+      report: this.report,
+      onDown: () => this.handlers?.onPeerDown(peer.id),
+    });
+    this.outgoing.set(peer.id, outgoing);
+    if (this.open && !this.closed) outgoing.dial();
+  }
+
+  private drop(id: NodeId, outgoing: Outgoing): void {
+    this.outgoing.delete(id);
+    // It says goodbye by itself, and nobody waits for that.
+    void outgoing.close();
   }
 
   async start(handlers: TransportHandlers): Promise<void> {
@@ -85,6 +116,7 @@ class NetworkTransport implements Transport {
     });
     await this.door;
     if (this.closed) return;
+    this.open = true;
     for (const outgoing of this.outgoing.values()) outgoing.dial();
   }
 
@@ -127,20 +159,28 @@ class NetworkTransport implements Transport {
   }
 
   private welcomePeer(link: Link, greeting: Greeting): void {
-    const { id } = checkPeer(greeting, this.options);
+    const { id, address } = checkPeer(greeting, this.options);
     // The older connection is a dead one that nobody has noticed yet.
     this.incoming.get(id)?.close(CLOSE_CODE.replaced, 'a newer connection took its place');
     this.incoming.set(id, link);
     link.onEnd((end) => {
       this.forget(link, end.refused);
-      if (this.incoming.get(id) === link) this.incoming.delete(id);
+      if (this.incoming.get(id) === link) this.left(id);
     });
     link.send(encodeGreeting(this.self));
     link.listen(
       (frame) => decodePeerMessage(frame, id, this.options.id),
       (message) => this.handlers?.onPeerMessage(message),
     );
-    this.outgoing.get(id)?.nudge();
+    const outgoing = this.outgoing.get(id);
+    if (outgoing !== undefined) outgoing.nudge();
+    else if (this.outgoing.size < this.members.size + STRANGERS_MAX) this.add({ id, address });
+  }
+
+  private left(id: NodeId): void {
+    this.incoming.delete(id);
+    const outgoing = this.outgoing.get(id);
+    if (outgoing !== undefined && !this.members.has(id)) this.drop(id, outgoing);
   }
 
   private welcomeClient(link: Link, greeting: Greeting): void {

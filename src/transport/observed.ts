@@ -36,6 +36,7 @@ export function observeTransport(inner: Transport, observer: TransportObserver):
           };
         },
       }),
+    setPeers: (peers) => inner.setPeers(peers),
     send(message) {
       observer.onSent(message);
       inner.send(message);

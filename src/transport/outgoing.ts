@@ -13,6 +13,8 @@ import { CLOSE_CODE, PEER_QUEUE_BYTES_MAX, REDIAL_MAX_MS, REDIAL_MIN_MS } from '
 export interface OutgoingOptions {
   readonly id: NodeId;
   readonly cluster: string;
+  /** Where this node itself is reached. */
+  readonly address: string;
   readonly peer: { readonly id: NodeId; readonly address: string };
   readonly random: Random;
   readonly report: (line: string) => void;
@@ -33,6 +35,10 @@ export class Outgoing {
     private readonly options: OutgoingOptions,
   ) {}
 
+  get address(): string {
+    return this.options.peer.address;
+  }
+
   get connected(): boolean {
     return this.link !== null;
   }
@@ -47,14 +53,14 @@ export class Outgoing {
   }
 
   dial(): void {
-    const { id, cluster, peer } = this.options;
+    const { id, cluster, address, peer } = this.options;
     this.redial = undefined;
     this.dialledMs = this.network.clock.monotonicMs();
     dial(this.network, {
       caller: id,
       address: peer.address,
       path: '/peer',
-      greeting: { cluster, role: { type: 'peer', id, to: peer.id } },
+      greeting: { cluster, role: { type: 'peer', id, to: peer.id, address } },
       expect: peer.id,
       queueBytesMax: PEER_QUEUE_BYTES_MAX + FRAME_BYTES_MAX,
       signal: this.closing.signal,

@@ -1,6 +1,6 @@
 import type { ClientRequest, ClientResponse } from '../codec/client-messages.js';
 import type { PeerMessage } from '../codec/peer-messages.js';
-import type { NodeId } from '../raft/types.js';
+import type { Member, NodeId } from '../raft/types.js';
 
 /**
  * A node's way to its peers and its door for clients. Peers: messages may be lost, delayed or
@@ -10,6 +10,11 @@ import type { NodeId } from '../raft/types.js';
 export interface Transport {
   /** Opens the door, then dials every peer and keeps dialling. Fails with PORT_TAKEN and a sentence when the port is. */
   start(handlers: TransportHandlers): Promise<void>;
+  /**
+   * From now on these are the other members. Who is none any more is left, but for who is connected:
+   * it may be asking, and is answered as long as it stays.
+   */
+  setPeers(peers: readonly Member[]): void;
   /** Never waits and never fails: dropped when the peer is away or its queue is full. */
   send(message: PeerMessage): void;
   /** True when messages to this peer have a connection to go over. */

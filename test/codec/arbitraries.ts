@@ -16,7 +16,7 @@ import type { Trace } from '../../src/filesystem/facts.js';
 import type { Effect } from '../../src/filesystem/filesystem.js';
 import type { ListedEntry, Query, QueryResult } from '../../src/filesystem/queries.js';
 import type { Inode, Reply } from '../../src/filesystem/records.js';
-import type { Configuration } from '../../src/raft/types.js';
+import type { Configuration, MemberChange } from '../../src/raft/types.js';
 
 /** Everything that crosses a wire or enters the log, for round trips and as a start for damage. */
 
@@ -79,6 +79,18 @@ export const inode: Of<Inode> = fc.record({
   holds: uint32,
   flags: uint32,
 });
+
+const memberChange: Of<MemberChange> = fc.oneof(
+  fc.record({
+    type: is('add'),
+    id: nodeId,
+    address: nodeId,
+    promote: bool,
+    replaces: fc.option(nodeId),
+  }),
+  fc.record({ type: is('promote'), id: nodeId }),
+  fc.record({ type: is('remove'), id: nodeId }),
+);
 
 const commandByType: { readonly [T in Command['type']]: Of<Extract<Command, { type: T }>> } = {
   'open-session': fc.record({ type: is('open-session'), name: label, holdsOpen: bool }),
@@ -264,7 +276,28 @@ const effect: Of<Effect> = fc.oneof(
   fc.record({ type: is('entry'), parent: uint, name }),
 );
 
-export const status: Of<NodeStatus> = fc.record({
+export const memberId = fc.stringMatching(/^[A-Za-z0-9._-]{1,12}$/);
+const memberIds = fc.uniqueArray(memberId, { maxLength: 12 });
+
+/** Every id in one place only, but for those that leave. */
+export const configuration: Of<Configuration> = fc
+  .tuple(memberIds, memberIds, nodeId, bool)
+  .map(([ids, others, address, promote]) => {
+    const third = Math.ceil(ids.length / 3);
+    return {
+      voters: ids.slice(0, third).map((id) => ({ id, address })),
+      learners: ids.slice(third, 2 * third).map((id) => ({
+        id,
+        address,
+        promote,
+        replaces: promote ? null : (ids[0] ?? null),
+      })),
+      outgoing: others.map((id) => ({ id, address })),
+      removed: others,
+    };
+  });
+
+const status: Of<NodeStatus> = fc.record({
   version: label,
   cluster: label,
   id: nodeId,
@@ -282,6 +315,7 @@ export const status: Of<NodeStatus> = fc.record({
   bytes: uint,
   sessions: fc.array(fc.record({ id: uint, name: label })),
   peers: fc.array(fc.record({ id: nodeId, address: label, connected: bool })),
+  configuration,
   followers: fc.array(
     fc.record({
       id: nodeId,
@@ -324,6 +358,8 @@ const requestByType: Requests = {
   snapshot: fc.record({ type: is('snapshot'), id: uint }),
   lease: fc.record({ type: is('lease'), id: uint }),
   'change-ack': fc.record({ type: is('change-ack'), id: uint }),
+  members: fc.record({ type: is('members'), id: uint, change: memberChange }),
+  transfer: fc.record({ type: is('transfer'), id: uint, to: fc.option(nodeId) }),
 };
 
 export const clientRequest: Of<ClientRequest> = fc.oneof(...Object.values(requestByType));
@@ -378,6 +414,8 @@ const responseByType: Responses = {
   changes,
   'status-reply': fc.record({ type: is('status-reply'), id: uint, status }),
   'snapshot-reply': fc.record({ type: is('snapshot-reply'), id: uint, index: uint }),
+  'members-reply': fc.record({ type: is('members-reply'), id: uint, configuration }),
+  'transfer-reply': fc.record({ type: is('transfer-reply'), id: uint, leader: nodeId }),
   refusal: fc.record({
     type: is('refusal'),
     id: uint,
@@ -388,27 +426,6 @@ const responseByType: Responses = {
 };
 
 export const clientResponse: Of<ClientResponse> = fc.oneof(...Object.values(responseByType));
-
-const memberId = fc.stringMatching(/^[A-Za-z0-9._-]{1,12}$/);
-const memberIds = fc.uniqueArray(memberId, { maxLength: 12 });
-
-/** Every id in one place only, but for those that leave. */
-export const configuration: Of<Configuration> = fc
-  .tuple(memberIds, memberIds, nodeId, bool)
-  .map(([ids, others, address, promote]) => {
-    const third = Math.ceil(ids.length / 3);
-    return {
-      voters: ids.slice(0, third).map((id) => ({ id, address })),
-      learners: ids.slice(third, 2 * third).map((id) => ({
-        id,
-        address,
-        promote,
-        replaces: promote ? null : (ids[0] ?? null),
-      })),
-      outgoing: others.map((id) => ({ id, address })),
-      removed: others,
-    };
-  });
 
 const ends = { from: nodeId, to: nodeId, term: uint };
 
@@ -492,7 +509,7 @@ const peerByType: Peers = {
     id: uint,
     durationMs: uint,
   }),
-  'timeout-now': fc.record({ type: is('timeout-now'), ...ends }),
+  'timeout-now': fc.record({ type: is('timeout-now'), ...ends, grantsOver: bool }),
   removed: fc.record({ type: is('removed'), ...ends }),
 };
 
@@ -501,7 +518,7 @@ export const peerMessage: Of<PeerMessage> = fc.oneof(...Object.values(peerByType
 export const greeting: Of<Greeting> = fc.record({
   cluster: label,
   role: fc.oneof(
-    fc.record({ type: is('peer'), id: nodeId, to: nodeId }),
+    fc.record({ type: is('peer'), id: nodeId, to: nodeId, address: nodeId }),
     fc.record({ type: is('client'), name: label }),
     fc.record({ type: is('node'), id: nodeId }),
   ),

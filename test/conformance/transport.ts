@@ -61,6 +61,11 @@ class TestNode {
   }
 }
 
+interface Known {
+  readonly id: string;
+  readonly address: string;
+}
+
 async function makePeers(world: TransportWorld, count: number) {
   const addresses = await world.addresses(count);
   return addresses.map((address, i) => ({ id: `n${i + 1}`, address }));
@@ -240,10 +245,35 @@ export function transportConformance(t: Test, name: string, world: TransportWorl
     const unknown = new TestNode(world, 'n9', swapped);
     t.teardown(() => unknown.transport.close());
     await unknown.start();
-    await until('it is told', () => unknown.reports.length > 0);
-    t.match(unknown.reports[0], /not a peer|answered/);
-    t.notOk(unknown.transport.connected('n1'));
+    const told = () => node.reports.some((line) => line.includes("node 'n9' answered, not 'n2'"));
+    await until('it is told', () => told() || unknown.reports.length > 0);
+    t.match([...node.reports, ...unknown.reports].join('\n'), /'n9'.* not 'n2'/);
+    t.notOk(node.transport.connected('n2'));
     t.equal(node.messages.length, 0);
+  });
+
+  t.test(`${name}: members come and go, and a stranger is answered while it stays`, async (t) => {
+    const [one, two, three] = (await makePeers(world, 3)) as [Known, Known, Known];
+    const node = new TestNode(world, one.id, [one]);
+    const stranger = new TestNode(world, two.id, [two, one]);
+    const member = new TestNode(world, three.id, [three]);
+    t.teardown(() =>
+      Promise.all([node, stranger, member].map(({ transport }) => transport.close())),
+    );
+    await Promise.all([node.start(), stranger.start(), member.start()]);
+    await until('the stranger can be answered', () => node.transport.connected(two.id));
+    node.send(two.id, 7);
+    await until('it is', () => stranger.messages.length === 1);
+    t.notOk(node.transport.connected(three.id));
+    node.transport.setPeers([one, three]);
+    await until('the new member is dialled', () => node.transport.connected(three.id));
+    node.send(three.id, 8);
+    await until('it hears', () => member.messages.length === 1);
+    await stranger.transport.close();
+    await until('the stranger has gone', () => !node.transport.connected(two.id));
+    await member.transport.close();
+    node.transport.setPeers([one]);
+    await until('nobody is left', () => !node.transport.connected(three.id));
   });
 
   t.test(`${name}: dialling is given up on a signal`, async (t) => {

@@ -51,7 +51,7 @@ function world({ begun = true } = {}) {
     leases.flush();
   };
   if (begun) {
-    leases.begin(1);
+    leases.begin(1, { grantsOver: false });
     pass(LEASE_MS);
   }
   return { leases, pass, ask, apply };
@@ -175,7 +175,7 @@ t.test('a new leader waits until the leases of the one before are over', async (
   const client = new Client();
   ask(client, 1, 'early');
   t.strictSame(client.answers, ['refused early'], 'who does not lead answers nothing');
-  leases.begin(5);
+  leases.begin(5, { grantsOver: false });
   ask(client, 1, 'read');
   t.equal(leases.grant(client), null);
   pass(LEASE_MS - 1);
@@ -195,7 +195,7 @@ t.test('with the office go the leases and the answers that wait', async (t) => {
   ask(writer, 2, 'written');
   leases.end();
   t.strictSame(writer.answers, ['refused written']);
-  leases.begin(3);
+  leases.begin(3, { grantsOver: false });
   pass(LEASE_MS);
   apply(3, inode(7));
   t.equal(reader.pushes.length, 1);

@@ -172,6 +172,7 @@ export class Server {
   private watched(transport: Transport): Transport {
     return {
       start: (handlers) => transport.start(handlers),
+      setPeers: (peers) => transport.setPeers(peers),
       send: (message) => {
         this.judged(() => this.options.judge.onSend(this, message));
         transport.send(message);

@@ -215,6 +215,9 @@ export class FakeCluster {
         return { type: 'lease-reply', id, index: this.world.index, durationMs: 0 };
       case 'change-ack':
         return null;
+      case 'members':
+      case 'transfer':
+        return this.refuse(id, 'BUSY');
     }
   }
 
@@ -302,6 +305,12 @@ export class FakeCluster {
       control: null,
       uptimeMs: 0,
       memoryBytes: 0,
+      configuration: {
+        voters: this.nodes.map(({ id, address }) => ({ id, address })),
+        outgoing: [],
+        learners: [],
+        removed: [],
+      },
       leaseMs: 200,
       writeConcern: 'majority',
       liveVoters: [],

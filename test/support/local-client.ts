@@ -321,6 +321,14 @@ export class LocalClient implements FilesystemClient {
     return [];
   }
 
+  changeMembers(): Promise<never> {
+    return Promise.reject(new MootError('MEMBERS_REFUSED', 'this client is the cluster'));
+  }
+
+  transferLeadership(): Promise<never> {
+    return Promise.reject(new MootError('MEMBERS_REFUSED', 'this client is the cluster'));
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#keepAliveTimer?.cancel();

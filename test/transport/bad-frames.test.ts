@@ -101,7 +101,7 @@ function visit(path: string, frames: readonly (Uint8Array | string)[]): Visit {
 }
 
 const asClient = pack(['mootfs', PROTOCOL_VERSION, 0, CLUSTER, [2, 'visitor']]);
-const asPeer = pack(['mootfs', PROTOCOL_VERSION, 0, CLUSTER, [1, 'n2', 'n1']]);
+const asPeer = pack(['mootfs', PROTOCOL_VERSION, 0, CLUSTER, [1, 'n2', 'n1', '127.0.0.1:1']]);
 
 t.test('greetings that cannot be are answered with a code and a reason', async (t) => {
   const cases: readonly (readonly [string, string, Uint8Array | string, number, RegExp])[] = [
@@ -126,23 +126,23 @@ t.test('greetings that cannot be are answered with a code and a reason', async (
     [
       'for another',
       '/peer',
-      pack(['mootfs', PROTOCOL_VERSION, 0, CLUSTER, [1, 'n2', 'n3']]),
+      pack(['mootfs', PROTOCOL_VERSION, 0, CLUSTER, [1, 'n2', 'n3', '127.0.0.1:1']]),
       4002,
       /'n3'/,
     ],
     [
-      'from a stranger',
+      'without an address',
       '/peer',
-      pack(['mootfs', PROTOCOL_VERSION, 0, CLUSTER, [1, 'n9', 'n1']]),
-      4002,
-      /n9/,
+      pack(['mootfs', PROTOCOL_VERSION, 0, CLUSTER, [1, 'n9', 'n1', 'nowhere']]),
+      4000,
+      /nowhere/,
     ],
     [
       'from itself',
       '/peer',
-      pack(['mootfs', PROTOCOL_VERSION, 0, CLUSTER, [1, 'n1', 'n1']]),
+      pack(['mootfs', PROTOCOL_VERSION, 0, CLUSTER, [1, 'n1', 'n1', '127.0.0.1:1']]),
       4002,
-      /not a peer/,
+      /another node/,
     ],
     ['text', '/client', 'hello', 4000, /ends early/],
     ['nothing', '/client', new Uint8Array(0), 4000, /ends early/],

@@ -39,8 +39,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a lease is trusted whatever the clocks say',
     file: 'src/client/lease.js',
-    from: 'return passedMs < durationMs * USED_PART && apartMs <= durationMs * CLOCK_TOLERANCE;',
-    to: 'return passedMs < durationMs * 1.2 && apartMs >= 0;',
+    from: 'return apartMs <= durationMs * CLOCK_TOLERANCE ? durationMs * USED_PART - passedMs : 0;',
+    to: 'return apartMs >= 0 ? durationMs * 1.2 - passedMs : 0;',
   },
   {
     name: 'a commit is counted without a majority',
