@@ -177,8 +177,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'answers leave although somebody keeps what they change',
     file: 'src/node/leases.js',
-    from: 'if (nowMs < this.office.readyMs || answer.index >= this.limitFor(nowMs)(holder)) {',
-    to: 'if (nowMs < this.office.readyMs) {',
+    from: 'const waits = nowMs < this.office.readyMs || answer.index >= this.limitFor(nowMs)(holder);',
+    to: 'const waits = nowMs < this.office.readyMs;',
   },
   {
     name: 'a new leader does not wait for the leases of the old one',
