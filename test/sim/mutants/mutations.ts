@@ -183,8 +183,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a new leader does not wait for the leases of the old one',
     file: 'src/node/leases.js',
-    from: 'readyMs: this.clock.monotonicMs() + this.leaseMs };',
-    to: 'readyMs: 0 };',
+    from: 'readyMs: grantsOver ? nowMs : nowMs + this.leaseMs',
+    to: 'readyMs: nowMs',
   },
   {
     name: 'a lease is granted without a round of heartbeats',
