@@ -122,15 +122,15 @@ export class KernelCaches implements WatchListener {
     return { ...this.attributes(inode, watched), entryTimeoutSec };
   }
 
-  /** For how long the kernel may believe that there is no such name. */
-  absenceTimeoutSec(asked: AskedName): number {
-    return this.lease?.absenceTimeoutSec(asked) ?? 0;
-  }
-
   /** The answer to a request that made an inode without a name: the kernel knows it, too. */
   unnamed(inode: Inode, watched: Watched): Attributes {
     this.known.add(inode.ino, null);
     return this.attributes(inode, watched);
+  }
+
+  /** For how long the kernel may believe that there is no such name. */
+  absenceTimeoutSec(asked: AskedName): number {
+    return this.lease?.absenceTimeoutSec(asked) ?? 0;
   }
 
   isTouched(ino: Ino, watched: Watched): boolean {

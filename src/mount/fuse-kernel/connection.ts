@@ -35,8 +35,8 @@ export class Connection {
   #readers = 0;
   #over = false;
   #mounted = false;
-  #kernelMinor = 0;
   #closed = false;
+  #kernelMinor = 0;
   #resolveEnded!: () => void;
   #settleNegotiated!: (error: MootError | null) => void;
 

@@ -177,14 +177,14 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'answers leave although somebody keeps what they change',
     file: 'src/node/leases.js',
-    from: 'waits = nowMs < this.office.readyMs || answer.index >= this.limitFor(nowMs)(holder);',
-    to: 'waits = nowMs < this.office.readyMs;',
+    from: 'const waits = nowMs < this.office.readyMs || answer.index >= this.limitFor(nowMs)(holder);',
+    to: 'const waits = nowMs < this.office.readyMs;',
   },
   {
     name: 'a new leader does not wait for the leases of the old one',
     file: 'src/node/leases.js',
-    from: 'readyMs: grantsOver ? nowMs : nowMs + this.leaseMs };',
-    to: 'readyMs: 0 };',
+    from: 'readyMs: grantsOver ? nowMs : nowMs + this.leaseMs',
+    to: 'readyMs: nowMs',
   },
   {
     name: 'a lease is granted without a round of heartbeats',
