@@ -48,7 +48,7 @@ for file in scripts/integration/*.bats; do
   # What went wrong outside of any test, or ended the file before its last one, has no line of its own.
   planned=$(sed -n 's/^1\.\.\([0-9]*\)$/\1/p' "$out/bats.txt" | head -n 1)
   ran=$(grep -c '^\(not \)\?ok ' "$out/bats.txt")
-  if [ "${planned:-0}" = 0 ] || [ "$ran" != "$planned" ]; then
+  if [ "${planned:-0}" = 0 ] || [ "$ran" -lt "$planned" ]; then
     failures=$((failures + 1))
     echo "FAILED: $file: $ran of ${planned:-no} tests ran"
   elif [ "$bats_ended" != 0 ] && ! grep -q '^not ok ' "$out/bats.txt"; then
