@@ -135,6 +135,10 @@ commands_of() {
   run ! grep -q " $LOCAL/at fuse" /proc/self/mounts
   run mootfs umount "$LOCAL/at"
   [ "$status" -eq 2 ]
+  echo '{ "daemon": true }' >"$LOCAL/daemon.json"
+  timeout 60 "$MOOTFS" mount --config "$LOCAL/daemon.json" "$LOCAL/at" 3>&-
+  [ "$(cat "$LOCAL/at/by-daemon")" = x ]
+  mootfs umount "$LOCAL/at"
   run mootfs mount "$LOCAL/missing"
   [ "$status" -eq 5 ]
   [[ "$output" == *"$LOCAL/missing"* ]]

@@ -53,9 +53,10 @@ export function applyConfigFile(command: Command): void {
   const file: unknown = command.getOptionValue('config');
   if (typeof file !== 'string') return;
   for (const [name, value] of Object.entries(readConfigFile(file))) {
-    const option = command.options.find((o) => o.long === `--${name}`);
-    if (option === undefined || name === 'config') {
-      const known = command.options.map((o) => o.long?.slice(2)).filter((n) => n !== 'config');
+    const settings = command.options.filter((o) => !o.hidden && o.long !== '--config');
+    const option = settings.find((o) => o.long === `--${name}`);
+    if (option === undefined) {
+      const known = settings.map((o) => o.long?.slice(2));
       throw new MootError(
         'BAD_ARGUMENT',
         `${file}: '${name}' is not a setting; known are: ${known.join(', ')}`,
