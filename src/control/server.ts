@@ -13,6 +13,11 @@ const BODY_BYTES_MAX = 65_536;
 /** People with a page open, consoles and scrapers. */
 const CONNECTIONS_MAX = 256;
 const WATCHERS_MAX = 64;
+/** Of one watcher at once, and of all requests: more than any page or script needs. */
+const WATCHER_CALLS_MAX = 16;
+const REQUEST_CALLS_MAX = 64;
+/** Who has not answered the ping before the last one is gone, and its network did not say so. */
+const PING_MS = 30_000;
 /** A request that is not complete by then is a stranger's. */
 const REQUEST_TIMEOUT_MS = 5_000;
 
@@ -32,6 +37,8 @@ export interface ServerParts<D, E> {
   readonly documentMs: number;
   /** Events are asked for, and go out, this often while somebody watches. */
   readonly eventsMs: number;
+  /** Watchers must answer within this; default: half a minute. */
+  readonly pingMs?: number;
   takeEvents(): readonly E[];
   /** The first watcher came, or the last one went. */
   onWatched(watched: boolean): void;
@@ -65,6 +72,7 @@ class JsonServer<D, E> implements ControlServer {
   private readonly connections = new Set<Socket>();
   private readonly watchers = new Set<Watcher<D, E>>();
   private timers: NodeJS.Timeout[] = [];
+  private requestCalls = 0;
 
   constructor(private readonly parts: ServerParts<D, E>) {
     this.http = createServer(
@@ -79,14 +87,16 @@ class JsonServer<D, E> implements ControlServer {
     this.http.on('clientError', (_, socket) => socket.destroy());
     this.http.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
       socket.on('error', () => socket.destroy());
-      if (pathOf(request) !== '/api/stream' || this.watchers.size >= WATCHERS_MAX) {
-        socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n');
-      } else if (!this.mayWatch(request)) {
-        socket.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n');
-      } else {
-        this.sockets.handleUpgrade(request, socket, head, (ws) => this.onWatcher(ws));
-      }
+      const refusal = this.refusalOf(request);
+      if (refusal !== null) socket.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\n\r\n`);
+      else this.sockets.handleUpgrade(request, socket, head, (ws) => this.onWatcher(ws));
     });
+  }
+
+  private refusalOf(request: IncomingMessage): string | null {
+    if (pathOf(request) !== '/api/stream') return '404 Not Found';
+    if (!this.mayWatch(request)) return '403 Forbidden';
+    return this.watchers.size < WATCHERS_MAX ? null : '503 Service Unavailable';
   }
 
   async listen(): Promise<void> {
@@ -135,6 +145,9 @@ class JsonServer<D, E> implements ControlServer {
       this.timers = [
         setInterval(() => this.sendEvents(), this.parts.eventsMs),
         setInterval(() => this.sendDocument(), this.parts.documentMs),
+        setInterval(() => {
+          for (const one of this.watchers) one.ping();
+        }, this.parts.pingMs ?? PING_MS),
       ];
     }
     watcher.sendDocument();
@@ -160,7 +173,13 @@ class JsonServer<D, E> implements ControlServer {
 
   private async onCall(watcher: Watcher<D, E>, { id, call, params }: ClientCall): Promise<void> {
     try {
-      watcher.reply({ type: 'reply', id, value: (await this.run(call, params)) ?? null });
+      if (watcher.calls >= WATCHER_CALLS_MAX) throw tooMany(WATCHER_CALLS_MAX);
+      watcher.calls++;
+      try {
+        watcher.reply({ type: 'reply', id, value: (await this.run(call, params)) ?? null });
+      } finally {
+        watcher.calls--;
+      }
     } catch (error) {
       if (!isMootError(error)) throw error;
       watcher.reply({ type: 'refusal', id, code: error.code, message: describe(error) });
@@ -209,8 +228,18 @@ class JsonServer<D, E> implements ControlServer {
     const isJson = /^application\/json\b/.test(request.headers['content-type'] ?? '');
     if (!isJson) return text(415, 'the body is JSON: content-type: application/json\n');
     if (!this.mayWatch(request)) return text(403, 'a page of another site may not do this\n');
-    return json({ value: (await this.run(call, await bodyOf(request))) ?? null });
+    if (this.requestCalls >= REQUEST_CALLS_MAX) throw tooMany(REQUEST_CALLS_MAX);
+    this.requestCalls++;
+    try {
+      return json({ value: (await this.run(call, await bodyOf(request))) ?? null });
+    } finally {
+      this.requestCalls--;
+    }
   }
+}
+
+function tooMany(max: number): MootError {
+  return new MootError('BUSY', `${max} calls are under way already`);
 }
 
 const SECURITY_HEADERS = {
@@ -226,6 +255,7 @@ const STATUS_OF_CODE: Partial<Record<ErrorCode, number>> = {
   NOT_ALLOWED: 403,
   NOT_LEADER: 409,
   NO_LEADER: 503,
+  BUSY: 503,
   CLOSED: 503,
 };
 

@@ -15,7 +15,10 @@ export interface WatcherParts<D> {
 
 /** One who watches, over a WebSocket. Never slows whom it watches. */
 export class Watcher<D, E> {
+  /** Calls of it that are under way. */
+  calls = 0;
   private lost = 0;
+  private answered = true;
 
   constructor(
     private readonly ws: WebSocket,
@@ -28,6 +31,9 @@ export class Watcher<D, E> {
         if (!isMootError(error)) throw error;
         ws.close(1007, error.message);
       }
+    });
+    ws.on('pong', () => {
+      this.answered = true;
     });
     ws.on('error', () => ws.terminate());
     ws.on('close', () => parts.onClose());
@@ -60,6 +66,13 @@ export class Watcher<D, E> {
   reply(message: ServerMessage<D, E>): void {
     if (this.ws.bufferedAmount > UNREAD_BYTES_END) this.ws.terminate();
     else this.send(message);
+  }
+
+  /** To be called now and then: who did not answer the last time is left. */
+  ping(): void {
+    if (!this.answered) this.ws.terminate();
+    else this.ws.ping();
+    this.answered = false;
   }
 
   close(): void {

@@ -36,10 +36,10 @@ export interface Laggard {
 
 export interface CompactionParts {
   readonly limits: CompactionLimits;
-  readonly log: LogStore;
-  readonly state: StateStore;
-  readonly tree: Tree;
-  readonly saver: Saver;
+  readonly log: Pick<LogStore, 'read' | 'compact'>;
+  readonly state: Pick<StateStore, 'sync'>;
+  readonly tree: Pick<Tree, 'flush' | 'written' | 'applied'>;
+  readonly saver: Pick<Saver, 'exclusive'>;
   readonly laggards: () => readonly Laggard[];
   /** About what a snapshot takes. */
   readonly treeBytes: () => number;
@@ -59,6 +59,8 @@ export class Compaction {
   /** Not due again before this index, or this many counted bytes. */
   private notBefore = { index: 0, bytes: 0 };
   private running: Promise<number> | null = null;
+  /** Behind the one that runs. */
+  private next: Promise<number> | null = null;
 
   constructor(
     private readonly parts: CompactionParts,
@@ -104,15 +106,23 @@ export class Compaction {
   }
 
   /** Makes the tree durable and compacts the log; resolves to the index that is durable. */
-  async run(): Promise<number> {
-    // Whoever asks while one runs wants what is applied now: another one, behind it.
-    while (this.running !== null) await this.running;
-    this.running = this.compact();
-    try {
-      return await this.running;
-    } finally {
+  run(): Promise<number> {
+    if (this.next !== null) return this.next;
+    if (this.running === null) return this.begin();
+    // Whoever asks while one runs wants what is applied now: another one, behind it, for all who ask.
+    const begin = () => {
+      this.next = null;
+      return this.begin();
+    };
+    this.next = this.running.then(begin, begin);
+    return this.next;
+  }
+
+  private begin(): Promise<number> {
+    this.running = this.compact().finally(() => {
       this.running = null;
-    }
+    });
+    return this.running;
   }
 
   private excess(times: number): boolean {

@@ -10,10 +10,15 @@ import { openSocket } from '../../src/control/socket.js';
 import { freeAddresses } from '../support/ports.js';
 import { until } from '../support/until.js';
 
-async function serve(t: Test, takeEvents: () => readonly string[] = () => []) {
+async function serve(
+  t: Test,
+  takeEvents: () => readonly string[] = () => [],
+  options: { readonly pingMs?: number } = {},
+) {
   const [address] = (await freeAddresses(1)) as [string];
   let documents = 0;
   const watched: boolean[] = [];
+  const held: (() => void)[] = [];
   const server = await startControlServer<{ readonly number: number }, string>({
     address,
     report: () => undefined,
@@ -23,7 +28,9 @@ async function serve(t: Test, takeEvents: () => readonly string[] = () => []) {
     takeEvents,
     onWatched: (on) => void watched.push(on),
     friends: () => ['10.0.0.9:80'],
+    ...options,
     calls: {
+      hold: () => new Promise<void>((resolve) => void held.push(resolve)),
       double: (params) => params.number('n', 0, 100) * 2,
       refuse: () => {
         throw new MootError('NOT_ALLOWED', 'not here');
@@ -38,7 +45,7 @@ async function serve(t: Test, takeEvents: () => readonly string[] = () => []) {
       body,
       headers: { 'content-type': 'application/json', ...headers },
     });
-  return { address, server, watched, post };
+  return { address, server, watched, held, post };
 }
 
 t.test('pages, the document, and calls by HTTP', async (t) => {
@@ -60,7 +67,7 @@ t.test('bad calls are told what is wrong', async (t) => {
     ['double', '[]', 400, /a JSON object/],
     ['double', '{', 400, /not JSON/],
     ['double', `"${'x'.repeat(70_000)}"`, 400, /at most 65536/],
-    ['triple', '{}', 400, /no call 'triple'; there are: double, refuse/],
+    ['triple', '{}', 400, /no call 'triple'; there are: hold, double, refuse/],
     ['constructor', '{}', 400, /no call/],
     ['refuse', '{}', 403, /not here/],
   ];
@@ -181,6 +188,57 @@ t.test(
     t.equal(loss?.first, (loss?.after ?? 0) + (loss?.lost ?? 0) + 1, 'exactly those in between');
   },
 );
+
+t.test('a watcher may have so many calls under way, and requests as well', async (t) => {
+  const { address, held, post } = await serve(t);
+  const link = new ControlLink(address, openSocket, {
+    onDocument: () => undefined,
+    onEvents: () => undefined,
+  });
+  t.teardown(() => link.close());
+  await until('up', () => link.up);
+  const calls = Array.from({ length: 16 }, () => link.call('hold'));
+  await until('all wait', () => held.length === 16);
+  await t.rejects(link.call('double', { n: 1 }), { code: 'BUSY' });
+  t.strictSame(await (await post('double', '{"n":4}')).json(), { value: 8 }, 'others may');
+  for (const release of held.splice(0)) release();
+  await Promise.all(calls);
+  t.equal(await link.call('double', { n: 1 }), 2);
+  const requests = Array.from({ length: 64 }, () => post('hold', '{}'));
+  await until('all wait', () => held.length === 64);
+  t.equal((await post('double', '{"n":4}')).status, 503);
+  for (const release of held) release();
+  for (const response of await Promise.all(requests)) t.equal(response.status, 200);
+});
+
+t.test('so many watch, and no more', async (t) => {
+  const { address } = await serve(t);
+  const watch = async () => {
+    const ws = new WebSocket(`ws://${address}/api/stream`);
+    t.teardown(() => ws.terminate());
+    ws.on('error', () => undefined);
+    return new Promise<number>((resolve) => {
+      ws.on('open', () => resolve(101));
+      ws.on('unexpected-response', (_, { statusCode }) => resolve(statusCode ?? 0));
+    });
+  };
+  const statuses = await Promise.all(Array.from({ length: 64 }, watch));
+  t.strictSame(new Set(statuses), new Set([101]));
+  t.equal(await watch(), 503);
+});
+
+t.test('a watcher that is gone without a word is left', async (t) => {
+  const { address, watched } = await serve(t, undefined, { pingMs: 50 });
+  const dead = new WebSocket(`ws://${address}/api/stream`, { autoPong: false });
+  const alive = new WebSocket(`ws://${address}/api/stream`);
+  t.teardown(() => alive.terminate());
+  let pings = 0;
+  alive.on('ping', () => pings++);
+  await once(dead, 'close');
+  await until('more pings', () => pings > 5);
+  t.equal(alive.readyState, WebSocket.OPEN);
+  t.strictSame(watched, [true]);
+});
 
 t.test('nonsense over the stream ends it with a reason', async (t) => {
   const { address } = await serve(t);
