@@ -89,10 +89,9 @@ function callsOf(parts: NodeControlParts) {
     /** The last entries of the log, the newest last. */
     log: async (params) => {
       const count = params.number('count', 1, LOG_LINES_MAX);
-      const { raft } = node.inspect();
-      const first = Math.max(raft.snapshotIndex + 1, raft.lastIndex - Math.floor(count) + 1);
-      const entries = await node.entries(first, raft.lastIndex);
-      return entries.map((entry) => logLine(entry, raft.commitIndex));
+      const entries = await node.lastEntries(Math.floor(count));
+      const { commitIndex } = node.inspect().raft;
+      return entries.map((entry) => logLine(entry, commitIndex));
     },
     snapshot: () => node.snapshot().then((index) => ({ index })),
     slow: (params) => {

@@ -17,8 +17,8 @@ export interface Node {
   status(): NodeStatus;
   /** What only a person or a monitor wants to know beside the status. */
   inspect(): NodeInspection;
-  /** Entries of the own log, committed or not, from `first` to `last`; those that are compacted away are missing. */
-  entries(first: number, last: number): Promise<readonly Entry[]>;
+  /** The last entries of the own log, committed or not, the newest last: so many, or what can be shown of them. */
+  lastEntries(countMax: number): Promise<readonly Entry[]>;
   /** Stands for election at once, as if its timeout had passed. */
   campaign(): void;
   /** Asked of the leader: resolves, when the change is committed, to who is a member then. */

@@ -43,6 +43,7 @@ import {
 } from './node.js';
 import { checkSession, type Decide, Proposals } from './proposals.js';
 import { Queries } from './queries.js';
+import { readLast } from './read-last.js';
 import { ReadLease } from './read-lease.js';
 import { Reads } from './reads.js';
 import { fitTogether } from './recovery.js';
@@ -351,8 +352,10 @@ class Runtime implements Node {
     return { raft, tickMs, proposals: this.proposals.size, terms: { first, terms } };
   }
 
-  entries(first: number, last: number): Promise<readonly Entry[]> {
-    return this.parts.log.read(first, last, READ_ENTRIES_BYTES_MAX);
+  lastEntries(countMax: number): Promise<readonly Entry[]> {
+    const { lastIndex, snapshotIndex } = this.raft.status();
+    const first = Math.max(snapshotIndex + 1, lastIndex - countMax + 1);
+    return readLast(this.parts.log, first, lastIndex, READ_ENTRIES_BYTES_MAX);
   }
 
   campaign(): void {

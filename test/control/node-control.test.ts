@@ -130,6 +130,21 @@ t.test('the document, the events and the log of a working cluster', async (t) =>
   t.strictSame(await getText(leader.id, '/readyz'), { status: 200, text: 'ok\n' });
 });
 
+t.test('the log shows the last entries, however large they are', async (t) => {
+  const { cluster, watch } = await world(t, { allowFaults: false });
+  const leader = await cluster.leader();
+  const { link, documents } = watch(leader.id);
+  await until('a document', () => documents.length > 0);
+  const client = await cluster.client('someone');
+  const made = await client.execute(makeFile('large'));
+  const ino = made !== null && 'inode' in made ? made.inode.ino : 0;
+  const data = new Uint8Array(200_000);
+  for (let i = 0; i < 8; i++) await client.execute({ type: 'write', ino, offset: 0, data });
+  const log = (await link.call('log', { count: 50 })) as readonly Record<string, unknown>[];
+  t.equal(log.at(-1)?.index, client.index);
+  t.ok(log.length > 1 && log.length < 8, `as many as fit: ${log.length}`);
+});
+
 t.test('without --allow-faults every fault is refused, and nothing happens', async (t) => {
   const { cluster, watch, crashed } = await world(t, { allowFaults: false });
   const leader = await cluster.leader();
