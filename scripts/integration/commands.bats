@@ -126,6 +126,19 @@ commands_of() {
   [[ "$output" == *"does not name this node"* ]]
 }
 
+@test "an address that leads nowhere is not told to others" {
+  run mootfs node --id n9 --data "$LOCAL/d" --peers n9=0.0.0.0:1
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"nobody else reaches '0.0.0.0:1'"* ]]
+  run mootfs node --id n9 --data "$LOCAL/d" --listen '[::]:1' --join "$NODES"
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"add --address"* ]]
+  run mootfs node --id n9 --data "$LOCAL/d" --listen 0.0.0.0:1 --address 0.0.0.0:1 --join "$NODES"
+  [ "$status" -eq 2 ]
+  run mootfs members add n9=0.0.0.0:1
+  [ "$status" -eq 2 ]
+}
+
 @test "mount --daemon returns when mounted; umount ends it" {
   mkdir -p "$LOCAL/at"
   mootfs mount --daemon "$LOCAL/at" 3>&-

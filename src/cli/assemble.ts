@@ -51,6 +51,8 @@ export interface NodeSettings {
   readonly sessionTimeoutMs: number;
   /** host:port of the page, the events and the metrics; null: none. */
   readonly control: string | null;
+  /** Where others reach that. */
+  readonly controlReachedAt: string | null;
   readonly allowFaults: boolean;
   /** host:port of whoever started this node and can start it again. */
   readonly director: string | null;
@@ -115,7 +117,7 @@ export async function startNode(settings: NodeSettings): Promise<RunningNode> {
       snapshotLogEntries: settings.snapshotLogEntries,
       snapshotTailEntries,
       sessionTimeoutMs: settings.sessionTimeoutMs,
-      control: settings.control,
+      control: settings.controlReachedAt,
       leaseMs: settings.leaseMs,
       writeConcern: settings.writeConcern,
     },

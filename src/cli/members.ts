@@ -1,4 +1,5 @@
 import { InvalidArgumentError, type Option } from 'commander';
+import { formatAddress, parseAddress } from '../transport/address.js';
 import { setting } from './settings.js';
 
 /** A node's name and the address at which everybody reaches it. */
@@ -37,7 +38,7 @@ export function parsePeers(text: string): readonly Member[] {
 export function parseMember(text: string): Member {
   const at = text.indexOf('=');
   if (at < 1) throw new InvalidArgumentError(`'${text}' is not of the form id=host:port.`);
-  return { id: parseId(text.slice(0, at).trim()), address: parseAddressText(text.slice(at + 1)) };
+  return { id: parseId(text.slice(0, at).trim()), address: parseReachable(text.slice(at + 1)) };
 }
 
 /** `host:port`, an IPv6 host in brackets. */
@@ -49,6 +50,33 @@ export function parseAddressText(text: string): string {
   }
   return text.trim();
 }
+
+/**
+ * As parseAddressText, for an address that others are told: an unspecified one (0.0.0.0, [::]) is
+ * where a server listens, and leads everybody else to himself.
+ */
+export function parseReachable(text: string): string {
+  const address = parseAddressText(text);
+  if (!isUnspecified(address)) return address;
+  throw new InvalidArgumentError(
+    `nobody else reaches '${text}': name the address of this machine that others use.`,
+  );
+}
+
+/** Where others reach a server that listens there, on the machine of `address`. */
+export function reachedAt(listen: string, address: string): string {
+  if (!isUnspecified(listen)) return listen;
+  const { host } = parseAddress(address);
+  return formatAddress({ host, port: parseAddress(listen).port });
+}
+
+/** URL writes every form of an address in one way: 0 and 0.0.0.0, [::] and [0:0::0]. */
+export function isUnspecified(address: string): boolean {
+  const url = `http://${address}`;
+  return URL.canParse(url) && UNSPECIFIED.has(new URL(url).hostname);
+}
+
+const UNSPECIFIED: ReadonlySet<string> = new Set(['0.0.0.0', '[::]', '[::ffff:0:0]']);
 
 export function parseAddresses(text: string): readonly string[] {
   return text.split(',').map(parseAddressText);

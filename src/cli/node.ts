@@ -8,11 +8,14 @@ import { formatAddress, parseAddress } from '../transport/address.js';
 import { connectClient, startMount, startNode } from './assemble.js';
 import {
   clusterOption,
+  isUnspecified,
   type Member,
   parseAddresses,
   parseAddressText,
   parseId,
   parsePeers,
+  parseReachable,
+  reachedAt,
 } from './members.js';
 import { addMountOptions, type MountOptions } from './mount-options.js';
 import {
@@ -40,6 +43,12 @@ export function addNodeCommand(program: Command): void {
         '--listen <address>',
         'host:port to listen on; default: its address in --peers',
       ).argParser(parseAddressText),
+    )
+    .addOption(
+      setting(
+        '--address <address>',
+        'with --join: host:port where others reach it; default: as --listen',
+      ).argParser(parseReachable),
     )
     .addOption(
       setting(
@@ -89,7 +98,7 @@ export function addNodeCommand(program: Command): void {
     .addOption(
       setting(
         '--control <address>',
-        "host:port of the page, the events and the metrics, or 'off'; default: the port above by 1000",
+        "host:port of the page, the events and the metrics, or 'off'; default: 1000 above --listen",
       ).argParser(parseControl),
     )
     .addOption(new Option('--director <address>').argParser(parseAddressText).hideHelp())
@@ -143,6 +152,7 @@ export interface NodeOptions extends MountOptions {
   readonly id?: string;
   readonly data?: string;
   readonly listen?: string;
+  readonly address?: string;
   readonly peers?: readonly Member[];
   readonly join?: readonly string[];
   readonly mount?: string;
@@ -175,10 +185,11 @@ async function runNode(options: NodeOptions): Promise<void> {
   }
   const stop = stopRequested(options.stopWithStdin === true);
   const listen = options.listen ?? self.address;
+  const control = options.control === 'off' ? null : (options.control ?? controlBeside(listen));
   const node = await startNode({
     ...options,
-    ...{ id, data, peers, listen, address: self.address },
-    control: options.control === 'off' ? null : (options.control ?? controlBeside(self.address)),
+    ...{ id, data, peers, listen, address: self.address, control },
+    controlReachedAt: control === null ? null : reachedAt(control, self.address),
     allowFaults: options.allowFaults === true,
     director: options.director ?? null,
   });
@@ -216,17 +227,24 @@ async function runNode(options: NodeOptions): Promise<void> {
 /** This node, and whom the cluster begins with: nobody that it would know of when it joins one. */
 function whoIsWho(
   id: string,
-  { peers, join: others, listen }: NodeOptions,
+  { peers, join: others, listen, address = listen }: NodeOptions,
 ): { readonly self: Member; readonly peers: readonly Member[] } {
-  if (others !== undefined) {
-    if (peers !== undefined) {
-      throw new MootError('BAD_ARGUMENT', '--join and --peers exclude each other');
-    }
-    if (listen === undefined) throw missing('listen');
-    return { self: { id, address: listen }, peers: [] };
+  if (peers !== undefined && others !== undefined) {
+    throw new MootError('BAD_ARGUMENT', '--join and --peers exclude each other');
   }
-  if (peers === undefined && listen === undefined) throw missing('peers');
-  const first = peers ?? [{ id, address: listen ?? '' }];
+  if (peers !== undefined && address !== listen) {
+    throw new MootError('BAD_ARGUMENT', '--peers names the address already: --address is too much');
+  }
+  if (others !== undefined && listen === undefined) throw missing('listen');
+  if (peers === undefined && address === undefined) throw missing('peers');
+  if (peers === undefined && address !== undefined && isUnspecified(address)) {
+    throw new MootError(
+      'BAD_ARGUMENT',
+      `others are told where this node is, and nobody reaches ${address}: add --address`,
+    );
+  }
+  if (others !== undefined) return { self: { id, address: address ?? '' }, peers: [] };
+  const first = peers ?? [{ id, address: address ?? '' }];
   const self = first.find((peer) => peer.id === id);
   if (self !== undefined) return { self, peers: first };
   const ids = first.map((peer) => peer.id).join(', ');
@@ -255,7 +273,7 @@ function join(
   });
 }
 
-/** The control port of a node on this port, unless somebody says otherwise. */
+/** The control port of a node that listens there, unless somebody says otherwise. */
 export const CONTROL_PORT_ABOVE = 1_000;
 
 export function controlBeside(address: string): string | null {

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { Survivor } from '../node/recover.js';
 import { recoverDirectory } from './assemble.js';
 import { EXIT } from './exit.js';
-import { parseAddressText, parseId } from './members.js';
+import { parseId, parseReachable } from './members.js';
 import { addExample } from './settings.js';
 
 export function addRecoverCommand(program: Command): void {
@@ -22,7 +22,7 @@ export function addRecoverCommand(program: Command): void {
     .option(
       '--address <address>',
       'where the node is reached from now on; default: as before',
-      parseAddressText,
+      parseReachable,
     )
     .action(async (directory: string, options: RecoverOptions) => {
       const accepted = options.acceptLoss === true;
