@@ -13,9 +13,28 @@ export MOOTFS_CONTROL=off
 
 mootfs() { "$MOOTFS" "$@"; }
 
+# root_new: an empty directory of its own, and what ends all that is started in it.
+root_new() {
+  ROOT=$(mktemp -d "${TMPDIR:-/tmp}/mootfs-test.XXXXXX")
+  mkdir "$ROOT/pids" "$ROOT/logs" "$ROOT/mnt"
+  mkfifo "$ROOT/alive"
+  exec {ALIVE}<>"$ROOT/alive"
+}
+
+# background NAME ARGUMENTS...: mootfs in the background; its pid is kept. Whatever ends this shell
+# ends it, too, by the end of its standard input, and a mount then unmounts: what kills the shell's
+# whole process group does not reach it.
+background() {
+  local name=$1
+  shift
+  setsid "$MOOTFS" "$@" --stop-with-stdin \
+    >>"$ROOT/logs/$name.log" 2>&1 3>&- <"$ROOT/alive" {ALIVE}>&- &
+  echo $! >"$ROOT/pids/$name"
+}
+
 # cluster_new NODES: a directory, free ports, and the member list; starts nothing.
 cluster_new() {
-  ROOT=$(mktemp -d "${TMPDIR:-/tmp}/mootfs-test.XXXXXX")
+  root_new
   COUNT=$1
   read -r -a PORTS < <(free_ports "$COUNT")
   PEERS="" NODES=""
@@ -23,7 +42,7 @@ cluster_new() {
   for ((i = 1; i <= COUNT; i++)); do
     PEERS+="${PEERS:+,}n$i=127.0.0.1:${PORTS[i - 1]}"
     NODES+="${NODES:+,}127.0.0.1:${PORTS[i - 1]}"
-    mkdir -p "$ROOT/mnt/$i" "$ROOT/pids" "$ROOT/logs"
+    mkdir -p "$ROOT/mnt/$i"
   done
   export MOOTFS_NODES="$NODES"
 }
@@ -44,9 +63,7 @@ free_ports() {
 node_start() {
   local i=$1
   shift
-  "$MOOTFS" node --id "n$i" --data "$ROOT/n$i" --peers "$PEERS" "$@" \
-    >>"$ROOT/logs/n$i.log" 2>&1 3>&- </dev/null &
-  echo $! >"$ROOT/pids/n$i"
+  background "n$i" node --id "n$i" --data "$ROOT/n$i" --peers "$PEERS" "$@"
 }
 
 # mount_start I [FLAGS...]: mounts $ROOT/mnt/I through node I first; returns when it is mounted.
@@ -54,9 +71,7 @@ mount_start() {
   local i=$1 nodes
   shift
   nodes="127.0.0.1:${PORTS[(i - 1) % COUNT]},$NODES"
-  "$MOOTFS" mount "$ROOT/mnt/$i" --nodes "$nodes" "$@" \
-    >>"$ROOT/logs/mount$i.log" 2>&1 3>&- </dev/null &
-  echo $! >"$ROOT/pids/mount$i"
+  background "mount$i" mount "$ROOT/mnt/$i" --nodes "$nodes" "$@"
   wait_for "mount $i" is_mounted "$i"
 }
 
@@ -136,6 +151,7 @@ cluster_end() {
     kill -KILL "$pid" 2>/dev/null
   done
   grep -o " $ROOT/[^ ]*" /proc/self/mounts | while read -r file; do umount -l "$file"; done
+  [ -z "${ALIVE:-}" ] || exec {ALIVE}>&-
   rm -rf "$ROOT"
   ROOT=
 }

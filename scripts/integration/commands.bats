@@ -140,18 +140,20 @@ commands_of() {
 }
 
 @test "mount --daemon returns when mounted; umount ends it" {
-  mkdir -p "$LOCAL/at"
-  mootfs mount --daemon "$LOCAL/at" 3>&-
-  echo x >"$LOCAL/at/by-daemon"
+  # Below $ROOT: whatever stays mounted there is unmounted in the end.
+  local at="$ROOT/mnt/daemon"
+  mkdir -p "$at"
+  mootfs mount --daemon "$at" 3>&-
+  echo x >"$at/by-daemon"
   [ "$(mootfs cat /by-daemon)" = x ]
-  mootfs umount "$LOCAL/at"
-  run ! grep -q " $LOCAL/at fuse" /proc/self/mounts
-  run mootfs umount "$LOCAL/at"
+  mootfs umount "$at"
+  run ! grep -q " $at fuse" /proc/self/mounts
+  run mootfs umount "$at"
   [ "$status" -eq 2 ]
   echo '{ "daemon": true }' >"$LOCAL/daemon.json"
-  timeout 60 "$MOOTFS" mount --config "$LOCAL/daemon.json" "$LOCAL/at" 3>&-
-  [ "$(cat "$LOCAL/at/by-daemon")" = x ]
-  mootfs umount "$LOCAL/at"
+  timeout 60 "$MOOTFS" mount --config "$LOCAL/daemon.json" "$at" 3>&-
+  [ "$(cat "$at/by-daemon")" = x ]
+  mootfs umount "$at"
   run mootfs mount "$LOCAL/missing"
   [ "$status" -eq 5 ]
   [[ "$output" == *"$LOCAL/missing"* ]]

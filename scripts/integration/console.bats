@@ -4,8 +4,7 @@
 load cluster.bash
 
 setup() {
-  ROOT=$(mktemp -d "${TMPDIR:-/tmp}/mootfs-test.XXXXXX")
-  mkdir -p "$ROOT/pids" "$ROOT/logs" "$ROOT/mnt"
+  root_new
   cd "$ROOT" || return 1
 }
 
@@ -88,6 +87,30 @@ SCRIPT
   run ! grep -q " $ROOT/" /proc/self/mounts
 }
 
+@test "a console that is asked to end leaves neither processes nor files" {
+  mkdir tmp
+  mkfifo lines
+  TMPDIR="$ROOT/tmp" "$MOOTFS" repl --no-mount --stretch 2 <lines >out.txt 2>&1 3>&- &
+  echo $! >"$ROOT/pids/repl"
+  exec 7>lines
+  echo 'start 3' >&7
+  wait_for "the cluster" grep -q 'the page' out.txt
+  [ -n "$(ls tmp)" ]
+  echo 'wait 60s' >&7
+  process_kill repl TERM
+  exec 7>&-
+  [ -z "$(ls tmp)" ]
+  # While it starts the cluster, too.
+  TMPDIR="$ROOT/tmp" "$MOOTFS" repl --no-mount --stretch 2 <lines >out.txt 2>&1 3>&- &
+  echo $! >"$ROOT/pids/repl"
+  exec 7>lines
+  echo 'start 3' >&7
+  wait_for "the nodes' data" eval '[ -n "$(ls tmp)" ]'
+  process_kill repl TERM
+  exec 7>&-
+  [ -z "$(ls tmp)" ]
+}
+
 @test "bad input is named, and changes nothing" {
   truncate -s 70M big
   printf 'crash n1\nload last\nexpect leader n9\nstatus\n' >bad.moot
@@ -128,9 +151,7 @@ SCRIPT
 
 @test "join a running cluster; a node that does not allow faults refuses them" {
   read -r PORT CONTROL < <(free_ports 2)
-  "$MOOTFS" node --id n1 --data "$ROOT/n1" --listen "127.0.0.1:$PORT" --control "127.0.0.1:$CONTROL" \
-    >>"$ROOT/logs/n1.log" 2>&1 3>&- </dev/null &
-  echo $! >"$ROOT/pids/n1"
+  background n1 node --id n1 --data "$ROOT/n1" --listen "127.0.0.1:$PORT" --control "127.0.0.1:$CONTROL"
   wait_for "the node" eval 'curl -sf "http://127.0.0.1:$CONTROL/readyz"'
   run timeout -k 5 60 "$MOOTFS" repl --cluster "127.0.0.1:$CONTROL" <<'SCRIPT'
 status

@@ -13,10 +13,8 @@ address() { echo "127.0.0.1:${PORTS[$1 - 1]}"; }
 
 # join_start I: a node with an empty directory that knows n1 only.
 join_start() {
-  "$MOOTFS" node --id "n$1" --data "$ROOT/n$1" --join "$(address "${2:-1}")" \
-    --listen "0.0.0.0:${PORTS[$1 - 1]}" --address "$(address "$1")" \
-    >>"$ROOT/logs/n$1.log" 2>&1 3>&- </dev/null &
-  echo $! >"$ROOT/pids/n$1"
+  background "n$1" node --id "n$1" --data "$ROOT/n$1" --join "$(address "${2:-1}")" \
+    --listen "0.0.0.0:${PORTS[$1 - 1]}" --address "$(address "$1")"
 }
 
 # voters_are 'n1 n2': by the newest log.

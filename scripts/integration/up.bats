@@ -4,8 +4,7 @@
 load cluster.bash
 
 setup() {
-  ROOT=$(mktemp -d "${TMPDIR:-/tmp}/mootfs-test.XXXXXX")
-  mkdir -p "$ROOT/pids" "$ROOT/logs"
+  root_new
   # Three free ports in a row: look for a free one whose neighbours are free.
   PORT=$(node -e '
     const net = require("net");
@@ -28,9 +27,7 @@ teardown() { cluster_end; }
 
 up_start() {
   : >"$ROOT/logs/up.log"
-  "$MOOTFS" up --data "$ROOT/data" --mounts "$ROOT/mnt" --port "$PORT" "$@" \
-    >>"$ROOT/logs/up.log" 2>&1 3>&- </dev/null &
-  echo $! >"$ROOT/pids/up"
+  background up up --data "$ROOT/data" --mounts "$ROOT/mnt" --port "$PORT" "$@"
   wait_for "ready" grep -q '^ready' "$ROOT/logs/up.log"
 }
 

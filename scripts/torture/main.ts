@@ -24,6 +24,15 @@ const FAULTS = new RegExp(process.env.MOOTFS_TORTURE_FAULTS ?? '');
 /** A program that has not ended so long after all was healed hangs. */
 const WORKER_END_MS = 120_000;
 
+let current: World | null = null;
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => {
+    say(`${signal}: unmounts, ends all, and removes what was made`);
+    const removed = current === null ? Promise.resolve() : current.remove(false);
+    void removed.finally(() => process.exit(130));
+  });
+}
+
 let failed = false;
 for (const [i, name] of WORLDS.entries()) {
   const violations = await torture(name, SECONDS / WORLDS.length, seededRandom(SEED + i));
@@ -38,6 +47,7 @@ async function torture(name: string, seconds: number, random: Random): Promise<s
   const flags = name.endsWith('-all') ? ['--write-concern', 'all'] : [];
   const beginMs = performance.now();
   const world = await World.make(Number.parseInt(name, 10), flags, () => clock(random));
+  current = world;
   const { violations } = world;
   try {
     await world.start();
@@ -46,6 +56,7 @@ async function torture(name: string, seconds: number, random: Random): Promise<s
     violations.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
   } finally {
     await world.remove(violations.length > 0);
+    current = null;
   }
   if (violations.length > 0) say(`logs and histories are in ${world.root}`);
   say(`took ${((performance.now() - beginMs) / 1000).toFixed(0)} s`);

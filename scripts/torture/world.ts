@@ -46,6 +46,7 @@ export class World {
   /** What a node found wrong with its own data, as it should. */
   damageFound = 0;
   private readonly addresses: readonly string[];
+  private removed: Promise<void> | null = null;
 
   static async make(count: number, flags: readonly string[], clocks: () => string): Promise<World> {
     return new World(count, await freePorts(2 * count), flags, clocks);
@@ -70,7 +71,8 @@ export class World {
       const disk = new Disk(join(this.root, 'images', name), join(this.root, 'disks', name));
       const args = [
         ...['node', '--id', name, '--data', disk.data, '--peers', peers],
-        ...['--listen', this.addresses[i] ?? '', '--cluster', CLUSTER, ...NODE_FLAGS],
+        ...['--listen', this.addresses[i] ?? '', '--control', 'off'],
+        ...['--cluster', CLUSTER, ...NODE_FLAGS],
         ...flags,
       ];
       const node: TortureNode = {
@@ -202,8 +204,13 @@ export class World {
     }
   }
 
-  /** Leaves nothing behind but, when `keep`, the files. */
-  async remove(keep: boolean): Promise<void> {
+  /** Leaves nothing behind but, when `keep`, the files. Once: who asks again waits for the first. */
+  remove(keep: boolean): Promise<void> {
+    this.removed ??= this.clear(keep);
+    return this.removed;
+  }
+
+  private async clear(keep: boolean): Promise<void> {
     for (const worker of this.workers) worker.kill('SIGKILL');
     this.roads.heal();
     for (const { process, disk } of this.nodes) {

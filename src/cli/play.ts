@@ -45,7 +45,7 @@ async function play(scenes: readonly Scene[], options: PlayOptions): Promise<voi
   const stop = stopRequested(false);
   const say = (text: string) => process.stdout.write(`${text}\n`);
   let player: Player | null = null;
-  const ruled = await startLocal(options.nodes, options, (id, events) =>
+  const ruled = await startLocal(options.nodes, options, stop, (id, events) =>
     player?.onEvents(id, events),
   );
   try {

@@ -19,6 +19,7 @@ import { freePorts, LocalCluster, portsFrom } from './local-cluster.js';
 import { parseAddresses } from './members.js';
 import { addMountOptions, type MountOptions } from './mount-options.js';
 import { addExample, setting, wholeNumber } from './settings.js';
+import { stopRequested } from './signals.js';
 
 const ANSWER_MS = 10_000;
 const HISTORY_MAX = 1_000;
@@ -93,12 +94,14 @@ export function addLocalOptions(command: Command): void {
 }
 
 async function runRepl(options: ReplOptions): Promise<number> {
+  const stop = stopRequested(false);
   const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
   const lines: string[] = [];
   let failed = false;
   let readline: Interface | null = null;
   /** For the next line of a person. */
   let waiting = false;
+  const starting: { ruled: Promise<Ruled> | null } = { ruled: null };
   const print = (text: string) => {
     process.stdout.write(`${terminal ? '\r\x1b[K' : ''}${text}\n`);
     if (waiting) readline?.prompt(true);
@@ -107,10 +110,12 @@ async function runRepl(options: ReplOptions): Promise<number> {
     ruled: null,
     watching: false,
     print,
-    start: (nodes) =>
-      startLocal(nodes, { ...options, cluster: CLUSTER }, (id, events) =>
+    start: (nodes) => {
+      starting.ruled = startLocal(nodes, { ...options, cluster: CLUSTER }, stop, (id, events) =>
         tell(console, id, events),
-      ),
+      );
+      return starting.ruled;
+    },
     run: (line) => runLine(console, line),
     history: () => lines,
     ids: [],
@@ -130,6 +135,13 @@ async function runRepl(options: ReplOptions): Promise<number> {
     removeHistoryDuplicates: true,
     completer: (line: string) => complete(console, line),
   });
+  const lineReader = readline;
+  let stopped = false;
+  void stop.then(() => {
+    stopped = true;
+    console.done = true;
+    lineReader.close();
+  });
   if (terminal) print("A console for clusters. 'help' shows the commands, Tab completes them.");
   try {
     for await (const line of linesOf(readline, (now) => {
@@ -137,7 +149,7 @@ async function runRepl(options: ReplOptions): Promise<number> {
     })) {
       if (line.trim() !== '') lines.push(line.trim());
       try {
-        await console.run(line);
+        await Promise.race([console.run(line), stop]);
       } catch (error) {
         if (!isMootError(error)) throw error;
         failed = true;
@@ -147,10 +159,15 @@ async function runRepl(options: ReplOptions): Promise<number> {
     }
   } finally {
     readline.close();
+    // Asked to stop in the middle of a start, which then fails and leaves nothing.
+    await starting.ruled?.catch(() => undefined);
     await console.ruled?.close();
     process.stdin.destroy();
   }
-  return failed && !terminal ? 1 : 0;
+  const code = failed && !terminal ? 1 : 0;
+  // What the line under way still waits for must not keep the process.
+  if (stopped) process.exit(code);
+  return code;
 }
 
 /** One line after the other; the next is asked for when the one before was dealt with. */
@@ -202,10 +219,11 @@ function tell(console: Console, id: string, events: readonly NodeEvent[]): void 
 
 type OnEvents = (id: string, events: readonly NodeEvent[]) => void;
 
-/** A cluster on this machine, of processes of our own. */
+/** A cluster on this machine, of processes of our own; when `stop` resolves before it is there: none. */
 export async function startLocal(
   nodes: number,
   options: LocalOptions,
+  stop: Promise<unknown>,
   onEvents: OnEvents,
 ): Promise<Ruled> {
   const temporary = options.data === undefined ? mkdtempSync(join(tmpdir(), 'mootfs-')) : null;
@@ -224,7 +242,12 @@ export async function startLocal(
   };
   const director = await directLocalCluster(cluster, ports.control?.director ?? 0, options.cluster);
   try {
-    await cluster.start(new Promise(() => undefined));
+    let stopped = false;
+    void stop.then(() => {
+      stopped = true;
+    });
+    await cluster.start(stop);
+    if (stopped) throw new MootError('INTERRUPTED', 'asked to stop');
   } catch (error) {
     await director.close();
     await cluster.stop();

@@ -3,7 +3,6 @@ import type { FilesystemClient } from '../client/filesystem-client.js';
 import type { ControlServer } from '../control/server.js';
 import { connectClient } from './assemble.js';
 import { directLocalCluster } from './director.js';
-
 import { LocalCluster, portsFrom } from './local-cluster.js';
 import { clusterOption, PORT_DEFAULT } from './members.js';
 import { addMountOptions, type MountOptions } from './mount-options.js';
@@ -48,7 +47,8 @@ export function addUpCommand(program: Command): void {
       ),
     )
     .option('--no-mount', 'only run the nodes')
-    .option('--no-restart', 'leave a process that ended as it is (else it is started again)');
+    .option('--no-restart', 'leave a process that ended as it is (else it is started again)')
+    .option('--stop-with-stdin', 'stop when standard input ends (for a supervisor)');
   addMountOptions(command);
   command.action(async () => runUp(command.opts<UpOptions>()));
   addExample(
@@ -68,10 +68,11 @@ interface UpOptions extends MountOptions {
   readonly control?: string;
   readonly snapshotLogEntries?: number;
   readonly restart: boolean;
+  readonly stopWithStdin?: boolean;
 }
 
 async function runUp(options: UpOptions): Promise<void> {
-  const stop = stopRequested(false);
+  const stop = stopRequested(options.stopWithStdin === true);
   const ports = portsFrom(options.port, options.nodes, options.control !== 'off');
   const cluster = new LocalCluster({
     ...options,

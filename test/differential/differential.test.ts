@@ -80,6 +80,8 @@ async function serve(t: Test): Promise<readonly string[] | string> {
   const server = fork(serverModule, directories, {
     env: { ...process.env, UV_THREADPOOL_SIZE: '16' },
     execArgv: [],
+    // What ends this test and its group leaves it the time to unmount.
+    detached: true,
   });
   t.teardown(async () => {
     if (server.exitCode !== null) return;

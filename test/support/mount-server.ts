@@ -9,6 +9,7 @@ import type {
   MountCapabilities,
   MountOperations,
 } from '../../src/mount/mount.js';
+import { toldToEnd } from './told-to-end.js';
 
 export type Adapter = 'fuse-kernel' | 'fuse-native';
 
@@ -51,6 +52,7 @@ export interface ServedMount {
 export async function serveMount(served: ServedMount): Promise<void> {
   const [adapter, directory] = process.argv.slice(2);
   if (directory === undefined) throw new Error('usage: ADAPTER DIRECTORY');
+  const told = toldToEnd();
   const gate = new Gate(() => send({ type: 'waiting' }));
   const gated = gate.before(served.operations);
   const end = async () => {
@@ -87,8 +89,7 @@ export async function serveMount(served: ServedMount): Promise<void> {
     (handlers[message.type] as (message: ToServer) => void)(message);
     if (message.type === 'pause' || message.type === 'resume') send({ type: 'done' });
   });
-  // Also when the test is killed.
-  process.on('disconnect', () => void mount.unmount());
+  void told.then(() => mount.unmount());
   send({ type: 'mounted', directory: mount.directory, capabilities: mount.capabilities });
   await mount.ended;
   gate.resume();

@@ -37,6 +37,8 @@ export class MountServer {
     const child = fork(serverModule, [adapter, directory], {
       env: { ...process.env, UV_THREADPOOL_SIZE: POOL_THREADS },
       execArgv: [],
+      // What ends the test and its group leaves it the time to unmount.
+      detached: true,
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
     });
     child.stderr?.resume();

@@ -2,11 +2,13 @@ import { systemClock } from '../../src/base/clock.js';
 import { mountFuseKernel } from '../../src/mount/fuse-kernel/mount-fuse-kernel.js';
 import { createMountOperations } from '../../src/mount/operations.js';
 import { LocalCluster } from './local-client.js';
+import { toldToEnd } from './told-to-end.js';
 
 /**
  * Serves two mounts of a cluster that is one tree in memory. Arguments: their directories. Says
- * 'mounted' to its parent, and unmounts when the parent disconnects.
+ * 'mounted' to its parent, and unmounts when it is told to end.
  */
+const told = toldToEnd();
 const cluster = new LocalCluster();
 const mounts = await Promise.all(
   process.argv.slice(2).map(async (directory) => {
@@ -17,7 +19,7 @@ const mounts = await Promise.all(
     return { client, operations, mount };
   }),
 );
-process.on('disconnect', () => {
+void told.then(() => {
   for (const { mount } of mounts) void mount.unmount();
 });
 process.send?.('mounted');

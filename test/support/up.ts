@@ -23,9 +23,9 @@ export class UpCluster {
       [
         ...['up', '--no-mount', '--nodes', String(nodes), '--port', String(port)],
         ...['--stretch', String(stretch), '--data', join(root, 'data')],
-        ...['--snapshot-log-entries', '200'],
+        ...['--snapshot-log-entries', '200', '--stop-with-stdin'],
       ],
-      { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, MOOTFS_CONTROL: '' } },
+      { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, MOOTFS_CONTROL: '' } },
     );
     await new Promise<void>((resolve, reject) => {
       child.stdout?.on('data', (data: Buffer) => {
