@@ -20,6 +20,23 @@ export type ClientFactory = (options: {
   readonly reaches: (address: string) => boolean;
 }) => FilesystemClient;
 
+/** Far more than any scene makes. */
+const EVENTS_MAX = 10_000;
+
+/** What scenes look at: heartbeats and the like would bury it. */
+function isTold(event: NodeEvent): boolean {
+  switch (event.type) {
+    case 'role':
+    case 'vote':
+    case 'truncated':
+      return true;
+    case 'messages':
+      return event.entries > 0;
+    default:
+      return false;
+  }
+}
+
 export interface SceneLine {
   /** What is said, what is waited for, what came true, and what did not. */
   readonly kind: 'say' | 'wait' | 'true' | 'false';
@@ -46,11 +63,14 @@ export class Stage {
     private readonly onLine: (line: SceneLine) => void,
   ) {}
 
-  /** What the nodes told since the scene began; the owner of the cluster's link hands it on. */
+  /** What the nodes tell; the owner of the cluster's link hands it on. */
   onEvents(id: string, events: readonly NodeEvent[]): void {
-    for (const event of events) if (event.type !== 'commit') this.seen.push({ id, event });
+    for (const event of events) if (isTold(event)) this.seen.push({ id, event });
+    // A scene may be paused for hours.
+    if (this.seen.length > EVENTS_MAX) this.seen.splice(0, this.seen.length - EVENTS_MAX / 2);
   }
 
+  /** Roles, votes, truncations and entries on their way, since the scene began. */
   get events(): readonly { readonly id: string; readonly event: NodeEvent }[] {
     return this.seen;
   }
@@ -80,6 +100,11 @@ export class Stage {
       }
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
+  }
+
+  /** What `probe` gives within so long; null: nothing. Nobody is told. */
+  until<T>(probe: () => T | null | false, timeoutMs: number): Promise<T | null> {
+    return this.cluster.until(probe, timeoutMs, this.pace.signal);
   }
 
   /** All well: nothing is dead, slow or cut, and one node leads all. */
