@@ -21,7 +21,7 @@ export function directLocalCluster(
         control: cluster.controls[i] ?? null,
       })),
     makeClient: sceneClients(name),
-    report: (line) => process.stderr.write(`${line}\n`),
+    report: (_, line) => process.stderr.write(`${line}\n`),
   });
 }
 

@@ -1,4 +1,5 @@
 import { pino } from 'pino';
+import type { Report } from '../base/report.js';
 import type { NodeEvent } from './events.js';
 import { eventText } from './wording.js';
 
@@ -8,7 +9,7 @@ export type LogFormat = 'text' | 'json';
 
 export interface Logger {
   /** Something worth a line, in words. */
-  readonly report: (line: string) => void;
+  readonly report: Report;
   readonly event: (event: NodeEvent) => void;
 }
 
@@ -28,7 +29,7 @@ export function createLogger(options: {
     { write: options.format === 'json' ? writeLine : (line) => writeLine(forPeople(line)) },
   );
   return {
-    report: (line) => logger.info(line),
+    report: (level, line) => logger[level](line),
     event: (event) => {
       const { type, at: _, ...facts } = event;
       logger[levelOf(event)]({ event: type, ...facts }, eventText(event));

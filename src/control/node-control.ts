@@ -1,4 +1,5 @@
 import { describe, MootError } from '../base/errors.js';
+import type { Report } from '../base/report.js';
 import { decodeLogCommand } from '../codec/commands.js';
 import type { Node } from '../node/node.js';
 import type { Entry } from '../raft/types.js';
@@ -40,7 +41,7 @@ export interface NodeControlParts {
   /** Why the node cannot serve any more; null: all is well. */
   readonly failure: () => Error | null;
   readonly pages: Readonly<Record<string, Page>>;
-  readonly report: (line: string) => void;
+  readonly report: Report;
 }
 
 /** The one HTTP and WebSocket server of a node: its document, its events, its metrics, faults, and the page. */

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { describe, type ErrorCode, isMootError, MootError } from '../base/errors.js';
+import type { Report } from '../base/report.js';
 import { parseAddress } from '../transport/address.js';
 import type { ClientCall, ServerMessage } from './messages.js';
 import { isKnownOrigin } from './origin.js';
@@ -31,7 +32,7 @@ export interface Answer {
 export interface ServerParts<D, E> {
   /** host:port */
   readonly address: string;
-  readonly report: (line: string) => void;
+  readonly report: Report;
   document(): D;
   /** The document goes to every watcher this often. */
   readonly documentMs: number;
@@ -110,7 +111,9 @@ class JsonServer<D, E> implements ControlServer {
       this.http.listen(port, host, resolve);
     });
     this.http.removeAllListeners('error');
-    this.http.on('error', (error) => this.parts.report(`the control port: ${error.message}`));
+    this.http.on('error', (error) =>
+      this.parts.report('error', `the control port: ${error.message}`),
+    );
   }
 
   async close(): Promise<void> {

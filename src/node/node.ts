@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.js';
 import type { Random } from '../base/random.js';
+import type { Report } from '../base/report.js';
 import type { NodeStatus, WriteConcern } from '../codec/client-messages.js';
 import type { Digest } from '../filesystem/filesystem.js';
 import type { Configuration, Entry, MemberChange, NodeId, RaftStatus } from '../raft/types.js';
@@ -65,7 +66,7 @@ export interface NodeParts {
   /** Who looks on; nobody: null. */
   readonly observer?: NodeObserver;
   /** One line for the node's log. */
-  readonly report: (line: string) => void;
+  readonly report: Report;
 }
 
 export interface NodeConfig {

@@ -422,7 +422,7 @@ class Runtime implements Node {
   private fail(error: unknown): void {
     if (this.failure !== null) return;
     this.failure = error instanceof Error ? error : new Error(describe(error));
-    this.parts.report(`stopped: ${describe(error)}`);
+    this.parts.report('error', `stopped: ${describe(error)}`);
     this.resolveFailed(this.failure);
     this.halt();
     // Closing lets clients and peers look elsewhere at once. `stop` closes the stores.
@@ -514,7 +514,10 @@ class Runtime implements Node {
     const writes = this.writeStall.observe(nowMs, this.tree.isWriting, this.tree.written.index);
     if (!saves && !reads && !writes) return;
     if (this.leading)
-      this.parts.report('the disk has not finished a read or a write for seconds; stepping down');
+      this.parts.report(
+        'warn',
+        'the disk has not finished a read or a write for seconds; stepping down',
+      );
     raft.stepDown();
   }
 
@@ -632,7 +635,7 @@ class Runtime implements Node {
       sender.abort();
       this.senders.delete(to);
     }
-    this.parts.report(`members by entry ${index}: ${membersText(configuration)}`);
+    this.parts.report('info', `members by entry ${index}: ${membersText(configuration)}`);
   }
 
   private handle(ready: Ready): void {
@@ -672,7 +675,7 @@ class Runtime implements Node {
       this.leases.begin(this.present.term, this.present);
       this.liveVoters.begin(this.parts.clock.monotonicMs());
       if (this.waitsForAll) this.waitForVoters(this.parts.clock.monotonicMs());
-      this.parts.report(`leads in term ${this.present.term}`);
+      this.parts.report('info', `leads in term ${this.present.term}`);
     }
     if (!led) return;
     for (const [to, sender] of this.senders) {
@@ -687,7 +690,7 @@ class Runtime implements Node {
     this.liveVoters.end();
     this.awaited = [];
     this.lostOfficeMs = this.parts.clock.monotonicMs();
-    this.parts.report(`leads no longer; now term ${this.present.term}`);
+    this.parts.report('info', `leads no longer; now term ${this.present.term}`);
   }
 
   // Write concern `all`.
@@ -705,7 +708,7 @@ class Runtime implements Node {
     this.awaited = this.liveVoters.update(nowMs, ids, status);
     this.raft.waitFor(this.awaited);
     for (const id of before) {
-      if (!this.awaited.includes(id)) this.parts.report(`waits for ${id} no longer`);
+      if (!this.awaited.includes(id)) this.parts.report('warn', `waits for ${id} no longer`);
     }
   }
 
@@ -806,7 +809,7 @@ class Runtime implements Node {
     this.senders.get(to)?.abort();
     const { config, state, clock, digest, random, transport, report, observer } = this.parts;
     observer?.onSnapshot({ type: 'sending', to });
-    report(`streams a snapshot to ${to}`);
+    report('info', `streams a snapshot to ${to}`);
     const sender: SnapshotSender = new SnapshotSender({
       id: config.id,
       to,
@@ -881,7 +884,7 @@ class Runtime implements Node {
     watches.reset(mark.index);
     this.reads.applied(mark.index);
     this.parts.observer?.onSnapshot({ type: 'installed', from, index: mark.index });
-    this.parts.report(`took in a snapshot from ${from} at index ${mark.index}`);
+    this.parts.report('info', `took in a snapshot from ${from} at index ${mark.index}`);
     this.scheduleTurn();
   }
 

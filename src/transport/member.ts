@@ -1,5 +1,6 @@
 import type { MootError } from '../base/errors.js';
 import { type Random, systemRandom } from '../base/random.js';
+import type { Report } from '../base/report.js';
 import { decodeClientRequest, encodeClientResponse } from '../codec/client-wire.js';
 import { decodeGreeting, encodeGreeting, type Greeting } from '../codec/greeting.js';
 import type { PeerMessage } from '../codec/peer-messages.js';
@@ -24,7 +25,7 @@ export interface TransportOptions {
   /** The members known at the start; this one among them or not. */
   readonly peers: readonly Member[];
   /** One line for the node's log. */
-  readonly report: (line: string) => void;
+  readonly report: Report;
   readonly random?: Random;
 }
 
@@ -44,7 +45,7 @@ type Welcome = (this: NetworkTransport, link: Link, greeting: Greeting) => void;
 
 class NetworkTransport implements Transport {
   private readonly self: Greeting & { readonly role: { readonly type: 'node' } };
-  private readonly report: (line: string) => void;
+  private readonly report: Report;
   private readonly outgoing = new Map<NodeId, Outgoing>();
   private readonly incoming = new Map<NodeId, Link>();
   private readonly links = new Set<Link>();
@@ -155,7 +156,7 @@ class NetworkTransport implements Transport {
   private forget(link: Link, refused: MootError | null): void {
     this.links.delete(link);
     if (refused !== null)
-      this.report(`a connection from ${link.remote} was closed: ${refused.message}`);
+      this.report('warn', `a connection from ${link.remote} was closed: ${refused.message}`);
   }
 
   private welcomePeer(link: Link, greeting: Greeting): void {

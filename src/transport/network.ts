@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.js';
 import type { MootError } from '../base/errors.js';
+import type { Report } from '../base/report.js';
 
 /** What carries frames. Everything above it, from the greeting on, is the same for all of them. */
 export interface Network {
@@ -19,7 +20,7 @@ export interface DoorOptions {
   readonly id: string;
   /** One line for those who come with a browser. */
   readonly sign: string;
-  readonly report: (line: string) => void;
+  readonly report: Report;
   readonly onWire: Readonly<Record<Path, (wire: Wire) => void>>;
 }
 

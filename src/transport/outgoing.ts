@@ -1,6 +1,7 @@
 import type { Timer } from '../base/clock.js';
 import { isMootError } from '../base/errors.js';
 import type { Random } from '../base/random.js';
+import type { Report } from '../base/report.js';
 import { FRAME_BYTES_MAX } from '../codec/limits.js';
 import type { PeerMessage } from '../codec/peer-messages.js';
 import { encodePeerMessage } from '../codec/peer-wire.js';
@@ -17,7 +18,7 @@ export interface OutgoingOptions {
   readonly address: string;
   readonly peer: { readonly id: NodeId; readonly address: string };
   readonly random: Random;
-  readonly report: (line: string) => void;
+  readonly report: Report;
   readonly onDown: () => void;
 }
 
@@ -112,6 +113,6 @@ export class Outgoing {
   private complain(why: string): void {
     if (why === this.lastComplaint) return;
     this.lastComplaint = why;
-    this.options.report(`peer ${this.options.peer.id} at ${why}`);
+    this.options.report('warn', `peer ${this.options.peer.id} at ${why}`);
   }
 }

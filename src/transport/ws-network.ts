@@ -49,7 +49,7 @@ async function open(options: DoorOptions): Promise<Door> {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
   });
-  server.on('drop', () => report('a connection was refused: there are too many'));
+  server.on('drop', () => report('warn', 'a connection was refused: there are too many'));
   server.on('clientError', (_, socket) => dismiss(socket, '400 Bad Request'));
   server.on('upgrade', (request, socket, head) => {
     const upgrade = upgraders[request.url ?? ''];
@@ -65,7 +65,7 @@ async function open(options: DoorOptions): Promise<Door> {
     server.listen(port, host, resolve);
   });
   server.removeAllListeners('error');
-  server.on('error', (error) => report(`the listening port: ${error.message}`));
+  server.on('error', (error) => report('error', `the listening port: ${error.message}`));
   return {
     close: () =>
       new Promise((resolve) => {

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Test } from 'tap';
+import type { Report } from '../../src/base/report.js';
 import type { ClientRequest, ClientResponse } from '../../src/codec/client-messages.js';
 import type { PeerMessage } from '../../src/codec/peer-messages.js';
 import type { TransportOptions } from '../../src/transport/member.js';
@@ -35,7 +36,7 @@ class TestNode {
     readonly cluster = 'moot',
   ) {
     const address = peers.find((peer) => peer.id === id)?.address as string;
-    const report = (line: string) => void this.reports.push(line);
+    const report: Report = (_, line) => void this.reports.push(line);
     this.transport = world.transport({ cluster, id, address, peers, report });
   }
 

@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { describe, isMootError } from '../../src/base/errors.js';
 import { type Random, randomBetween, seededRandom } from '../../src/base/random.js';
+import type { Report } from '../../src/base/report.js';
 import type { NodeStatus } from '../../src/codec/client-messages.js';
 import type { PeerMessage } from '../../src/codec/peer-messages.js';
 import type { Node, NodeConfig } from '../../src/node/node.js';
@@ -88,7 +89,7 @@ export class Server {
       onAppend: (saves) => this.judged(() => judge.onAppend(this, saves)),
       onDurable: (saves) => this.judged(() => judge.onDurable(this, saves)),
     });
-    const report = (line: string) => this.report(line);
+    const report: Report = (_, line) => this.report(line);
     const transport = createTransport(network.of(machine), { ...config, random, report });
     machine.after(0, 'start', () => {
       const node = createNode({

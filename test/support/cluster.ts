@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { MootError } from '../../src/base/errors.js';
 import { seededRandom } from '../../src/base/random.js';
+import type { Report } from '../../src/base/report.js';
 import { systemClock } from '../../src/base/system-clock.js';
 import type {
   ClientRequest,
@@ -212,7 +213,7 @@ export class Member {
 
   async start(): Promise<void> {
     const { config, disk, options, id } = this;
-    const report = (line: string) => this.reports.push(line);
+    const report: Report = (_, line) => this.reports.push(line);
     const transport = this.network.transport({ ...config, report });
     const node = createNode({
       config,

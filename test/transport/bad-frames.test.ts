@@ -38,7 +38,7 @@ t.before(async () => {
       { id: 'n1', address },
       { id: 'n2', address: '127.0.0.1:1' },
     ],
-    report: (line) => void reports.push(line),
+    report: (_, line) => void reports.push(line),
   });
   await node.start({
     onPeerMessage: () => void peerMessages++,
