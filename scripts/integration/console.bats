@@ -51,6 +51,10 @@ partition n1 | n2,n3
 heal
 expect leader
 elect n2
+transfer n1
+expect n1 leader
+transfer n2
+expect n2 leader
 crash n3
 expect n3 down
 recover n3
@@ -80,6 +84,8 @@ SCRIPT
   grep -Eq '^[0-9a-f-]{36}  /console/[0-9a-f-]{36}  9 bytes' out.txt
   grep -q 'one line' out.txt
   grep -Eq 'n[123] leads in term|knows that entr' out.txt
+  grep -q '^n1 leads$' out.txt
+  grep -q '^n2 leads$' out.txt
   grep -q 'n3 is dead' out.txt
   grep -Eq 'n3 is back: term [1-9][0-9]*, commit [1-9]' out.txt
   grep -q 'example: crash n2' out.txt
@@ -121,6 +127,14 @@ start 3
 statsu
 crash n9
 speed n1 warp
+crash
+recover n1 n2
+isolate
+elect
+transfer
+transfer n9
+cut n1
+log
 partition n1,n1 | n2
 cut n1 n1
 load missing.txt
@@ -139,7 +153,8 @@ stop
 SCRIPT
   echo "$output"
   [ "$status" -eq 1 ]
-  for said in "there is no cluster yet" "'12' is not a number of nodes" "did you mean 'status'?" \
+  for said in "usage: crash NODE" "usage: recover NODE" "usage: isolate NODE" "usage: elect NODE" \
+    "usage: transfer NODE" "usage: cut NODE NODE" "usage: log NODE" "there is no cluster yet" "'12' is not a number of nodes" "did you mean 'status'?" \
     "there is no node n9; there are: n1, n2, n3" "usage: speed NODE" "a node is in one part only" \
     "cannot be cut from itself" "missing.txt cannot be read" "at most 67108864: use 'mootfs put'" \
     ". is not a regular file" "no file has the id nothing" "usage: append ID" "id is missing" \

@@ -3,10 +3,11 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connectClient } from '../../src/cli/assemble.js';
+import { freePorts } from '../../src/cli/free-ports.js';
 import { newestLeader } from '../../src/cli/status.js';
 import type { NodeReport } from '../../src/client/filesystem-client.js';
 import type { NodeStatus } from '../../src/codec/client-messages.js';
-import { Disk, freePorts, Process } from './processes.js';
+import { Disk, Process } from './processes.js';
 import { NodeProxy, Roads } from './proxy.js';
 
 /** Not a word that any other frame has in it. */

@@ -1,8 +1,9 @@
 import { existsSync, mkdirSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { MootError } from '../base/errors.js';
-import type { Member } from './members.js';
+import type { WriteConcern } from '../codec/client-messages.js';
+import { freePorts } from './free-ports.js';
+import { CONTROL_PORT_ABOVE, type Member } from './members.js';
 import type { MountOptions } from './mount-options.js';
 import { Supervised } from './supervised.js';
 
@@ -23,6 +24,7 @@ export interface LocalClusterOptions extends MountOptions {
   readonly stretch: number;
   /** When the log is compacted; null: as a node does by itself. */
   readonly snapshotLogEntries: number | null;
+  readonly writeConcern: WriteConcern;
 }
 
 /** On the loopback interface. */
@@ -37,23 +39,16 @@ export function portsFrom(first: number, nodes: number, control: boolean): Local
   const run = (from: number) => Array.from({ length: nodes }, (_, i) => from + i);
   return {
     nodes: run(first),
-    control: control ? { director: first + 999, nodes: run(first + 1000) } : null,
+    control: control
+      ? { director: first + CONTROL_PORT_ABOVE - 1, nodes: run(first + CONTROL_PORT_ABOVE) }
+      : null,
   };
 }
 
-/** Ports that were free a moment ago. */
-export async function freePorts(nodes: number): Promise<LocalPorts> {
-  const servers = Array.from({ length: 2 * nodes + 1 }, () => createServer());
-  await Promise.all(
-    servers.map((server) => new Promise<void>((done) => server.listen(0, '127.0.0.1', done))),
-  );
-  // A TCP server's address is never a pipe's name.
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((done) => server.close(done))));
-  return {
-    nodes: ports.slice(0, nodes),
-    control: { director: ports[2 * nodes] ?? 0, nodes: ports.slice(nodes, 2 * nodes) },
-  };
+/** Any that are free. */
+export async function anyPorts(nodes: number): Promise<LocalPorts> {
+  const [director = 0, ...ports] = await freePorts(2 * nodes + 1);
+  return { nodes: ports.slice(0, nodes), control: { director, nodes: ports.slice(nodes) } };
 }
 
 /** A whole cluster on this machine: a process for every node, and one for every mount. */
@@ -119,6 +114,7 @@ export class LocalCluster {
       args: [
         ...['node', '--id', member.id, '--data', data, '--peers', peers],
         ...['--cluster', options.cluster, '--allow-faults'],
+        ...['--write-concern', options.writeConcern],
         ...['--election-timeout-ms', String(ELECTION_TIMEOUT_MS * options.stretch)],
         ...['--heartbeat-ms', String(HEARTBEAT_MS * options.stretch)],
         ...(options.snapshotLogEntries === null

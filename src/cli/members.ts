@@ -1,4 +1,5 @@
 import { InvalidArgumentError, type Option } from 'commander';
+import type { WriteConcern } from '../codec/client-messages.js';
 import { formatAddress, parseAddress } from '../transport/address.js';
 import { setting } from './settings.js';
 
@@ -10,6 +11,8 @@ export interface Member {
 
 /** The first node of `mootfs up` listens here, the others on the ports behind it. */
 export const PORT_DEFAULT = 7101;
+/** A node's control port is so much above its own, unless somebody says otherwise. */
+export const CONTROL_PORT_ABOVE = 1_000;
 /** Where the commands look for a cluster when nobody says: the nodes of `mootfs up`. */
 export const NODES_DEFAULT = [0, 1, 2].map((i) => `127.0.0.1:${PORT_DEFAULT + i}`);
 
@@ -95,4 +98,13 @@ export function clusterOption(): Option {
   )
     .argParser(parseId)
     .default('mootfs');
+}
+
+export const WRITE_CONCERNS: readonly WriteConcern[] = ['majority', 'all'];
+
+export function writeConcernOption(): Option {
+  return setting(
+    '--write-concern <who>',
+    "who must have a change on disk: 'majority', or 'all' that live; one for all nodes",
+  ).choices(WRITE_CONCERNS);
 }

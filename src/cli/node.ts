@@ -7,6 +7,7 @@ import { membersOf } from '../raft/membership.js';
 import { formatAddress, parseAddress } from '../transport/address.js';
 import { connectClient, startMount, startNode } from './assemble.js';
 import {
+  CONTROL_PORT_ABOVE,
   clusterOption,
   isUnspecified,
   type Member,
@@ -16,6 +17,7 @@ import {
   parsePeers,
   parseReachable,
   reachedAt,
+  writeConcernOption,
 } from './members.js';
 import { addMountOptions, type MountOptions } from './mount-options.js';
 import {
@@ -27,8 +29,6 @@ import {
   wholeNumber,
 } from './settings.js';
 import { stopRequested } from './signals.js';
-
-const WRITE_CONCERNS: readonly WriteConcern[] = ['majority', 'all'];
 
 export function addNodeCommand(program: Command): void {
   const command = program
@@ -120,14 +120,7 @@ export function addNodeCommand(program: Command): void {
         .argParser(wholeNumber(0, 10_000))
         .default(LEASE_MS_DEFAULT),
     )
-    .addOption(
-      setting(
-        '--write-concern <who>',
-        "who must have a change on disk: 'majority', or 'all' that live; one for all nodes",
-      )
-        .choices(WRITE_CONCERNS)
-        .default('majority'),
-    )
+    .addOption(writeConcernOption().default('majority'))
     .addOption(configFileOption())
     .option('--stop-with-stdin', 'stop when standard input ends (for a supervisor)');
   addFlag(
@@ -273,10 +266,8 @@ function join(
   });
 }
 
-/** The control port of a node that listens there, unless somebody says otherwise. */
-export const CONTROL_PORT_ABOVE = 1_000;
-
-export function controlBeside(address: string): string | null {
+/** The control address of a node that listens there, unless somebody says otherwise. */
+function controlBeside(address: string): string | null {
   const { host, port } = parseAddress(address);
   const control = port + CONTROL_PORT_ABOVE;
   return control > 65_535 ? null : formatAddress({ host, port: control });

@@ -5,6 +5,7 @@ import type { Scene } from '../control/scenes/scene.js';
 import { SCENES, sceneOf } from '../control/scenes/scenes.js';
 import { renderScenes } from './console/commands.js';
 import { sceneClients } from './director.js';
+import { parseId, WRITE_CONCERNS } from './members.js';
 import { addMountOptions } from './mount-options.js';
 import { addLocalOptions, type LocalOptions, startLocal } from './repl.js';
 import { sceneText } from './scene-text.js';
@@ -31,7 +32,7 @@ export function addPlayCommand(program: Command): void {
     .option('--nodes <n>', 'number of nodes', wholeNumber(3, 9), NODES_DEFAULT)
     .option('--pace <ms>', 'milliseconds between two steps', wholeNumber(0, 60_000), 1500)
     .option('--pause', 'go on with the next step when Enter is pressed')
-    .option('--cluster <name>', 'name of the cluster', 'mootfs');
+    .option('--cluster <name>', 'name of the cluster', parseId, 'mootfs');
   addLocalOptions(command);
   addMountOptions(command);
   command.action(async (name: string | undefined) => {
@@ -43,7 +44,26 @@ export function addPlayCommand(program: Command): void {
 
 async function play(scenes: readonly Scene[], options: PlayOptions): Promise<void> {
   const stop = stopRequested(false);
-  const say = (text: string) => process.stdout.write(`${text}\n`);
+  say(`Time-outs are ${options.stretch} times as long as usual.`);
+  try {
+    // Each on a cluster that suits it, unless a person has chosen one.
+    for (const writeConcern of WRITE_CONCERNS) {
+      const suits = (scene: Scene) =>
+        (options.writeConcern ?? scene.writeConcern ?? 'majority') === writeConcern;
+      const some = scenes.filter(suits);
+      if (some.length > 0) await playOn(some, { ...options, writeConcern }, stop);
+    }
+  } finally {
+    process.stdin.destroy();
+  }
+  say(`\n${scenes.length === 1 ? 'The scene' : `All ${scenes.length} scenes`} went as told.`);
+}
+
+async function playOn(
+  scenes: readonly Scene[],
+  options: PlayOptions,
+  stop: Promise<unknown>,
+): Promise<void> {
   let player: Player | null = null;
   const ruled = await startLocal(options.nodes, options, stop, (id, events) =>
     player?.onEvents(id, events),
@@ -60,7 +80,6 @@ async function play(scenes: readonly Scene[], options: PlayOptions): Promise<voi
         if (playing.now?.state === 'paused') playing.step();
       });
     }
-    say(`Time-outs are ${options.stretch} times as long as usual.`);
     const [control] = ruled.own?.cluster.controls ?? [];
     if (control !== undefined) say(`The page: http://${control}/`);
     for (const scene of scenes) {
@@ -71,9 +90,12 @@ async function play(scenes: readonly Scene[], options: PlayOptions): Promise<voi
         throw new MootError('CLOSED', `${scene.name}: ${end?.error ?? 'the scene was stopped'}`);
       }
     }
-    say(`\n${scenes.length === 1 ? 'The scene' : `All ${scenes.length} scenes`} went as told.`);
   } finally {
-    process.stdin.destroy();
+    process.stdin.removeAllListeners('data');
     await ruled.close();
   }
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
 }

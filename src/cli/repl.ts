@@ -2,8 +2,9 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { describe, isMootError, MootError } from '../base/errors.js';
+import type { WriteConcern } from '../codec/client-messages.js';
 import { ClusterLink } from '../control/cluster-link.js';
 import type { NodeEvent } from '../control/events.js';
 import { ControlLink } from '../control/link.js';
@@ -15,8 +16,8 @@ import { connectClient } from './assemble.js';
 import { COMMANDS, commandOf, runLine, watchers } from './console/commands.js';
 import type { Console, Ruled } from './console/context.js';
 import { directLocalCluster } from './director.js';
-import { freePorts, LocalCluster, portsFrom } from './local-cluster.js';
-import { parseAddresses } from './members.js';
+import { anyPorts, LocalCluster, portsFrom } from './local-cluster.js';
+import { CONTROL_PORT_ABOVE, parseAddresses, writeConcernOption } from './members.js';
 import { addMountOptions, type MountOptions } from './mount-options.js';
 import { addExample, setting, wholeNumber } from './settings.js';
 import { stopRequested } from './signals.js';
@@ -35,6 +36,7 @@ export interface LocalOptions extends MountOptions {
   readonly mount: boolean;
   readonly port: number;
   readonly stretch: number;
+  readonly writeConcern?: WriteConcern;
 }
 
 interface ReplOptions extends Omit<LocalOptions, 'cluster'> {
@@ -51,7 +53,7 @@ export function addReplCommand(program: Command): void {
     .option(
       '--cluster <addresses>',
       'join a running cluster, by control addresses of its nodes, as host:port,host:port,…',
-      parseAddresses,
+      parseControls,
     );
 
   addLocalOptions(command);
@@ -65,6 +67,17 @@ export function addReplCommand(program: Command): void {
     'mootfs repl --cluster 127.0.0.1:8101',
     "printf 'start 3\\nstatus\\n' | mootfs repl --no-mount",
   );
+}
+
+/** Everywhere else --cluster is a name. */
+function parseControls(text: string): readonly string[] {
+  try {
+    return parseAddresses(text);
+  } catch (error) {
+    if (!(error instanceof InvalidArgumentError)) throw error;
+    const what = 'Here these are control addresses of nodes, and not the name of a cluster.';
+    throw new InvalidArgumentError(`${error.message} ${what}`);
+  }
 }
 
 /** What a cluster on this machine needs that a console or a scene makes. */
@@ -90,7 +103,8 @@ export function addLocalOptions(command: Command): void {
       setting('--stretch <factor>', 'election time-outs and heartbeats so many times longer')
         .argParser(wholeNumber(1, 100))
         .default(5),
-    );
+    )
+    .addOption(writeConcernOption());
 }
 
 async function runRepl(options: ReplOptions): Promise<number> {
@@ -227,7 +241,7 @@ export async function startLocal(
   onEvents: OnEvents,
 ): Promise<Ruled> {
   const temporary = options.data === undefined ? mkdtempSync(join(tmpdir(), 'mootfs-')) : null;
-  const ports = options.port === 0 ? await freePorts(nodes) : portsFrom(options.port, nodes, true);
+  const ports = options.port === 0 ? await anyPorts(nodes) : portsFrom(options.port, nodes, true);
   const cluster = new LocalCluster({
     ...options,
     nodes,
@@ -236,6 +250,7 @@ export async function startLocal(
     ports,
     restart: false,
     snapshotLogEntries: SNAPSHOT_LOG_ENTRIES,
+    writeConcern: options.writeConcern ?? 'majority',
   });
   const removeData = () => {
     if (temporary !== null) rmSync(temporary, { recursive: true, force: true });
@@ -273,7 +288,10 @@ async function joinCluster(controls: readonly string[], onEvents: OnEvents): Pro
   const document = await probe.until(() => probe.documents[0] ?? null, ANSWER_MS);
   probe.close();
   if (document === null) {
-    throw new MootError('UNREACHABLE', `no control server answers at ${controls.join(', ')}`);
+    throw new MootError(
+      'UNREACHABLE',
+      `no control server answers at ${controls.join(', ')} (a node's is ${CONTROL_PORT_ABOVE} above its own port)`,
+    );
   }
   const director = document.director === null ? null : new RemoteDirector(document.director);
   const ruled = await ruledOf(controls, director, document.cluster, onEvents);

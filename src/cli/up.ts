@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
 import type { FilesystemClient } from '../client/filesystem-client.js';
+import type { WriteConcern } from '../codec/client-messages.js';
 import type { ControlServer } from '../control/server.js';
 import { connectClient } from './assemble.js';
 import { directLocalCluster } from './director.js';
 import { LocalCluster, portsFrom } from './local-cluster.js';
-import { clusterOption, PORT_DEFAULT } from './members.js';
+import { CONTROL_PORT_ABOVE, clusterOption, PORT_DEFAULT, writeConcernOption } from './members.js';
 import { addMountOptions, type MountOptions } from './mount-options.js';
 import { addExample, setting, wholeNumber } from './settings.js';
 import { stopRequested } from './signals.js';
@@ -12,6 +13,9 @@ import { hasLeader, renderStatus } from './status.js';
 import type { ChildState } from './supervised.js';
 import { renderTable } from './table.js';
 
+const NODES_MAX = 9;
+/** The last node's control port is so much above the first node's port. */
+const PORT_MAX = 65_535 - CONTROL_PORT_ABOVE - (NODES_MAX - 1);
 /** A status line for people; the commands for scripts are `status --json`. */
 const REFRESH_MS = 1000;
 
@@ -19,17 +23,18 @@ export function addUpCommand(program: Command): void {
   const command = program
     .command('up')
     .description('Run a whole cluster on this machine, mounted once per node, until Ctrl-C.')
-    .option('--nodes <n>', 'number of nodes', wholeNumber(1, 9), 3)
+    .option('--nodes <n>', 'number of nodes', wholeNumber(1, NODES_MAX), 3)
     .addOption(setting('--data <dir>', "directory for all nodes' data").default('data'))
     .addOption(
       setting('--mounts <dir>', 'where the mounts are made, one directory a node').default('mnt'),
     )
     .addOption(
       setting('--port <port>', 'port of the first node; the others take the ports behind it')
-        .argParser(wholeNumber(1, 65_500))
+        .argParser(wholeNumber(1, PORT_MAX))
         .default(PORT_DEFAULT),
     )
     .addOption(clusterOption())
+    .addOption(writeConcernOption().default('majority'))
     .addOption(
       setting('--stretch <factor>', 'election time-outs and heartbeats so many times longer')
         .argParser(wholeNumber(1, 100))
@@ -42,9 +47,11 @@ export function addUpCommand(program: Command): void {
     )
     .addOption(
       setting(
-        '--control <off>',
-        "'off': no page and no control ports; else 1000 above the nodes' own",
-      ),
+        '--control <switch>',
+        "'on': pages and control ports 1000 above the nodes' own; 'off': none",
+      )
+        .choices(['on', 'off'])
+        .default('on'),
     )
     .option('--no-mount', 'only run the nodes')
     .option('--no-restart', 'leave a process that ended as it is (else it is started again)')
@@ -65,8 +72,9 @@ interface UpOptions extends MountOptions {
   readonly port: number;
   readonly mount: boolean;
   readonly stretch: number;
-  readonly control?: string;
+  readonly control: 'on' | 'off';
   readonly snapshotLogEntries?: number;
+  readonly writeConcern: WriteConcern;
   readonly restart: boolean;
   readonly stopWithStdin?: boolean;
 }

@@ -1,3 +1,4 @@
+import type { WriteConcern } from '../codec/client-messages.js';
 import type { PlayDocument } from './player.js';
 
 /** What whoever started the nodes says of itself. */
@@ -8,6 +9,8 @@ export interface DirectorDocument {
     readonly name: string;
     readonly title: string;
     readonly nodesMin: number;
+    /** Only for clusters with this one; null: for all. */
+    readonly writeConcern: WriteConcern | null;
   }[];
   readonly play: PlayDocument | null;
 }

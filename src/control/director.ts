@@ -1,4 +1,5 @@
 import { MootError } from '../base/errors.js';
+import type { Report } from '../base/report.js';
 import { ClusterLink } from './cluster-link.js';
 import type { DirectorDocument, ProcessDocument } from './director-document.js';
 import { Operations, type Processes } from './operations.js';
@@ -18,7 +19,7 @@ export interface DirectorParts {
   readonly processes: Processes;
   readonly nodes: () => readonly ProcessDocument[];
   readonly makeClient: ClientFactory;
-  readonly report: (line: string) => void;
+  readonly report: Report;
 }
 
 /**
@@ -31,7 +32,9 @@ export async function startDirector(parts: DirectorParts): Promise<ControlServer
   });
   const operations = new Operations(cluster, parts.processes);
   const player = new Player(cluster, operations, parts.makeClient);
-  const scenes = SCENES.map(({ name, title, nodesMin }) => ({ name, title, nodesMin }));
+  const scenes = SCENES.map(({ name, title, nodesMin, writeConcern = null }) => {
+    return { name, title, nodesMin, writeConcern };
+  });
   const idOf = (id: string): string => {
     const ids = parts.nodes().map((node) => node.id);
     if (ids.includes(id)) return id;

@@ -71,18 +71,26 @@ export function Scenes({ store }: { store: Store }) {
     <section class="scenes" aria-label="scenes">
       <h2>Scenes</h2>
       <p>
-        {scenes.map(({ name, title, nodesMin }) => (
-          <button
-            type="button"
-            key={name}
-            data-scene={name}
-            disabled={running || nodes.length < nodesMin}
-            title={nodes.length < nodesMin ? `needs ${nodesMin} nodes` : title}
-            onClick={call('play', { scene: name, paceMs })}
-          >
-            {title}
-          </button>
-        ))}
+        {scenes.map(({ name, title, nodesMin, writeConcern }) => {
+          const needs =
+            nodes.length < nodesMin
+              ? `needs ${nodesMin} nodes`
+              : writeConcern !== null && writeConcern !== store.writeConcern
+                ? `needs a cluster with --write-concern ${writeConcern}`
+                : null;
+          return (
+            <button
+              type="button"
+              key={name}
+              data-scene={name}
+              disabled={running || needs !== null}
+              title={needs ?? title}
+              onClick={call('play', { scene: name, paceMs })}
+            >
+              {title}
+            </button>
+          );
+        })}
       </p>
       <p>
         <label>

@@ -1,3 +1,4 @@
+import type { WriteConcern } from '../codec/client-messages.js';
 import { ClusterLink } from '../control/cluster-link.js';
 import type { DirectorDocument } from '../control/director-document.js';
 import type { NodeDocument } from '../control/document.js';
@@ -53,6 +54,11 @@ export class Store {
   /** Any node allows faults. */
   get allowsFaults(): boolean {
     return this.cluster.nodes.some(({ document }) => document.faults.allowed);
+  }
+
+  /** The cluster's; null: nobody has said it yet. */
+  get writeConcern(): WriteConcern | null {
+    return this.cluster.nodes[0]?.document.writeConcern ?? null;
   }
 
   subscribe(listener: () => void): () => void {

@@ -25,7 +25,7 @@ export class UpCluster {
         ...['--stretch', String(stretch), '--data', join(root, 'data')],
         ...['--snapshot-log-entries', '200', '--stop-with-stdin'],
       ],
-      { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, MOOTFS_CONTROL: '' } },
+      { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, MOOTFS_CONTROL: 'on' } },
     );
     await new Promise<void>((resolve, reject) => {
       child.stdout?.on('data', (data: Buffer) => {

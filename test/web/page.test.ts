@@ -46,7 +46,13 @@ async function test(t: Test, executable: string): Promise<void> {
     await page.locator(`[data-node=${old}][data-role=follower]`).waitFor();
   });
 
-  for (const { name } of SCENES) {
+  for (const { name, writeConcern } of SCENES) {
+    if (writeConcern !== undefined) {
+      const button = page.locator(`[data-scene=${name}]`);
+      t.ok(await button.isDisabled(), `${name} is for other clusters`);
+      t.match(await button.getAttribute('title'), /needs .* --write-concern all/);
+      continue;
+    }
     await t.test(`the scene ${name}`, async (t) => {
       await page.locator('input[max="5000"]').fill('0');
       await page.locator(`[data-scene=${name}]`).click();
@@ -68,12 +74,14 @@ async function test(t: Test, executable: string): Promise<void> {
     });
   }
 
+  let deadAtMs = 0;
   await t.test('the page survives the node that served it', async (t) => {
     await page.getByRole('button', { name: 'repair everything' }).click();
     await page.locator('[data-node=n1]:not([data-role=dead])').waitFor();
     await choose(page, 'n1');
     await page.getByRole('button', { name: 'crash n1' }).click();
     await page.locator('[data-node=n1][data-role=dead]').waitFor();
+    deadAtMs = performance.now();
     const leader = await leaderOf(page, 'n1');
     t.not(leader, 'n1');
     const before = await page.locator('.words li').count();
@@ -86,12 +94,25 @@ async function test(t: Test, executable: string): Promise<void> {
   });
 
   await t.test('the slider shows what was', async (t) => {
+    const n1 = page.locator('[data-node=n1]');
+    t.not(await n1.getAttribute('data-role'), 'dead');
+    const words = page.locator('.words li');
+    const newest = await words.first().textContent();
+    const points = page.locator('.charts [data-points]').first();
+    const pointsNow = Number(await points.getAttribute('data-points'));
+    // To when n1 was dead.
     const slider = page.locator('.slider input');
+    await slider.fill(String(-200 * Math.floor((performance.now() - deadAtMs) / 200)));
+    await page.locator('[data-node=n1][data-role=dead]').waitFor();
+    t.not(await words.first().textContent(), newest, 'the words of then');
+    t.ok(Number(await points.getAttribute('data-points')) < pointsNow, 'the charts of then');
     await slider.focus();
+    const before = await slider.getAttribute('aria-valuetext');
     for (let i = 0; i < 10; i++) await page.keyboard.press('ArrowLeft');
+    t.not(await slider.getAttribute('aria-valuetext'), before, 'by keyboard, too');
     await page.getByRole('button', { name: /back to now/ }).click();
     await page.locator('.slider b', { hasText: 'now' }).waitFor();
-    t.pass('there and back');
+    await page.locator('[data-node=n1]:not([data-role=dead])').waitFor();
   });
 
   await t.test('small and dark', async (t) => {

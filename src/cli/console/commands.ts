@@ -93,7 +93,8 @@ export const COMMANDS: Readonly<Record<string, ConsoleCommand>> = {
     help: "show the last entries of a node's log",
     example: 'log n1 10',
     completes: ['node'],
-    async run(console, [id = '', count = String(LOG_COUNT_DEFAULT)]) {
+    async run(console, [id, count = String(LOG_COUNT_DEFAULT)]) {
+      if (id === undefined) throw usage('log');
       const lines = await need(console).link.call(id, 'log', { count: Number(count) });
       // The node is of our own version.
       console.print(renderLog(lines as readonly LogLine[]));
@@ -117,39 +118,35 @@ export const COMMANDS: Readonly<Record<string, ConsoleCommand>> = {
     help: 'delay all that a node sends: 0, 0.5 s, 1 s, or so much',
     example: 'speed n1 slow',
     completes: ['node', 'speed'],
-    async run(console, [id = '', word = '']) {
+    async run(console, [id, word = '']) {
+      if (id === undefined) throw usage('speed');
       const ms = SPEEDS[word] ?? parseDuration(word);
       if (ms === null) throw usage('speed');
       await need(console).operations.slow(id, ms);
       console.print(`all that ${id} sends is ${ms} ms late`);
     },
   },
-  crash: {
+  crash: nodeCommand({
+    name: 'crash',
     short: 'c',
-    usage: 'crash NODE',
     help: "kill a node's process; what is on its disk stays",
     example: 'crash n2',
-    completes: ['node'],
-    async run(console, [id = '']) {
-      await need(console).operations.crash(id);
-      console.print(`${id} is dead`);
+    async run(ruled, id) {
+      await ruled.operations.crash(id);
+      return `${id} is dead`;
     },
-  },
-  recover: {
+  }),
+  recover: nodeCommand({
+    name: 'recover',
     short: 'r',
-    usage: 'recover NODE',
     help: 'start a node again, from its disk',
     example: 'recover n2',
-    completes: ['node'],
-    async run(console, [id = '']) {
-      const { link, operations } = need(console);
+    async run({ link, operations }, id) {
       await operations.recover(id);
       const { term, commitIndex, appliedIndex, lastIndex } = link.get(id).document;
-      console.print(
-        `${id} is back: term ${term}, commit ${commitIndex}, applied ${appliedIndex}, last ${lastIndex}`,
-      );
+      return `${id} is back: term ${term}, commit ${commitIndex}, applied ${appliedIndex}, last ${lastIndex}`;
     },
-  },
+  }),
   partition: {
     short: 'p',
     usage: 'partition A,B | C,D,E',
@@ -163,24 +160,24 @@ export const COMMANDS: Readonly<Record<string, ConsoleCommand>> = {
       console.print(`split: ${groups.map((group) => group.join(', ')).join(' | ')}`);
     },
   },
-  isolate: {
+  isolate: nodeCommand({
+    name: 'isolate',
     short: 'i',
-    usage: 'isolate NODE',
     help: 'cut a node from all others',
     example: 'isolate n3',
-    completes: ['node'],
-    async run(console, [id = '']) {
-      await need(console).operations.isolate(id);
-      console.print(`${id} is alone`);
+    async run(ruled, id) {
+      await ruled.operations.isolate(id);
+      return `${id} is alone`;
     },
-  },
+  }),
   cut: {
     short: 'x',
     usage: 'cut NODE NODE',
     help: 'cut the link between two nodes, both ways',
     example: 'cut n1 n2',
     completes: ['node', 'node'],
-    async run(console, [a = '', b = '']) {
+    async run(console, [a, b]) {
+      if (a === undefined || b === undefined) throw usage('cut');
       await need(console).operations.cut(a, b);
       console.print(`${a} and ${b} do not hear each other`);
     },
@@ -196,17 +193,26 @@ export const COMMANDS: Readonly<Record<string, ConsoleCommand>> = {
       console.print('all links are whole');
     },
   },
-  elect: {
+  elect: nodeCommand({
+    name: 'elect',
     short: 'e',
-    usage: 'elect NODE',
     help: "a node's election time-out is over now; while a leader is heard the others refuse it",
     example: 'elect n2',
-    completes: ['node'],
-    async run(console, [id = '']) {
-      await need(console).operations.elect(id);
-      console.print(`${id} asks whether it could win`);
+    async run(ruled, id) {
+      await ruled.operations.elect(id);
+      return `${id} asks whether it could win`;
     },
-  },
+  }),
+  transfer: nodeCommand({
+    name: 'transfer',
+    short: 't',
+    help: 'let this node lead from now on',
+    example: 'transfer n2',
+    async run({ link, client }, id) {
+      link.get(id);
+      return `${await client.transferLeadership(id)} leads`;
+    },
+  }),
   load: {
     short: 'ld',
     usage: 'load LOCALFILE',
@@ -369,6 +375,26 @@ export const COMMANDS: Readonly<Record<string, ConsoleCommand>> = {
     },
   },
 };
+
+/** A command on one node; `run` says what has come of it. */
+function nodeCommand(command: {
+  readonly name: string;
+  readonly short: string;
+  readonly help: string;
+  readonly example: string;
+  run(ruled: Ruled, id: string): Promise<string>;
+}): ConsoleCommand {
+  const { name, short, help, example } = command;
+  return {
+    ...{ short, usage: `${name} NODE`, help, example },
+    completes: ['node'],
+    async run(console, words) {
+      const [id] = words;
+      if (id === undefined || words.length > 1) throw usage(name);
+      console.print(await command.run(need(console), id));
+    },
+  };
+}
 
 /** Runs one line. Empty lines and comments do nothing. Fails with a MootError. */
 export async function runLine(console: Console, line: string): Promise<void> {

@@ -1,4 +1,4 @@
-import { isMootError } from '../../base/errors.js';
+import { isMootError, MootError } from '../../base/errors.js';
 import type { Scene } from './scene.js';
 import type { SceneClient, Stage } from './stage.js';
 
@@ -78,6 +78,63 @@ export const allSlavesCanRead: Scene = {
     await stage.expect('a strong read answers 1', async () => {
       return (await writer.read(FILE, 'strong')) === '1';
     });
+  },
+};
+
+export const waitForAll: Scene = {
+  name: 'wait-for-all',
+  title: 'Waiting for all',
+  explanation: [
+    'With write concern all a change counts when every node that lives has it on disk.',
+    'So every node may answer strong reads from its own tree, without asking anybody.',
+    'A node that is silent for two seconds counts no longer: its death makes writers wait, once.',
+  ],
+  nodesMin: 3,
+  writeConcern: 'all',
+  async play(stage) {
+    const leader = await stage.prepare(this.nodesMin);
+    if (leader.writeConcern !== 'all') {
+      throw new MootError('BAD_ARGUMENT', 'this scene needs a cluster with --write-concern all');
+    }
+    const others = stage.others(leader.id);
+    const [away] = others as [string];
+    const rest = others.filter((id) => id !== away);
+    const counts = (id: string) => stage.node(leader.id).liveVoters.includes(id);
+    await stage.expect('every node counts', () => others.every(counts));
+    const writer = stage.client('writer', [leader.id, ...rest]);
+    const file = await writer.make(FILE);
+    const before = await stage.expect('the leader is at rest', () => atRest(stage, leader.id));
+    await stage.say(`The client sends Set 1 to ${leader.id}.`);
+    await writer.set(file, '1');
+    await stage.expect('not a majority, all have the entry on disk', () => {
+      const { followers } = stage.node(leader.id);
+      return others.every((id) => followers.some((one) => one.id === id && one.match > before));
+    });
+    for (const id of stage.operations.ids) {
+      const reader = stage.client(`reader at ${id}`, [id]);
+      await stage.expect(`${id} answers a strong read with 1`, async () => {
+        return (await reader.read(FILE, 'strong')) === '1';
+      });
+    }
+    await stage.say(`${away} is killed. The client sends Set 2, and waits.`);
+    await stage.operations.crash(away);
+    await writer.set(file, '2');
+    await stage.expect(`${away} counts no longer`, () => !counts(away));
+    await stage.say('The client was told. From now on nobody waits.');
+    await writer.set(file, '3');
+    for (const id of rest) {
+      const reader = stage.client(`reader at ${id} again`, [id]);
+      await stage.expect(`${id} answers a strong read with 3`, async () => {
+        return (await reader.read(FILE, 'strong')) === '3';
+      });
+    }
+    await stage.say(`${away} is started again.`);
+    await stage.operations.recover(away);
+    await stage.expect(`${away} has caught up, and counts`, () => {
+      const now = stage.settledLeader();
+      return now?.liveVoters.includes(away) || now?.id === away;
+    });
+    await stage.expect('all tables are equal', () => stage.equal());
   },
 };
 

@@ -1,6 +1,13 @@
 import { MootError } from '../../base/errors.js';
 import { candidatesAtOnce, firstElection, leaderDies, slowLeader } from './elections.js';
-import { allSlavesCanRead, catchUp, replication, reunion, split } from './replication.js';
+import {
+  allSlavesCanRead,
+  catchUp,
+  replication,
+  reunion,
+  split,
+  waitForAll,
+} from './replication.js';
 import type { Scene } from './scene.js';
 
 /** In the order in which they are best told. */
@@ -14,6 +21,7 @@ export const SCENES: readonly Scene[] = [
   slowLeader,
   catchUp,
   allSlavesCanRead,
+  waitForAll,
 ];
 
 export function sceneOf(name: string): Scene {
