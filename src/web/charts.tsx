@@ -72,14 +72,28 @@ function Sparkline({ chart, store }: { chart: Chart; store: Store }) {
       const values = leader === null ? [] : chart.values(leader, documents);
       columns.forEach((column, i) => void column.push(values[i] ?? null));
       for (const column of [times, ...columns]) if (column.length > POINTS) column.shift();
-      plot.setData([times, ...columns]);
+      show();
     }, SAMPLE_MS);
+    /** All up to the moment at which the page looks. */
+    const show = () => {
+      const agoMs = performance.now() - store.atMs;
+      const end = times.findLastIndex((time) => time <= (Date.now() - agoMs) / 1000) + 1;
+      root.dataset.points = String(end);
+      plot.setData([times.slice(0, end), ...columns.map((column) => column.slice(0, end))]);
+    };
+    let lookingAtMs = store.lookingAtMs;
+    const unsubscribe = store.subscribe(() => {
+      if (store.lookingAtMs === lookingAtMs) return;
+      lookingAtMs = store.lookingAtMs;
+      show();
+    });
     const resized = new ResizeObserver(() =>
       plot.setSize({ width: root.clientWidth, height: HEIGHT }),
     );
     resized.observe(root);
     return () => {
       clearInterval(timer);
+      unsubscribe();
       resized.disconnect();
       plot.destroy();
     };
