@@ -143,10 +143,22 @@ commands_of() {
   # Below $ROOT: whatever stays mounted there is unmounted in the end.
   local at="$ROOT/mnt/daemon"
   mkdir -p "$at"
-  mootfs mount --daemon "$at" 3>&-
+  local metrics
+  metrics="127.0.0.1:$(free_ports 1)"
+  mootfs mount --daemon --metrics "$metrics" "$at" 3>&-
   echo x >"$at/by-daemon"
+  curl -sf "http://$metrics/metrics" | grep -q '^mootfs_fuse_request_duration_seconds_count{operation="WRITE"} [1-9]'
+  [ "$(curl -sf "http://$metrics/healthz")" = ok ]
   [ "$(mootfs cat /by-daemon)" = x ]
-  mootfs umount "$at"
+  (cd "$at" && sleep 60 3>&-) &
+  local user=$!
+  sleep 0.2
+  run mootfs umount "$at"
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"--lazy"* ]]
+  kill "$user"
+  wait_for "the end of who used it" process_gone "$user"
+  wait_for "the directory to be free" mootfs umount "$at"
   run ! grep -q " $at fuse" /proc/self/mounts
   run mootfs umount "$at"
   [ "$status" -eq 2 ]

@@ -10,11 +10,13 @@ import type { ReadLevel, WriteConcern } from '../codec/client-messages.js';
 import { FuseCounts } from '../control/fuse-counts.js';
 import { createLogger, type LogFormat, type LogLevel } from '../control/logger.js';
 import { measureLogStore } from '../control/measured-log-store.js';
+import { Metrics } from '../control/metrics.js';
 import { Monitor } from '../control/monitor.js';
 import { Neighbours } from '../control/neighbours.js';
 import { startNodeControl } from '../control/node-control.js';
 import { addFuseMetrics, createNodeMetrics } from '../control/node-metrics.js';
 import { loadPages } from '../control/pages.js';
+import { startControlServer, text } from '../control/server.js';
 import { mountFuseKernel } from '../mount/fuse-kernel/mount-fuse-kernel.js';
 import { mountFuseNative } from '../mount/fuse-native.js';
 import type { KernelNotifier, Mount, MountOperations, RequestObserver } from '../mount/mount.js';
@@ -265,6 +267,46 @@ export function connectClient(settings: ClientSettings): FilesystemClient {
     ...(settings.deadline === undefined ? {} : { deadlineMs: settings.deadline }),
   });
 }
+
+/** The control server of a mount process of its own: /metrics and /healthz. */
+export async function startMountControl(
+  address: string,
+  directory: string,
+): Promise<{
+  /** Counts the mount's requests. */
+  readonly observer: RequestObserver;
+  /** From now on it is healthy. */
+  mounted(): void;
+  close(): Promise<void>;
+}> {
+  const fuse = new FuseCounts();
+  const metrics = new Metrics();
+  addFuseMetrics(metrics, fuse);
+  let serves = false;
+  const server = await startControlServer({
+    address,
+    report: (_, line) => process.stderr.write(`${line}\n`),
+    document: () => ({ mount: directory, version: VERSION }),
+    ...{ documentMs: MOUNT_DOCUMENT_MS, eventsMs: MOUNT_DOCUMENT_MS },
+    takeEvents: () => [],
+    onWatched: () => undefined,
+    friends: () => [],
+    calls: {},
+    pages: {
+      '/metrics': () => metrics.answer(),
+      '/healthz': () => (serves ? text(200, 'ok\n') : text(503, 'not mounted yet\n')),
+    },
+  });
+  return {
+    observer: fuse,
+    mounted: () => {
+      serves = true;
+    },
+    close: () => server.close(),
+  };
+}
+
+const MOUNT_DOCUMENT_MS = 1_000;
 
 export interface MountSettings {
   readonly directory: string;

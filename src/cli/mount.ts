@@ -2,9 +2,9 @@ import { spawn } from 'node:child_process';
 import { openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import { startMount } from './assemble.js';
+import { startMount, startMountControl } from './assemble.js';
 import { EXIT } from './exit.js';
-import { clusterOption, nodesOption } from './members.js';
+import { clusterOption, nodesOption, parseAddressText } from './members.js';
 import { addMountOptions, type MountOptions } from './mount-options.js';
 import { addExample, applyConfigFile, configFileOption, setting } from './settings.js';
 import { stopRequested } from './signals.js';
@@ -15,6 +15,7 @@ interface MountCommandOptions extends MountOptions {
   readonly nodes: readonly string[];
   readonly daemon?: boolean;
   readonly log: string;
+  readonly metrics?: string;
   readonly stopWithStdin?: boolean;
   readonly serve?: boolean;
 }
@@ -29,6 +30,12 @@ export function addMountCommand(program: Command): void {
     .option('--daemon', 'return when it is mounted, and serve in the background')
     .addOption(
       setting('--log <file>', 'where a background mount writes its messages').default(NO_LOG),
+    )
+    .addOption(
+      setting(
+        '--metrics <address>',
+        'host:port to serve /metrics for Prometheus and /healthz; default: none',
+      ).argParser(parseAddressText),
     )
     .addOption(configFileOption())
     .option('--stop-with-stdin', 'unmount when standard input ends (for a supervisor)')
@@ -48,7 +55,25 @@ export function addMountCommand(program: Command): void {
 
 async function serve(directory: string, options: MountCommandOptions): Promise<void> {
   const stop = stopRequested(options.stopWithStdin === true);
-  const mount = await startMount({ ...options, directory: resolve(directory), node: null });
+  const at = resolve(directory);
+  const control =
+    options.metrics === undefined ? null : await startMountControl(options.metrics, at);
+  try {
+    await serveUntil(stop, at, options, control);
+  } finally {
+    await control?.close();
+  }
+}
+
+async function serveUntil(
+  stop: Promise<unknown>,
+  directory: string,
+  options: MountCommandOptions,
+  control: Awaited<ReturnType<typeof startMountControl>> | null,
+): Promise<void> {
+  const observer = control === null ? {} : { observer: control.observer };
+  const mount = await startMount({ ...options, ...observer, directory, node: null });
+  control?.mounted();
   process.stdout.write(`mounted ${mount.mount.directory}\n`);
   if (process.send !== undefined) {
     process.send('mounted');

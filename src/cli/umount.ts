@@ -56,8 +56,6 @@ async function unmount(path: string, lazy: boolean): Promise<void> {
     );
   });
   if (failure === null) return;
-  const advice = failure.includes('busy')
-    ? ' (a program still uses it; --lazy detaches it anyway)'
-    : '';
-  throw new MootError('MOUNT_UNAVAILABLE', `${failure}${advice}`);
+  if (!failure.includes('busy')) throw new MootError('MOUNT_UNAVAILABLE', failure);
+  throw new MootError('EBUSY', `${failure} (a program still uses it; --lazy detaches it anyway)`);
 }
