@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up build test bench pictures soak simulate mutants torture differential format clean pack
+.PHONY: help up build test bench pictures simulate mutants torture differential format clean pack
 SHELL := /bin/sh
 
 help: ## show this

@@ -31,8 +31,12 @@ export function addRecoverCommand(program: Command): void {
         newCluster: options.newCluster ?? null,
         address: options.address ?? null,
       });
-      process.stdout.write(accepted ? renderDone(directory, survivor) : renderWarning(survivor));
-      if (!accepted) process.exitCode = EXIT.failed;
+      if (accepted) {
+        process.stdout.write(renderDone(directory, survivor));
+        return;
+      }
+      process.stderr.write(renderWarning(survivor));
+      process.exitCode = EXIT.failed;
     });
   addExample(
     command,

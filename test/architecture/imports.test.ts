@@ -22,6 +22,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     ...['base', 'raft', 'filesystem', 'codec', 'storage', 'transport'],
     ...['node', 'client', 'mount', 'control'],
   ],
+  // What of `control` runs in a browser: types, and pieces without Node.
+  web: ['base', 'codec', 'control'],
 };
 
 /** Each third-party package has one home. */
@@ -34,6 +36,9 @@ const HOME_OF_PACKAGE: Record<string, RegExp> = {
   'fastest-levenshtein': /^cli\//,
   pino: /^control\/logger\.ts$/,
   'prom-client': /^control\/metrics\.ts$/,
+  preact: /^web\//,
+  'preact/hooks': /^web\//,
+  uplot: /^web\/charts\.tsx$/,
 };
 
 /** Rooms without time, chance, disk or network of their own. */
@@ -48,7 +53,7 @@ const OWN_TIME = /\b(Date\.now|new Date\(|Math\.random|setTimeout|setInterval|pe
 const SOURCE = normalize(join(dirname(fileURLToPath(import.meta.url)), '../../../src'));
 
 const files = readdirSync(SOURCE, { recursive: true, encoding: 'utf8' })
-  .filter((file) => /\.c?ts$/.test(file) && !file.startsWith('web'))
+  .filter((file) => /\.(c?ts|tsx)$/.test(file))
   .map((file) => ({ file, text: readFileSync(join(SOURCE, file), 'utf8') }));
 
 function importsOf(text: string): string[] {
@@ -56,6 +61,11 @@ function importsOf(text: string): string[] {
   const forms =
     /^(?:import|export)\b(?:[^;'=()]*\bfrom)?\s*'([^']+)'|\b(?:import|require)\('([^']+)'\)/gm;
   return [...code.matchAll(forms)].map((m) => m[1] ?? m[2] ?? '');
+}
+
+/** Those that are there when the program runs. */
+function valueImportsOf(text: string): string[] {
+  return importsOf(text.replace(/^import type [^;]*;$/gm, ''));
 }
 
 function withoutComments(text: string): string {
@@ -105,6 +115,21 @@ t.test('what will run in simulated time has no clock of its own', async (t) => {
   for (const { file, text } of files.filter((f) => CLOCKED_ROOMS.includes(roomOf(f.file)))) {
     t.notMatch(withoutComments(text), OWN_TIME, file);
   }
+});
+
+t.test('the page needs nothing of Node', async (t) => {
+  const seen = new Set<string>();
+  const look = (file: string) => {
+    if (seen.has(file)) return;
+    seen.add(file);
+    const text = files.find((one) => one.file === file || one.file === `${file}x`)?.text ?? '';
+    for (const specifier of valueImportsOf(text)) {
+      t.notMatch(specifier, /^(node:|ws$|pino|prom-client)/, `${file} imports ${specifier}`);
+      if (specifier.startsWith('.')) look(join(dirname(file), specifier).replace(/\.js$/, '.ts'));
+    }
+  };
+  for (const { file } of files.filter((one) => roomOf(one.file) === 'web')) look(file);
+  t.ok(seen.size > 15);
 });
 
 t.test('node sees interfaces and pure cores only', async (t) => {
