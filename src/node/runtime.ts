@@ -632,7 +632,6 @@ class Runtime implements Node {
     const { saver, feed } = this.alive;
     this.sendAll(ready.messages);
     if (ready.save !== null) saver.add(ready.save, ready.messagesAfterSave);
-    else if (saver.after(ready.messagesAfterSave)) this.sendAll(ready.messagesAfterSave);
     const truncateFrom = ready.save?.truncateFrom ?? null;
     if (truncateFrom !== null) this.parts.observer?.onTruncated(truncateFrom);
     if (ready.committedFromLog !== null) feed.addFromLog(ready.committedFromLog.last);
