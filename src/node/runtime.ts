@@ -633,7 +633,10 @@ class Runtime implements Node {
     this.sendAll(ready.messages);
     if (ready.save !== null) saver.add(ready.save, ready.messagesAfterSave);
     const truncateFrom = ready.save?.truncateFrom ?? null;
-    if (truncateFrom !== null) this.parts.observer?.onTruncated(truncateFrom);
+    if (truncateFrom !== null) {
+      this.proposals.giveUp('another leader has replaced it in this log', truncateFrom);
+      this.parts.observer?.onTruncated(truncateFrom);
+    }
     if (ready.committedFromLog !== null) feed.addFromLog(ready.committedFromLog.last);
     feed.add(ready.committed);
     this.reads.confirm(ready.reads, this.tree.applied.index);
@@ -866,7 +869,7 @@ class Runtime implements Node {
     this.hashes.reset();
     this.releasedIndex = mark.index;
     raft.snapshotInstalled(from, term, mark, configuration);
-    this.proposals.giveUp('this node was behind and has taken in a snapshot', mark.index);
+    this.proposals.giveUp('this node was behind and has taken in a snapshot');
     watches.reset(mark.index);
     this.reads.applied(mark.index);
     this.parts.observer?.onSnapshot({ type: 'installed', from, index: mark.index });

@@ -195,6 +195,7 @@ export class FakeCluster {
         };
       case 'submit':
         if (this.leader !== node) return this.refuse(id, 'NOT_LEADER');
+        if (node.forgetful) return null;
         if (this.chance(this.faults.busy)) return this.refuse(id, 'BUSY');
         if (this.chance(this.faults.unknown)) {
           if (this.chance(0.5)) this.apply(request);
@@ -322,6 +323,8 @@ export class FakeNode {
   down = false;
   frozen = false;
   wrongCluster = false;
+  /** Commands are taken, and nobody ever hears of them again. */
+  forgetful = false;
 
   constructor(
     readonly id: string,
