@@ -178,10 +178,17 @@ class Runtime implements Node {
       this.send({ type: 'read-lease', from: config.id, to, term, id }),
     );
     this.expiry = new SessionExpiry(config.sessionTimeoutMs);
-    this.hashes = new StateHashes(({ index, own, leaders }) => {
-      const message = `the state at index ${index} has the digest ${hashText(own)} here and ${hashText(leaders)} at the leader`;
-      this.fail(new MootError('DIVERGED', message));
-    });
+    this.hashes = new StateHashes(
+      {
+        onDiverged: ({ index, own, agreed }) => {
+          const message = `the state at index ${index} has the digest ${hashText(own)} here and ${hashText(agreed)} at a majority`;
+          this.fail(new MootError('DIVERGED', message));
+        },
+        onDisputed: (index) =>
+          parts.report(`the nodes differ at index ${index}, and no majority agrees on what it is`),
+      },
+      (message) => this.send(message),
+    );
   }
 
   async start(): Promise<void> {
@@ -483,10 +490,13 @@ class Runtime implements Node {
         if (recentlyActive) this.heardMs.set(id, nowMs);
       }
       if (this.waitsForAll) this.waitForVoters(nowMs);
-      const ids = this.now.followers.map(({ id }) => id);
-      for (const message of this.hashes.tick(nowMs, config.id, this.now.term, ids)) {
-        this.send(message);
-      }
+      const { term, configuration, followers } = this.now;
+      this.hashes.tick(nowMs, {
+        id: config.id,
+        term,
+        configuration: configuration.configuration,
+        others: followers.map(({ id }) => id),
+      });
       for (const session of this.expiry.sweep(this.tree.sessions, nowMs)) {
         const { id, lastIndex } = session;
         const command = { type: 'expire-session', session: id, lastIndex } as const;
@@ -557,7 +567,8 @@ class Runtime implements Node {
         this.alive.bootstrap.heard(message);
         break;
       case 'state-hash':
-        this.hashes.check(message);
+      case 'state-hash-reply':
+        this.hashes.heard(message);
         break;
       case 'read-lease':
         this.grantReadLease(message.from, message.term, message.id);

@@ -3,7 +3,7 @@ import { isMootError } from '../../src/base/errors.js';
 import { COUNTERS } from '../../src/filesystem/keys.js';
 import { createNode } from '../../src/node/runtime.js';
 import { createMemoryStateStore } from '../../src/storage/memory.js';
-import { bytes, makeFile, startMemoryCluster, until } from '../support/cluster.js';
+import { bytes, type Member, makeFile, startMemoryCluster, until } from '../support/cluster.js';
 
 const SMALL = { snapshotLogEntries: 20, snapshotTailEntries: 5 };
 
@@ -103,6 +103,16 @@ t.test('a follower that was away a long time takes in a snapshot over its old tr
   );
 });
 
+/** Another digest than all others have; the node must not run. */
+async function corruptHash(member: Member): Promise<void> {
+  const store = createMemoryStateStore(member.disk);
+  const mark = await store.open();
+  const [counters] = await store.get([COUNTERS]);
+  if (counters === undefined) throw new Error('no counters');
+  const value = { ...counters, hash: (counters.hash ^ 1) >>> 0 };
+  await store.write([{ type: 'put', key: COUNTERS, value }], mark);
+}
+
 t.test('a state that differs stops the node and names where', async (t) => {
   const cluster = await startMemoryCluster({ nodes: 3 });
   t.teardown(() => cluster.stop());
@@ -111,12 +121,7 @@ t.test('a state that differs stops the node and names where', async (t) => {
   const [follower] = await cluster.followers();
   if (follower === undefined) throw new Error('no follower');
   await follower.stop();
-  const store = createMemoryStateStore(follower.disk);
-  const mark = await store.open();
-  const [counters] = await store.get([COUNTERS]);
-  if (counters === undefined) throw new Error('no counters');
-  const value = { ...counters, hash: (counters.hash ^ 1) >>> 0 };
-  await store.write([{ type: 'put', key: COUNTERS, value }], mark);
+  await corruptHash(follower);
   await follower.start();
   const failed = follower.node.failed;
   await client.execute(makeFile('b'));
@@ -126,6 +131,36 @@ t.test('a state that differs stops the node and names where', async (t) => {
   const query = { type: 'statfs' } as const;
   t.match(await follower.query(query, 'local'), { type: 'refusal', code: 'DIVERGED' });
   await client.execute(makeFile('c'));
+});
+
+t.test('a leader whose state differs stops, and not those who are right', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3 });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  await client.execute(makeFile('a'));
+  await cluster.converged();
+  const [wrong, right, last] = cluster.members;
+  if (wrong === undefined || right === undefined || last === undefined) throw new Error('no three');
+  await wrong.stop();
+  await last.stop();
+  await corruptHash(wrong);
+  await wrong.start();
+  await client.execute(makeFile('b'));
+  if ((await cluster.leader()) !== wrong) {
+    await until('it can lead', () =>
+      right.node.transferLeadership(wrong.id).then(
+        () => true,
+        () => false,
+      ),
+    );
+  }
+  const { failed } = wrong.node;
+  await client.execute(makeFile('c'));
+  await last.start();
+  t.ok(isMootError(await failed, 'DIVERGED'));
+  await wrong.stop();
+  await client.execute(makeFile('d'));
+  await cluster.converged();
 });
 
 t.test('a disk that fails stops its node, and the others go on', async (t) => {
