@@ -367,8 +367,14 @@ class Runtime implements Node {
     this.scheduleTurn();
   }
 
-  snapshot(): Promise<number> {
-    return this.alive.compaction.run();
+  async snapshot(): Promise<number> {
+    try {
+      return await this.alive.compaction.run();
+    } catch (error) {
+      // A sync that failed once tells nothing when it succeeds later.
+      this.failUnlessStopping(error);
+      throw error;
+    }
   }
 
   changeMembers(change: MemberChange): Promise<Configuration> {
@@ -838,7 +844,7 @@ class Runtime implements Node {
    * recovery.ts for what a crash between the steps leaves behind. False: its leader is of the past.
    */
   private async install(snapshot: ArrivedSnapshot): Promise<boolean> {
-    const { saver, raft } = this.alive;
+    const { saver, raft, feed } = this.alive;
     const { log, state } = this.parts;
     const { mark, source } = snapshot;
     if (snapshot.term < raft.status().term) return false;
@@ -858,6 +864,8 @@ class Runtime implements Node {
           if (configuration === null) {
             throw new MootError('DATA_CORRUPT', 'a snapshot came without the members');
           }
+          // What was being read from the log is not in it any more.
+          feed.reset(mark.index);
           await log.reset(mark);
           await log.append([{ ...save, hardState }]);
           this.installed = { ...snapshot, configuration };
@@ -871,11 +879,10 @@ class Runtime implements Node {
   }
 
   private onReplaced(mark: SnapshotMark): void {
-    const { raft, feed, watches, compaction } = this.alive;
+    const { raft, watches, compaction } = this.alive;
     if (this.installed === null) return;
     const { from, term, configuration } = this.installed;
     this.installed = null;
-    feed.reset(mark.index);
     compaction.reset(mark);
     this.hashes.reset();
     this.releasedIndex = mark.index;
