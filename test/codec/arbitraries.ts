@@ -314,6 +314,7 @@ const status: Of<NodeStatus> = fc.record({
   inodes: uint,
   bytes: uint,
   sessions: fc.array(fc.record({ id: uint, name: label })),
+  sessionCount: uint,
   peers: fc.array(fc.record({ id: nodeId, address: label, connected: bool })),
   configuration,
   followers: fc.array(

@@ -299,6 +299,7 @@ export class FakeCluster {
       inodes: 1,
       bytes: 0,
       sessions: this.world.counters.sessions.map((id) => ({ id, name: '' })),
+      sessionCount: this.world.counters.sessions.length,
       peers: this.nodes
         .filter((peer) => peer !== node)
         .map(({ id, address, down }) => ({ id, address, connected: !down })),
