@@ -368,8 +368,9 @@ class Runtime implements Node {
   }
 
   async snapshot(): Promise<number> {
+    const { compaction } = this.alive;
     try {
-      return await this.alive.compaction.run();
+      return await compaction.run();
     } catch (error) {
       // A sync that failed once tells nothing when it succeeds later.
       this.failUnlessStopping(error);
