@@ -1,5 +1,5 @@
 import t from 'tap';
-import { systemClock } from '../../src/base/clock.js';
+import { systemClock } from '../../src/base/system-clock.js';
 import { type Decision, Proposals } from '../../src/node/proposals.js';
 import type { ProposeResult } from '../../src/raft/types.js';
 

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { systemClock } from '../../src/base/clock.js';
+import { systemClock } from '../../src/base/system-clock.js';
 import { FRAME_BYTES_MAX } from '../../src/codec/limits.js';
 import { Link } from '../../src/transport/link.js';
 
