@@ -18,7 +18,8 @@ import {
   NAME_BYTES_MAX,
 } from '../filesystem/records.js';
 import { Handles, type OpenFile } from './handles.js';
-import { type AskedName, KernelCaches } from './kernel-caches.js';
+import { KernelCaches } from './kernel-caches.js';
+import type { AskedName } from './known-names.js';
 import { Listing } from './listing.js';
 import type {
   AttributeChange,
@@ -134,13 +135,39 @@ class Operations implements ClusterOperations {
   // Names.
 
   async lookup(parent: Ino, name: Uint8Array, caller: Caller): Promise<Attributes> {
+    const asked = { parent, name };
+    const begun = this.caches.beginLookup(asked);
     const { value, watched } = await this.caches.watching(async () => {
-      const { inode } = await this.query({ type: 'lookup', parent, name }, caller);
+      const inode = await this.find(asked, caller);
+      await this.caches.refuseMoved(asked, inode, begun, caller.pid, (other) =>
+        this.meaningOf(other, caller),
+      );
+      return inode;
+    });
+    return this.caches.entry(asked, value, watched);
+  }
+
+  private async find(asked: AskedName, caller: Caller): Promise<Inode> {
+    const query = { type: 'lookup', ...asked } as const;
+    try {
+      const { inode } = await this.query(query, caller);
       if (!this.writes.isPending(inode.ino)) return inode;
       await this.writes.settle(inode.ino, caller.signal);
-      return (await this.query({ type: 'lookup', parent, name }, caller)).inode;
-    });
-    return this.caches.entry({ parent, name }, value, watched);
+      return (await this.query(query, caller)).inode;
+    } catch (error) {
+      if (isMootError(error, 'ENOENT')) this.caches.absent(asked);
+      throw error;
+    }
+  }
+
+  /** null: there is no such name. */
+  private async meaningOf(name: AskedName, caller: Caller): Promise<Ino | null> {
+    try {
+      return (await this.query({ type: 'lookup', ...name }, caller)).inode.ino;
+    } catch (error) {
+      if (isMootError(error, 'ENOENT') || isMootError(error, 'ESTALE')) return null;
+      throw error;
+    }
   }
 
   absenceTimeoutSec(parent: Ino, name: Uint8Array): number {
@@ -178,10 +205,12 @@ class Operations implements ClusterOperations {
 
   async unlink(parent: Ino, name: Uint8Array, caller: Caller): Promise<void> {
     await this.remove({ type: 'unlink', parent, name }, caller);
+    this.caches.removedName({ parent, name });
   }
 
   async removeDirectory(parent: Ino, name: Uint8Array, caller: Caller): Promise<void> {
     await this.remove({ type: 'remove-directory', parent, name }, caller);
+    this.caches.removedName({ parent, name });
   }
 
   async rename(
@@ -196,6 +225,8 @@ class Operations implements ClusterOperations {
     // its bytes. Which inode it is, only the cluster knows: so all that is buffered goes first.
     this.writes.sendAll();
     await this.remove({ type: 'rename', parent, name, newParent, newName, mode }, caller);
+    const to = { parent: newParent, name: newName };
+    this.caches.renamed({ parent, name }, to, mode === 'exchange');
   }
 
   private async remove(

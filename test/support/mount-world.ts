@@ -129,9 +129,19 @@ export async function create(mount: TestMount, file: string, flags: Partial<Open
   return { ino: opened.inode.ino, handle: opened.handle, append };
 }
 
+/** As a kernel finds a name: when it hears ESTALE it asks again. */
+export async function find(mount: TestMount, file: string) {
+  try {
+    return await mount.ops.lookup(ROOT, name(file), caller);
+  } catch (error) {
+    if (!isMootError(error, 'ESTALE')) throw error;
+    return mount.ops.lookup(ROOT, name(file), caller);
+  }
+}
+
 /** As a program opens a file by its name. */
 export async function open(mount: TestMount, file: string, flags = READ) {
-  const { inode } = await mount.ops.lookup(ROOT, name(file), caller);
+  const { inode } = await find(mount, file);
   const opened = await mount.ops.open(inode.ino, flags, caller);
   return { ino: inode.ino, append: flags.append, ...opened };
 }
