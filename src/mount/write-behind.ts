@@ -1,6 +1,11 @@
 import type { Clock, Timer } from '../base/clock.js';
 import { isMootError, MootError } from '../base/errors.js';
-import type { CallOptions, FilesystemClient } from '../client/filesystem-client.js';
+import { CallLimits, seconds } from '../client/call.js';
+import {
+  type CallOptions,
+  DEADLINE_MS_DEFAULT,
+  type FilesystemClient,
+} from '../client/filesystem-client.js';
 import type { ChangedInode } from '../filesystem/commands.js';
 import { FILE_BYTES_MAX, type Ino, WRITE_BYTES_MAX } from '../filesystem/records.js';
 import { interrupted, settledOrAborted } from './abort.js';
@@ -78,7 +83,9 @@ interface InodeWrites {
 export class WriteBehind {
   private readonly inodes = new Map<Ino, InodeWrites>();
   private readonly bytesMax: number;
+  /** Of extents, of commands on their way, and of writers that were admitted. */
   private bytes = 0;
+  private decidedAtMs = Number.NEGATIVE_INFINITY;
   /** Writers that wait for room, in order. */
   private readonly waiting: Waiter[] = [];
 
@@ -186,8 +193,13 @@ export class WriteBehind {
     data: Uint8Array,
     killPrivileges: boolean,
   ): void {
+    const before = writes.extent?.length ?? 0;
     if (writes.extent !== null && !merge(writes.extent, append, offset, data, killPrivileges)) {
       this.sendExtent(writes);
+    } else if (writes.extent !== null) {
+      // What lies over earlier bytes takes no room of its own.
+      this.bytes -= data.length - (writes.extent.length - before);
+      this.admitWaiting();
     }
     if (writes.extent === null) {
       this.bytes += COMMAND_OVERHEAD_BYTES;
@@ -244,6 +256,7 @@ export class WriteBehind {
   private finish(writes: InodeWrites, length: number): void {
     writes.commandsInFlight--;
     this.bytes -= length + COMMAND_OVERHEAD_BYTES;
+    this.decidedAtMs = this.parts.clock.monotonicMs();
     this.admitWaiting();
     this.dropIfIdle(writes);
   }
@@ -252,27 +265,43 @@ export class WriteBehind {
     return this.bytes === 0 || this.bytes + bytes + COMMAND_OVERHEAD_BYTES <= this.bytesMax;
   }
 
-  /** Waits for its turn and reserves the bytes. */
+  /**
+   * Waits for its turn and reserves the bytes. NO_LEADER when no write was decided for the time of the
+   * deadline.
+   */
   private room(bytes: number, signal: AbortSignal): Promise<void> {
     this.sendAll();
+    if (signal.aborted) return Promise.reject(interrupted());
     return new Promise((resolve, reject) => {
-      const giveUp = () => {
+      const { clock, callOptions } = this.parts;
+      const deadlineMs = callOptions.deadlineMs ?? DEADLINE_MS_DEFAULT;
+      const startedMs = clock.monotonicMs();
+      const giveUp = (error: MootError) => {
+        limits.release();
         this.waiting.splice(this.waiting.indexOf(waiter), 1);
-        reject(interrupted());
+        reject(error);
         this.admitWaiting();
       };
+      const limits = new CallLimits(
+        clock,
+        deadlineMs,
+        signal,
+        () => {
+          const sinceMs = clock.monotonicMs() - Math.max(startedMs, this.decidedAtMs);
+          if (sinceMs < deadlineMs) return deadlineMs - sinceMs;
+          const waited = `no room for written bytes for ${seconds(sinceMs)}`;
+          giveUp(new MootError('NO_LEADER', waited));
+          return 0;
+        },
+        () => giveUp(interrupted()),
+      );
       const waiter: Waiter = {
         bytes,
         admit: () => {
-          signal.removeEventListener('abort', giveUp);
+          limits.release();
           resolve();
         },
       };
-      if (signal.aborted) {
-        reject(interrupted());
-        return;
-      }
-      signal.addEventListener('abort', giveUp, { once: true });
       this.waiting.push(waiter);
     });
   }
