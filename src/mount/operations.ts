@@ -1,6 +1,10 @@
 import type { Clock } from '../base/clock.js';
 import { isMootError, MootError } from '../base/errors.js';
-import type { CallOptions, FilesystemClient } from '../client/filesystem-client.js';
+import {
+  type CallOptions,
+  DEADLINE_MS_DEFAULT,
+  type FilesystemClient,
+} from '../client/filesystem-client.js';
 import type { ReadLevel } from '../codec/client-messages.js';
 import type {
   AllocateMode,
@@ -57,8 +61,8 @@ export interface ClusterOperations extends MountOperations {
   /** From now on the kernel is told of what others change. */
   setNotifier(notifier: KernelNotifier): void;
   /**
-   * Stops watching when what is written is committed, or the deadline has passed; INTERRUPTED when
-   * `signal` is aborted before.
+   * Stops watching when what is written is committed, or the deadline has passed, or CLOSE_MS_MAX, or
+   * `signal` is aborted. Fails when bytes are lost, or may be, of which no program was told.
    */
   close(signal?: AbortSignal): Promise<void>;
 }
@@ -67,6 +71,8 @@ export interface ClusterOperations extends MountOperations {
 const STATFS_BLOCK_BYTES = 4_096;
 /** Inodes are numbered, not reserved: this many free ones are shown, whatever is used. */
 const INODES_FREE = 2 ** 30;
+/** Whoever stops a mount waits no longer for a cluster that does not decide, whatever the deadline. */
+const CLOSE_MS_MAX = 30_000;
 /** S_IFMT and S_IFREG, S_IFLNK, S_IFDIR of stat(2). */
 const TYPE_MASK = 0o170000;
 const REGULAR_TYPE = 0o100000;
@@ -126,7 +132,8 @@ class Operations implements ClusterOperations {
 
   async close(signal?: AbortSignal): Promise<void> {
     try {
-      await this.writes.settleAll(signal);
+      const { deadlineMs = DEADLINE_MS_DEFAULT } = this.callOptions;
+      await this.writes.end(Math.min(deadlineMs, CLOSE_MS_MAX), signal);
     } finally {
       this.unwatch();
     }

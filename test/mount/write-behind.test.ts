@@ -223,6 +223,20 @@ t.test('an error that nobody was told of waits for the next who opens the file',
   t.equal(await code(close(a, one)), 'EFBIG');
 });
 
+t.test('it waits also when all who had the file open are gone', async (t) => {
+  const { a } = twoMounts();
+  const one = await create(a, 'f');
+  a.client.refuse = (command) => (command.type === 'write' ? 'EFBIG' : null);
+  await write(a, one, 0, 'lost');
+  await a.ops.release(one.ino, one.handle);
+  await idle();
+  const two = await open(a, 'f', WRITE);
+  t.equal(await code(close(a, two)), 'EFBIG');
+  const three = await open(a, 'f', WRITE);
+  t.equal(await code(close(a, three)), 'ok');
+  t.equal(await code(a.ops.close()), 'ok');
+});
+
 t.test('a write that nobody decides fails at close after the deadline', async (t) => {
   const { cluster, a, b } = twoMounts({ deadlineMs: 20 });
   const file = await create(a, 'f');
