@@ -10,7 +10,7 @@ import { type Ino, type Inode, ROOT_INO } from '../filesystem/records.js';
 import type { Handles } from './handles.js';
 import { KernelLease } from './kernel-lease.js';
 import { type AskedName, KnownNames } from './known-names.js';
-import type { Attributes, KernelNotifier } from './mount.js';
+import type { Attributes, Caller, KernelNotifier } from './mount.js';
 import { PageVersions } from './page-versions.js';
 import type { WriteBehind } from './write-behind.js';
 
@@ -132,7 +132,7 @@ export class KernelCaches implements WatchListener {
     asked: AskedName,
     inode: Inode,
     { atMs, isCheck }: LookupBegun,
-    thread: number,
+    caller: Caller,
     meaningOf: (other: AskedName) => Promise<Ino | null>,
   ): Promise<void> {
     const { ino } = inode;
@@ -142,7 +142,10 @@ export class KernelCaches implements WatchListener {
     const meanings = await Promise.all(isAlone ? [] : others.map(meaningOf));
     const moved = others.filter((_, i) => meanings[i] !== ino);
     if (moved.length === 0) return;
+    const thread = caller.pid;
     if (!moved.some((other) => !this.known.isTold(ino, other, thread))) return;
+    // Other calls would gain nothing, and not all of them try again: link(2) does not.
+    if ((await caller.mayBeRenaming?.()) === false) return;
     if (isCheck) this.known.dropName(asked);
     else for (const other of moved) this.known.tell(ino, other, thread);
     throw new MootError('ESTALE', `inode ${ino} was moved by somebody else`);

@@ -146,7 +146,7 @@ class Operations implements ClusterOperations {
     const begun = this.caches.beginLookup(asked);
     const { value, watched } = await this.caches.watching(async () => {
       const inode = await this.find(asked, caller);
-      await this.caches.refuseMoved(asked, inode, begun, caller.pid, (other) =>
+      await this.caches.refuseMoved(asked, inode, begun, caller, (other) =>
         this.meaningOf(other, caller),
       );
       return inode;

@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, rename, rmdir, stat, unlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, rename, rmdir, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { mountPoint } from '../support/mounted.js';
@@ -59,5 +59,23 @@ t.test('a file that both mounts rename to the same name is claimed by one of the
       await stat(join(b, taken));
       await remove[what](join(b, taken));
     }
+  }
+});
+
+t.test('calls other than rename(2) find what another mount has moved at once', async (t) => {
+  const places = await serve(t);
+  if (typeof places === 'string') {
+    t.pass('skipped', { skip: places });
+    return;
+  }
+  const [a, b] = places;
+  await writeFile(join(a, 'other'), 'y');
+  for (let round = 0; round < 20; round++) {
+    await writeFile(join(a, 'one'), 'x');
+    await stat(join(b, 'one'));
+    await rename(join(a, 'one'), join(a, 'two'));
+    const code = await link(join(b, 'other'), join(b, 'two')).catch((error) => error.code);
+    if (code !== 'EEXIST') t.fail(`round ${round}: ${code}`);
+    await unlink(join(b, 'two'));
   }
 });
