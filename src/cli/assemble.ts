@@ -320,6 +320,7 @@ export async function startMount(
     deadlineMs: deadline,
     writeThrough: settings.writeThrough === true,
   });
+  const close = () => operations.close().finally(() => client.close());
   try {
     const mount = await ADAPTERS[settings.adapter]({
       directory,
@@ -331,14 +332,15 @@ export async function startMount(
     return {
       mount,
       async stop() {
-        await mount.unmount();
-        await operations.close();
-        await client.close();
+        try {
+          await mount.unmount();
+        } finally {
+          await close();
+        }
       },
     };
   } catch (error) {
-    await operations.close();
-    await client.close();
+    await close();
     throw error;
   }
 }
