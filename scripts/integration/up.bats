@@ -4,6 +4,7 @@
 load cluster.bash
 
 setup() {
+  need_mounts
   root_new
   # Three free ports in a row: look for a free one whose neighbours are free.
   PORT=$(node -e '

@@ -317,6 +317,8 @@ export interface MountSettings {
   readonly level: ReadLevel;
   readonly deadline: number;
   readonly writeThrough?: boolean;
+  /** Options of mount(8) for the kernel. Default: nosuid and nodev. */
+  readonly flags?: readonly string[];
   /** The node of this process, reached at the first address; null: all nodes are elsewhere. */
   readonly node: Node | null;
   readonly observer?: RequestObserver;
@@ -331,6 +333,7 @@ interface AdapterOptions {
   readonly directory: string;
   readonly operations: MountOperations;
   readonly source: string;
+  readonly flags?: readonly string[];
   readonly observer?: RequestObserver;
 }
 
@@ -364,25 +367,28 @@ export async function startMount(
     deadlineMs: deadline,
     writeThrough: settings.writeThrough === true,
   });
+  const close = () => operations.close().finally(() => client.close());
   try {
     const mount = await ADAPTERS[settings.adapter]({
       directory,
       operations,
       source: SOURCE,
+      ...(settings.flags === undefined ? {} : { flags: settings.flags }),
       ...(settings.observer === undefined ? {} : { observer: settings.observer }),
     });
     if (mount.notifier !== undefined) operations.setNotifier(mount.notifier);
     return {
       mount,
       async stop() {
-        await mount.unmount();
-        await operations.close();
-        await client.close();
+        try {
+          await mount.unmount();
+        } finally {
+          await close();
+        }
       },
     };
   } catch (error) {
-    await operations.close();
-    await client.close();
+    await close();
     throw error;
   }
 }

@@ -25,7 +25,7 @@ if (tooOld || !('crc32' in zlib)) {
   process.exitCode = EXIT_PREREQUISITE;
 } else {
   import('./main.js').then(
-    ({ main }) => main(process.argv),
+    ({ main }) => main(),
     (error: unknown) => {
       console.error(error);
       process.exitCode = 1;

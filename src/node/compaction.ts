@@ -36,7 +36,7 @@ export interface Laggard {
 
 export interface CompactionParts {
   readonly limits: CompactionLimits;
-  readonly log: Pick<LogStore, 'read' | 'compact'>;
+  readonly log: Pick<LogStore, 'read' | 'compact' | 'sweep'>;
   readonly state: Pick<StateStore, 'sync'>;
   readonly tree: Pick<Tree, 'flush' | 'written' | 'applied'>;
   readonly saver: Pick<Saver, 'exclusive'>;
@@ -67,11 +67,6 @@ export class Compaction {
     mark: SnapshotMark,
   ) {
     this.mark = mark;
-  }
-
-  /** The log starts behind this. */
-  get snapshotIndex(): number {
-    return this.mark.index;
   }
 
   /** The entry at `index` is about to be applied. After a restart the count begins anew. */
@@ -167,6 +162,7 @@ export class Compaction {
     };
     const upTo = Math.min(this.tailStart(durable.index), this.neededBehind());
     if (upTo <= this.mark.index) return durable.index;
+    // Only the mark keeps the saves waiting; there may be much to remove, and nobody waits for that.
     await saver.exclusive(async () => {
       // A snapshot may have been installed while this waited.
       if (upTo <= this.mark.index) return;
@@ -179,6 +175,7 @@ export class Compaction {
       this.samples.splice(0, (behind < 0 ? this.samples.length : behind) - 1);
       onCompacted(mark);
     });
+    await log.sweep();
     return durable.index;
   }
 }

@@ -18,6 +18,7 @@ import type { Node, NodeConfig } from '../../src/node/node.js';
 import type { NodeObserver } from '../../src/node/observer.js';
 import { createNode } from '../../src/node/runtime.js';
 import type { NodeId } from '../../src/raft/types.js';
+import type { LogStore } from '../../src/storage/log-store.js';
 import {
   createMemoryLogStore,
   createMemoryStateStore,
@@ -52,6 +53,8 @@ export interface MemoryClusterOptions {
   /** Who looks on at a node, and what stands between it and its transport. */
   readonly observer?: (id: NodeId) => NodeObserver;
   readonly around?: (id: NodeId, transport: Transport) => Transport;
+  /** And between it and its log. */
+  readonly aroundLog?: (id: NodeId, log: LogStore) => LogStore;
 }
 
 const CONFIG: Omit<NodeConfig, 'id' | 'address' | 'peers'> = {
@@ -197,7 +200,7 @@ export class Member {
   constructor(
     private readonly network: MemoryNetwork,
     readonly config: NodeConfig,
-    private readonly options: Pick<MemoryClusterOptions, 'observer' | 'around'>,
+    private readonly options: Pick<MemoryClusterOptions, 'observer' | 'around' | 'aroundLog'>,
   ) {}
 
   get id(): NodeId {
@@ -215,9 +218,10 @@ export class Member {
     const { config, disk, options, id } = this;
     const report: Report = (_, line) => this.reports.push(line);
     const transport = this.network.transport({ ...config, report });
+    const log = createMemoryLogStore(disk);
     const node = createNode({
       config,
-      log: createMemoryLogStore(disk),
+      log: options.aroundLog?.(id, log) ?? log,
       state: createMemoryStateStore(disk),
       transport: options.around?.(id, transport) ?? transport,
       ...(options.observer === undefined ? {} : { observer: options.observer(id) }),
