@@ -46,7 +46,7 @@ export interface Watched {
 
 export interface KernelCachesParts {
   readonly client: FilesystemClient;
-  readonly clock: Pick<Clock, 'monotonicMs'>;
+  readonly clock: Pick<Clock, 'monotonicMs' | 'setTimer'>;
   readonly level: ReadLevel;
   readonly callOptions: CallOptions;
   readonly handles: Handles;
@@ -72,7 +72,13 @@ export class KernelCaches implements WatchListener {
 
   constructor(private readonly parts: KernelCachesParts) {
     this.keepsAttributes = parts.level !== 'strong';
-    this.lease = this.keepsAttributes ? null : new KernelLease(parts.client, parts.clock);
+    this.lease = this.keepsAttributes
+      ? null
+      : new KernelLease(
+          parts.client,
+          parts.clock,
+          (ino) => ino === ROOT_INO || this.known.has(ino),
+        );
     if (this.lease !== null) parts.client.setKeeper(this.lease);
   }
 
@@ -168,16 +174,26 @@ export class KernelCaches implements WatchListener {
   /** The answer to a request for a name: the kernel knows the inode from now on. */
   entry(asked: AskedName, inode: Inode, watched: Watched): Attributes {
     this.known.add(inode.ino);
-    const answer = this.named(asked, inode, watched);
+    return this.noted(asked, this.named(asked, inode, watched));
+  }
+
+  /** As `entry`, in a listing. */
+  listed(asked: AskedName, inode: Inode, watched: Watched): Attributes {
+    this.known.add(inode.ino);
+    if (this.keepsAttributes) return this.noted(asked, this.named(asked, inode, watched));
+    return this.noted(asked, this.attributes(inode, watched));
+  }
+
+  private noted(asked: AskedName, answer: Attributes): Attributes {
     if (this.notifier === null) return answer;
+    const { inode } = answer;
     const nowMs = this.parts.clock.monotonicMs();
     const usedUntilMs = nowMs + answer.entryTimeoutSec * 1_000 + BETWEEN_NAMES_MS;
     this.known.setName(asked, inode.ino, usedUntilMs, isDirectory(inode));
     return answer;
   }
 
-  /** As `entry`, of a name that the kernel was told of already. */
-  named(asked: AskedName, inode: Inode, watched: Watched): Attributes {
+  private named(asked: AskedName, inode: Inode, watched: Watched): Attributes {
     const leased = this.mayLease(inode.ino) ? this.lease?.entry(asked, inode) : undefined;
     if (leased !== undefined) return leased;
     const entryTimeoutSec = this.isNameTouched(asked, watched) ? 0 : this.timeoutSec;
@@ -206,6 +222,7 @@ export class KernelCaches implements WatchListener {
 
   forget(ino: Ino, count: number): void {
     if (!this.known.forget(ino, count)) return;
+    this.lease?.forgotten(ino);
     this.pages.forget(ino);
     this.parts.handles.forgotten(ino);
   }

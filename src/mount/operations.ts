@@ -13,7 +13,7 @@ import type {
   CommandValues,
   CopyRange,
 } from '../filesystem/commands.js';
-import type { ListedEntry, Query, QueryType, QueryValues } from '../filesystem/queries.js';
+import type { Query, QueryType, QueryValues } from '../filesystem/queries.js';
 import {
   CLEARED_BYTES_MAX,
   COPIED_BYTES_MAX,
@@ -29,6 +29,7 @@ import type {
   AttributeChange,
   Attributes,
   Caller,
+  DirectoryEntry,
   FileRange,
   FilesystemFigures,
   Handle,
@@ -181,10 +182,6 @@ class Operations implements ClusterOperations {
     return this.caches.absenceTimeoutSec({ parent, name });
   }
 
-  listed(parent: Ino, name: Uint8Array, inode: Inode): Attributes {
-    return this.caches.named({ parent, name }, inode, { touched: new Set(), all: false });
-  }
-
   forget(ino: Ino, count: number): void {
     this.caches.forget(ino, count);
   }
@@ -204,10 +201,12 @@ class Operations implements ClusterOperations {
     return this.makeEntry({ type: 'make-symlink', parent, name, target, uid, gid }, caller);
   }
 
-  link(ino: Ino, parent: Ino, name: Uint8Array, caller: Caller): Promise<Attributes> {
+  async link(ino: Ino, parent: Ino, name: Uint8Array, caller: Caller): Promise<Attributes> {
     // The new name must not show the file without the bytes that were written before.
     this.writes.send(ino);
-    return this.makeEntry({ type: 'link', ino, parent, name }, caller);
+    const linked = await this.makeEntry({ type: 'link', ino, parent, name }, caller);
+    // As in setAttributes.
+    return { ...linked, attrTimeoutSec: 0 };
   }
 
   async unlink(parent: Ino, name: Uint8Array, caller: Caller): Promise<void> {
@@ -268,13 +267,12 @@ class Operations implements ClusterOperations {
     _handle: Handle | null,
     caller: Caller,
   ): Promise<Attributes> {
-    const { value, watched } = await this.caches.watching(() => {
-      // In order: bytes written before must neither survive a truncation nor move the mtime.
-      this.writes.send(ino);
-      return this.execute({ type: 'set-attributes', ino, ...change }, caller);
-    });
+    // In order: bytes written before must neither survive a truncation nor move the mtime.
+    this.writes.send(ino);
+    const value = await this.execute({ type: 'set-attributes', ino, ...change }, caller);
     this.caches.changed(ino, value, false);
-    return this.caches.attributes(value.inode, watched);
+    // The kernel takes them over even if it was told meanwhile that they have changed again.
+    return { inode: value.inode, attrTimeoutSec: 0, entryTimeoutSec: 0 };
   }
 
   async readLink(ino: Ino, caller: Caller): Promise<Uint8Array> {
@@ -559,25 +557,22 @@ class Operations implements ClusterOperations {
     bytesMax: number,
     plus: boolean,
     caller: Caller,
-  ): Promise<readonly ListedEntry[]> {
+  ): Promise<readonly DirectoryEntry[]> {
     const { listing } = this.handles.directory(handle);
     const { value, watched } = await this.caches.watching(() =>
       listing.read(cookie, bytesMax, plus, (after, limit, withInodes) =>
         this.query({ type: 'read-directory', ino, cookie: after, limit, plus: withInodes }, caller),
       ),
     );
-    if (!plus) return value;
-    return value.map((entry) => {
-      const { inode } = entry;
-      if (inode === null) return entry;
-      const asked: AskedName = { parent: ino, name: entry.name };
+    return value.map(({ inode, name, ino: listedIno, type, cookie: behind }) => {
+      const entry = { name, ino: listedIno, type, cookie: behind };
+      const asked: AskedName = { parent: ino, name };
       const mayBeOld =
+        inode === null ||
         this.writes.isPending(inode.ino) ||
         this.caches.isTouched(inode.ino, watched) ||
         this.caches.isNameTouched(asked, watched);
-      if (mayBeOld) return { ...entry, inode: null };
-      this.caches.entry(asked, inode, watched);
-      return entry;
+      return { ...entry, attributes: mayBeOld ? null : this.caches.listed(asked, inode, watched) };
     });
   }
 

@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap';
+import { systemClock } from '../../src/base/clock.js';
 import { isMootError } from '../../src/base/errors.js';
 import { type Random, randomBetween, seededRandom } from '../../src/base/random.js';
 import { createFilesystemClient } from '../../src/client/client.js';
@@ -60,7 +61,7 @@ class World {
       deadlineMs: 60_000,
     });
     const pause = () => sleep(randomBetween(this.random, 0, 4));
-    return new KernelView(client, () => performance.now(), pause);
+    return new KernelView(client, systemClock, pause);
   }
 
   private counted(dialer: Dialer): Dialer {

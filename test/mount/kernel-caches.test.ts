@@ -15,10 +15,19 @@ import {
   READ,
   ROOT,
   read,
+  type TestMount,
   twoMounts,
   WRITE,
   write,
 } from '../support/mount-world.js';
+
+/** The entries of the root, with attributes. */
+async function listed(mount: TestMount) {
+  const directory = await mount.ops.openDirectory(ROOT, caller);
+  const entries = await mount.ops.readDirectory(ROOT, directory, 2, 4096, true, caller);
+  mount.ops.releaseDirectory(ROOT, directory);
+  return entries;
+}
 
 t.test(
   'strong: the kernel keeps neither names nor attributes, and is told nothing of them',
@@ -27,7 +36,7 @@ t.test(
     await put(a, 'f', 'x');
     const found = await a.ops.lookup(ROOT, name('f'), caller);
     t.match(found, { attrTimeoutSec: 0, entryTimeoutSec: 0 });
-    t.match(a.ops.listed(ROOT, name('f'), found.inode), { attrTimeoutSec: 0, entryTimeoutSec: 0 });
+    t.match(await listed(a), [{ attributes: { attrTimeoutSec: 0, entryTimeoutSec: 0 } }]);
     t.equal(a.ops.absenceTimeoutSec(ROOT, name('none')), 0);
     await b.ops.setAttributes(found.inode.ino, { mode: 0o600 }, null, caller);
     await b.ops.unlink(ROOT, name('f'), caller);
@@ -35,6 +44,23 @@ t.test(
     t.strictSame(a.told, []);
   },
 );
+
+t.test('under a lease the kernel is promised nothing that it takes over unchecked', async (t) => {
+  const { a } = twoMounts();
+  const ino = await put(a, 'f', 'x');
+  const { inode } = await a.ops.getAttributes(ino, caller);
+  a.client.kept = (() => ({ inode, forMs: 150 })) as never;
+  const found = await a.ops.lookup(ROOT, name('f'), caller);
+  t.ok(found.attrTimeoutSec > 0 && found.entryTimeoutSec > 0);
+  const [entry] = await listed(a);
+  t.ok((entry?.attributes?.attrTimeoutSec ?? 0) > 0);
+  t.equal(entry?.attributes?.entryTimeoutSec, 0, 'a listed name is of any epoch');
+  const changed = await a.ops.setAttributes(ino, { mode: 0o600 }, null, caller);
+  t.equal(changed.attrTimeoutSec, 0);
+  const linked = await a.ops.link(ino, ROOT, name('g'), caller);
+  t.equal(linked.attrTimeoutSec, 0);
+  t.ok(linked.entryTimeoutSec > 0);
+});
 
 t.test('pages are kept while nobody else changes the file', async (t) => {
   const { a, b } = twoMounts();
@@ -144,7 +170,7 @@ for (const level of ['session', 'local'] as const) {
     const ino = await put(a, 'f', 'x');
     const found = await a.ops.lookup(ROOT, name('f'), caller);
     t.ok(found.attrTimeoutSec > 0 && found.entryTimeoutSec > 0);
-    t.ok(a.ops.listed(ROOT, name('f'), found.inode).entryTimeoutSec > 0);
+    t.ok(((await listed(a))[0]?.attributes?.entryTimeoutSec ?? 0) > 0);
     a.told.length = 0;
     await b.ops.setAttributes(ino, { mode: 0o600 }, null, caller);
     t.ok(a.told.includes(`attributes ${ino}`));
@@ -194,9 +220,7 @@ t.test('session: missed changes: everything the kernel knows is in doubt', async
 t.test('session: a listing tells the kernel of its inodes', async (t) => {
   const { a, b } = twoMounts({ level: 'session' });
   const ino = await put(b, 'f', 'x');
-  const directory = await a.ops.openDirectory(ROOT, caller);
-  const listed = await a.ops.readDirectory(ROOT, directory, 2, 4096, true, caller);
-  t.equal(listed[0]?.inode?.ino, ino);
+  t.equal((await listed(a))[0]?.attributes?.inode.ino, ino);
   a.told.length = 0;
   await b.ops.setAttributes(ino, { mode: 0o600 }, null, caller);
   t.ok(a.told.includes(`attributes ${ino}`));

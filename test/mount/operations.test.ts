@@ -57,7 +57,7 @@ t.test(
     const directory = await a.ops.openDirectory(ROOT, caller);
     const listed = await a.ops.readDirectory(ROOT, directory, 2, 4096, true, caller);
     t.strictSame(
-      listed.map((e) => [text(e.name), e.inode?.size]),
+      listed.map((e) => [text(e.name), e.attributes?.inode.size]),
       [['f', undefined]],
       'attributes that do not count the write are left out',
     );

@@ -19,7 +19,7 @@ import {
   SIZE,
   XATTR_FLAG,
 } from './protocol.js';
-import { countsAsLookup, encodeDirectory, encodeInit, type Replies } from './replies.js';
+import { encodeDirectory, encodeInit, type Replies } from './replies.js';
 import {
   type Body,
   type KernelRequest,
@@ -448,13 +448,9 @@ async function readDirectory(
   const { handle, offset, size } = readRead(body);
   const { ino } = request;
   const entries = await operations.readDirectory(ino, handle, offset, size, plus, request);
-  const { body: encoded, count } = encodeDirectory(entries, size, plus, (name, inode) =>
-    operations.listed(ino, name, inode),
-  );
-  if (plus) {
-    for (const entry of entries.slice(count)) {
-      if (countsAsLookup(entry)) operations.forget(entry.ino, 1);
-    }
+  const { body: encoded, count } = encodeDirectory(entries, size, plus);
+  for (const entry of entries.slice(count)) {
+    if (entry.attributes !== null) operations.forget(entry.ino, 1);
   }
   replies.data(request, encoded);
 }
