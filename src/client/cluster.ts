@@ -9,6 +9,7 @@ import type {
   ReadLevel,
   Refusal,
 } from '../codec/client-messages.js';
+import type { Command } from '../filesystem/commands.js';
 import type { Dialer } from '../transport/transport.js';
 import { Link } from './link.js';
 
@@ -30,7 +31,7 @@ export interface ClusterEvents {
   onLeader(leader: Link): void;
   onOpen(link: Link): void;
   onClosed(link: Link): void;
-  onChanges(link: Link, changes: Changes, own: boolean): void;
+  onChanges(link: Link, changes: Changes, own: Command | null): void;
 }
 
 /**
@@ -138,11 +139,13 @@ export class Cluster {
     link: Link,
     request: (id: number) => ClientRequest,
     onAnswer: (response: ClientResponse | undefined) => void,
+    awaited?: () => Command | null,
   ): number {
     const id = this.nextId();
     link.request(request(id), {
       onResponse: (response) => onAnswer(response),
       onLost: () => onAnswer(undefined),
+      ...(awaited === undefined ? {} : { awaited }),
     });
     return id;
   }

@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.js';
 import { isMootError, MootError } from '../base/errors.js';
 import type { CallOptions, FilesystemClient, WatchListener } from '../client/filesystem-client.js';
 import type { ReadLevel } from '../codec/client-messages.js';
-import type { ChangedInode } from '../filesystem/commands.js';
+import type { ChangedInode, Command } from '../filesystem/commands.js';
 import { nameKey } from '../filesystem/facts.js';
 import type { Effect } from '../filesystem/filesystem.js';
 import { isDirectory } from '../filesystem/mode.js';
@@ -91,12 +91,9 @@ export class KernelCaches implements WatchListener {
     this.lease?.setNotifier(notifier);
   }
 
-  /**
-   * Resolves when the kernel believes nothing older than the own commands that are decided by now;
-   * null: that is so already.
-   */
-  get expired(): Promise<unknown> | null {
-    return this.lease?.expired ?? null;
+  /** See KernelLease. */
+  expired(own: Command): Promise<void> | null {
+    return this.lease?.expired(own) ?? null;
   }
 
   private get timeoutSec(): number {

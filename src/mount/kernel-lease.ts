@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.js';
 import type { AnswerKeeper, FilesystemClient, KeptQuery } from '../client/filesystem-client.js';
+import type { Command, CommandType } from '../filesystem/commands.js';
 import { nameKey } from '../filesystem/facts.js';
-import type { Effect } from '../filesystem/filesystem.js';
 import type { Ino, Inode } from '../filesystem/records.js';
 import type { AskedName } from './known-names.js';
 import type { Attributes, KernelNotifier } from './mount.js';
@@ -11,6 +11,15 @@ import type { Attributes, KernelNotifier } from './mount.js';
  * (time_to_jiffies and time_before64 in fs/fuse/dir.c).
  */
 const TICKS_MS = 20;
+/** Own commands whose names the kernel changes itself when it has their result. */
+const CHANGES_NAMES: ReadonlySet<CommandType> = new Set<CommandType>([
+  'make-node',
+  'make-symlink',
+  'link',
+  'unlink',
+  'remove-directory',
+  'rename',
+]);
 /** Below this it is not worth a promise. */
 const TIMEOUT_MS_MIN = 10;
 /** What was granted is looked through for what is over when there is that much more of it. */
@@ -43,14 +52,15 @@ const AGAIN_MAX_MS = 16;
  * - An inode that the kernel does not have yet has no version. A notification says so, and is
  *   repeated until the kernel has taken the inode over, or has forgotten it.
  *
- * Changes by own commands reach the kernel with their results. It then forgets names by itself,
- * but not what an answer on its way says of attributes: those are expired all the same.
+ * Changes by own commands reach the kernel with their results. It then changes names by itself,
+ * but not what an answer on its way says of attributes: those are expired all the same. When the
+ * caller has given up, there is no result, and names are expired, too.
  */
 export class KernelLease implements AnswerKeeper {
   private notifier: KernelNotifier | null = null;
   private readonly inodesUntilMs = new Granted<Ino>();
   private readonly namesUntilMs = new Granted<string>();
-  private expiring = new Set<Promise<void>>();
+  private readonly expiringOf = new WeakMap<Command, Promise<void>>();
 
   constructor(
     private readonly client: FilesystemClient,
@@ -63,8 +73,12 @@ export class KernelLease implements AnswerKeeper {
     this.notifier = notifier;
   }
 
-  get expired(): Promise<unknown> | null {
-    return this.expiring.size === 0 ? null : Promise.all(this.expiring);
+  /**
+   * Resolves when the kernel believes nothing older than this own command, which was decided; null:
+   * that is so already.
+   */
+  expired(own: Command): Promise<void> | null {
+    return this.expiringOf.get(own) ?? null;
   }
 
   /** The attributes as they are known now; undefined: the kernel must ask each time. */
@@ -96,34 +110,26 @@ export class KernelLease implements AnswerKeeper {
     this.inodesUntilMs.take(ino);
   }
 
-  forget(change: {
-    readonly reset: boolean;
-    readonly effects: readonly Effect[];
-    readonly own: boolean;
-  }): Promise<void> | null {
+  forget({ reset, effects, own }: Parameters<AnswerKeeper['forget']>[0]): Promise<void> | null {
     const { notifier, inodesUntilMs, namesUntilMs } = this;
     if (notifier === null) return null;
-    const inodes = change.reset ? inodesUntilMs.takeAll() : new Map<Ino, number>();
-    let names = change.reset && namesUntilMs.takeAll().size > 0;
-    for (const effect of change.effects) {
+    const inodes = reset ? inodesUntilMs.takeAll() : new Map<Ino, number>();
+    let names = reset && namesUntilMs.takeAll().size > 0;
+    const namesAreChanged = own !== null && CHANGES_NAMES.has(own.type);
+    for (const effect of effects) {
       if (effect.type === 'entry') {
         const granted = namesUntilMs.take(nameKey(effect.parent, effect.name)) !== null;
-        if (granted && !change.own) names = true;
+        if (granted && !namesAreChanged) names = true;
       } else {
         const untilMs = inodesUntilMs.take(effect.ino);
-        if (untilMs !== null) inodes.set(effect.ino, untilMs);
+        if (untilMs !== null && !changesItself(own, effect.ino)) inodes.set(effect.ino, untilMs);
       }
     }
     if (names) notifier.expireNames?.();
-    return inodes.size === 0 ? null : this.expireInodes(notifier, inodes);
-  }
-
-  private expireInodes(notifier: KernelNotifier, inodes: ReadonlyMap<Ino, number>): Promise<void> {
+    if (inodes.size === 0) return null;
     const all = [...inodes].map(([ino, untilMs]) => this.expireInode(notifier, ino, untilMs));
-    const expired = Promise.all(all).then(() => {
-      this.expiring.delete(expired);
-    });
-    this.expiring.add(expired);
+    const expired = Promise.all(all).then(() => undefined);
+    if (own !== null) this.expiringOf.set(own, expired);
     return expired;
   }
 
@@ -153,6 +159,23 @@ export class KernelLease implements AnswerKeeper {
     const nowMs = this.clock.monotonicMs();
     this.namesUntilMs.grant(nameKey(parent, name), nowMs, nowMs + forMs + TICKS_MS);
     return true;
+  }
+}
+
+/**
+ * With the result of these the kernel itself sees to it that no older attributes count that are on
+ * their way: of what has lost a name (fuse_entry_unlinked), and of what SETATTR has changed
+ * (fuse_do_setattr; open(2) with O_TRUNC tells it nothing of the mode, ioctl(2) nothing at all).
+ */
+function changesItself(own: Command | null, ino: Ino): boolean {
+  switch (own?.type) {
+    case 'unlink':
+    case 'remove-directory':
+      return own.parent !== ino;
+    case 'set-attributes':
+      return own.ino === ino && own.flags === undefined && own.killPrivileges !== true;
+    default:
+      return false;
   }
 }
 

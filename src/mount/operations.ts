@@ -651,7 +651,7 @@ class Operations implements ClusterOperations {
     { signal }: Caller,
   ): Promise<CommandValues[T]> {
     const value = await this.client.execute(command, { ...this.callOptions, signal });
-    const { expired } = this.caches;
+    const expired = this.caches.expired(command);
     if (expired !== null) await expired;
     return value;
   }

@@ -5,9 +5,11 @@ import { MootError } from '../../src/base/errors.js';
 import { seededRandom } from '../../src/base/random.js';
 import { type ClientOptions, createFilesystemClient } from '../../src/client/client.js';
 import type { FilesystemClient } from '../../src/client/filesystem-client.js';
+import type { Command } from '../../src/filesystem/commands.js';
 import { sessionKey } from '../../src/filesystem/keys.js';
 import { S_IFREG } from '../../src/filesystem/mode.js';
 import { ROOT_INO } from '../../src/filesystem/records.js';
+import type { Dialer } from '../../src/transport/transport.js';
 import { FakeCluster, NO_FAULTS } from '../support/fake-cluster.js';
 
 function clientOf(
@@ -385,4 +387,62 @@ t.test('keep-alives follow up what was unlinked until all of it is reclaimed', a
   await eventually(() => cluster.world.counters.inodes === 1);
   const keepAlives = submits(cluster, 'keep-alive').length;
   t.ok(keepAlives < 20, `${keepAlives} keep-alives`);
+});
+
+t.test('a change counts as own only while the caller of its command waits', async (t) => {
+  const cluster = new FakeCluster();
+  const held: (() => void)[] = [];
+  const dialer: Dialer = {
+    dial: (address, handlers, signal) =>
+      cluster.dialer.dial(
+        address,
+        {
+          ...handlers,
+          onClose: () => handlers.onClose(),
+          onResponse: (response) => {
+            if (response.type !== 'submit-reply') return handlers.onResponse(response);
+            const { index } = response;
+            const changes = {
+              type: 'changes',
+              id: index,
+              index,
+              reset: false,
+              effects: [],
+            } as const;
+            held.push(() => handlers.onResponse({ ...response, changes }));
+          },
+        },
+        signal,
+      ),
+  };
+  const client = clientOf(t, cluster, { dialer, cache: true });
+  const heard: (Command | null)[] = [];
+  client.setKeeper({
+    forget: ({ own }) => {
+      heard.push(own);
+      return null;
+    },
+  });
+  const next = async () => {
+    await eventually(() => held.length > 0);
+    held.shift()?.();
+  };
+  const command = { type: 'nothing' } as const;
+  const waited = client.execute(command);
+  await next();
+  heard.length = 0;
+  await next();
+  await waited;
+  t.equal(heard[0], command);
+  heard.length = 0;
+  const abort = new AbortController();
+  const given = client.execute({ ...command }, { signal: abort.signal });
+  await eventually(() => held.length > 0);
+  abort.abort();
+  await t.rejects(given, { code: 'INTERRUPTED' });
+  await next();
+  t.strictSame(heard, [null]);
+  const drain = setInterval(() => held.shift()?.(), 1);
+  t.teardown(() => clearInterval(drain));
+  await client.close();
 });

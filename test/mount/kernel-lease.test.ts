@@ -1,5 +1,6 @@
 import t from 'tap';
 import type { Kept, KeptQuery } from '../../src/client/filesystem-client.js';
+import type { Command } from '../../src/filesystem/commands.js';
 import { ROOT } from '../../src/filesystem/format.js';
 import type { Inode } from '../../src/filesystem/records.js';
 import { KernelLease } from '../../src/mount/kernel-lease.js';
@@ -67,14 +68,12 @@ t.test('it forgets what it may believe, and is bothered with nothing else', asyn
   lease.entry(asked, FILE);
   know({ inode: ROOT, forMs: 150 });
   lease.attributes(ROOT);
-  const own = false;
+  const own = null;
   const effects = [inodeEffect(7), inodeEffect(1), inodeEffect(9), entryEffect];
   const forgotten = lease.forget({ reset: false, effects, own });
   t.strictSame(told, ['names', 'inode 7', 'inode 1']);
-  t.ok(lease.expired, 'own operations wait for it, too');
   finish();
   await forgotten;
-  t.equal(lease.expired, null);
   t.equal(lease.forget({ reset: false, effects, own }), null, 'it was told');
   t.equal(told.length, 3);
 });
@@ -84,13 +83,13 @@ t.test('the kernel counts from when it takes an answer over, which may be late',
   lease.entry(asked, FILE);
   clock.advance(500);
   const effects = [inodeEffect(7), entryEffect];
-  const forgotten = lease.forget({ reset: false, effects, own: false });
+  const forgotten = lease.forget({ reset: false, effects, own: null });
   t.strictSame(told, ['names', 'inode 7']);
   finish();
   await forgotten;
   lease.entry(asked, FILE);
   lease.forgotten(7);
-  t.equal(lease.forget({ reset: false, effects: [inodeEffect(7)], own: false }), null);
+  t.equal(lease.forget({ reset: false, effects: [inodeEffect(7)], own: null }), null);
 });
 
 t.test('an inode that the kernel does not have yet is expired when it has', async (t) => {
@@ -98,7 +97,7 @@ t.test('an inode that the kernel does not have yet is expired when it has', asyn
   const forget = () => {
     told.length = 0;
     lease.entry(asked, FILE);
-    const forgotten = lease.forget({ reset: false, effects: [inodeEffect(7)], own: false });
+    const forgotten = lease.forget({ reset: false, effects: [inodeEffect(7)], own: null });
     return forgotten ?? Promise.resolve();
   };
   const again = async () => {
@@ -131,20 +130,38 @@ t.test('an inode that the kernel does not have yet is expired when it has', asyn
   t.ok(await isSettled(late), 'nobody believes it for so long');
 });
 
-t.test('own operations change names in the kernel themselves', async (t) => {
-  const { lease, told, finish } = world();
-  lease.entry(asked, FILE);
-  const effects = [inodeEffect(7), entryEffect];
-  const forgotten = lease.forget({ reset: false, effects, own: true });
-  t.strictSame(told, ['inode 7']);
-  finish();
-  await forgotten;
+t.test('own commands change in the kernel what it changes itself', async (t) => {
+  const { lease, told, know, finish } = world();
+  const effects = [inodeEffect(1), inodeEffect(7), entryEffect];
+  const command = { ...asked, uid: 0, gid: 0 } as const;
+  const node = { mode: 0o100644, umask: 0, rdev: 0 } as const;
+  const cases: readonly (readonly [Command | null, string[]])[] = [
+    [null, ['names', 'inode 1', 'inode 7']],
+    [{ ...command, type: 'unlink' }, ['inode 1']],
+    [{ ...command, ...node, type: 'make-node' }, ['inode 1', 'inode 7']],
+    [{ type: 'set-attributes', ino: 7, mode: 0o600 }, ['names', 'inode 1']],
+    [{ type: 'set-attributes', ino: 7, flags: 0 }, ['names', 'inode 1', 'inode 7']],
+    [{ type: 'keep-alive', seenIndex: 1, holds: [] }, ['names', 'inode 1', 'inode 7']],
+  ];
+  for (const [own, expected] of cases) {
+    told.length = 0;
+    know({ inode: FILE, forMs: 150 });
+    lease.entry(asked, FILE);
+    know({ inode: ROOT, forMs: 150 });
+    lease.attributes(ROOT);
+    const forgotten = lease.forget({ reset: false, effects, own });
+    t.strictSame(told, expected, own?.type ?? 'by somebody else');
+    const expired = own && lease.expired(own);
+    if (expired) t.notOk(await isSettled(expired), 'the operation waits');
+    finish();
+    await Promise.all([forgotten, expired]);
+  }
 });
 
 t.test('a reset ends everything', async (t) => {
   const { lease, told, finish } = world();
   lease.entry(asked, FILE);
-  const forgotten = lease.forget({ reset: true, effects: [], own: false });
+  const forgotten = lease.forget({ reset: true, effects: [], own: null });
   t.strictSame(told, ['names', 'inode 7']);
   finish();
   await forgotten;
@@ -163,5 +180,5 @@ t.test('without a notifier nothing is believed', async (t) => {
   client.kept = (() => ({ inode: FILE, forMs: 150 })) as never;
   const lease = new KernelLease(client, new HandClock(), () => true);
   t.equal(lease.attributes(FILE), undefined);
-  t.equal(lease.forget({ reset: true, effects: [], own: false }), null);
+  t.equal(lease.forget({ reset: true, effects: [], own: null }), null);
 });

@@ -88,7 +88,7 @@ export class KernelView {
     command: Extract<Command, { type: T }>,
   ): Promise<CommandValues[T]> {
     const value = await this.client.execute(command);
-    await this.lease.expired;
+    await this.lease.expired(command);
     if ('parent' in command && 'name' in command) {
       this.names.delete(nameKey(command.parent, command.name));
       this.attributes.delete(command.parent);
