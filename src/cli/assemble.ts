@@ -1,8 +1,8 @@
 import { statfs } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
-import { systemClock } from '../base/clock.js';
 import { MootError } from '../base/errors.js';
 import { systemRandom } from '../base/random.js';
+import { systemClock } from '../base/system-clock.js';
 import { createFilesystemClient } from '../client/client.js';
 import type { FilesystemClient } from '../client/filesystem-client.js';
 import { createInProcessDialer } from '../client/in-process.js';

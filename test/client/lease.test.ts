@@ -1,6 +1,6 @@
 import t from 'tap';
-import { systemClock } from '../../src/base/clock.js';
 import { seededRandom } from '../../src/base/random.js';
+import { systemClock } from '../../src/base/system-clock.js';
 import { Lease } from '../../src/client/lease.js';
 import { Link } from '../../src/client/link.js';
 import type { ClientRequest, ClientResponse, Refusal } from '../../src/codec/client-messages.js';
@@ -38,6 +38,7 @@ function world() {
         timers.push(timer);
         return { cancel: () => void timers.splice(timers.indexOf(timer) >>> 0, 1) };
       },
+      soon: (action: () => void) => void setImmediate(action),
     },
     leader: link() as Link | null,
     ask(_link: Link, request: (id: number) => ClientRequest, onAnswer: Asked['onAnswer']) {

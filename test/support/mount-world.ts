@@ -37,6 +37,10 @@ export class HandClock implements Clock {
     return timer;
   }
 
+  soon(action: () => void): void {
+    setImmediate(action);
+  }
+
   advance(ms: number): void {
     this.#ms += ms;
     for (const [timer, { atMs, action }] of [...this.#timers]) {
