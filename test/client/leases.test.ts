@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap';
-import { systemClock } from '../../src/base/clock.js';
 import { isMootError } from '../../src/base/errors.js';
 import { type Random, randomBetween, seededRandom } from '../../src/base/random.js';
+import { systemClock } from '../../src/base/system-clock.js';
 import { createFilesystemClient } from '../../src/client/client.js';
 import { type Ino, ROOT_INO } from '../../src/filesystem/records.js';
 import type { Dialer } from '../../src/transport/transport.js';
