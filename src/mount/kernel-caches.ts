@@ -10,7 +10,7 @@ import { type Ino, type Inode, ROOT_INO } from '../filesystem/records.js';
 import type { Handles } from './handles.js';
 import { KernelLease } from './kernel-lease.js';
 import { type AskedName, KnownNames } from './known-names.js';
-import type { Attributes, Caller, KernelNotifier } from './mount.js';
+import type { Attributes, Caller, Handle, KernelNotifier } from './mount.js';
 import { PageVersions } from './page-versions.js';
 import type { WriteBehind } from './write-behind.js';
 
@@ -230,8 +230,13 @@ export class KernelCaches implements WatchListener {
   }
 
   /** A file was opened at this dataVersion; returns whether the kernel may keep its pages. */
-  opened(inode: Inode): boolean {
-    return this.pages.opened(inode.ino, inode.dataVersion);
+  opened(inode: Inode, handle: Handle): boolean {
+    return this.pages.opened(inode.ino, inode.dataVersion, handle);
+  }
+
+  /** A request with this handle came. */
+  used(ino: Ino, handle: Handle): void {
+    this.pages.used(ino, handle);
   }
 
   /** An own change of the content took effect. `misplaced`: not where the kernel's pages have it. */

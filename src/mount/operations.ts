@@ -411,8 +411,14 @@ class Operations implements ClusterOperations {
   private addFile(inode: Inode, flags: OpenFlags): Opened {
     const { ino } = inode;
     const handle = this.handles.addFile(ino, flags, this.writes.opened(ino));
-    const keepCache = this.caches.opened(inode);
+    const keepCache = this.caches.opened(inode, handle);
     return { handle, keepCache: keepCache && !flags.truncate };
+  }
+
+  private used(handle: Handle): OpenFile {
+    const file = this.handles.file(handle);
+    this.caches.used(file.ino, handle);
+    return file;
   }
 
   async read(
@@ -422,7 +428,7 @@ class Operations implements ClusterOperations {
     size: number,
     caller: Caller,
   ): Promise<Uint8Array> {
-    this.handles.file(handle);
+    this.used(handle);
     await this.writes.settle(ino, caller.signal);
     return (await this.query({ type: 'read', ino, offset, size }, caller)).data;
   }
@@ -435,24 +441,25 @@ class Operations implements ClusterOperations {
     flags: WriteFlags,
     caller: Caller,
   ): Promise<number> {
-    const file = this.handles.file(handle);
+    const file = this.used(handle);
     await this.writes.write(file, offset, data, flags, caller.signal);
     if (this.parts.writeThrough) await this.writes.flush(file, caller.signal);
     return data.length;
   }
 
   async flush(_ino: Ino, handle: Handle, caller: Caller): Promise<void> {
-    const file = this.handles.file(handle);
+    const file = this.used(handle);
     // What a reader closes has nothing to commit, and its close(2) tells no other's failure.
     if (file.write) await this.writes.flush(file, caller.signal);
   }
 
   async fsync(_ino: Ino, handle: Handle, caller: Caller): Promise<void> {
-    await this.writes.flush(this.handles.file(handle), caller.signal);
+    await this.writes.flush(this.used(handle), caller.signal);
   }
 
   async release(_ino: Ino, handle: Handle): Promise<void> {
-    const file: OpenFile = this.handles.removeFile(handle);
+    const file = this.used(handle);
+    this.handles.removeFile(handle);
     this.writes.released(file.ino);
     this.handles.letGo(file.ino);
   }
@@ -465,7 +472,7 @@ class Operations implements ClusterOperations {
     mode: AllocateMode,
     caller: Caller,
   ): Promise<void> {
-    this.handles.file(handle);
+    this.used(handle);
     // In order, as in setAttributes.
     this.writes.send(ino);
     const clears = mode === 'punch' || mode === 'zero';
@@ -506,14 +513,14 @@ class Operations implements ClusterOperations {
     what: 'data' | 'hole',
     caller: Caller,
   ): Promise<number> {
-    this.handles.file(handle);
+    this.used(handle);
     await this.writes.settle(ino, caller.signal);
     return (await this.query({ type: 'seek', ino, offset, what }, caller)).offset;
   }
 
   async copyRange(from: FileRange, to: FileRange, length: number, caller: Caller): Promise<number> {
-    this.handles.file(from.handle);
-    this.handles.file(to.handle);
+    this.used(from.handle);
+    this.used(to.handle);
     // In order, as in setAttributes.
     this.writes.send(from.ino);
     this.writes.send(to.ino);
