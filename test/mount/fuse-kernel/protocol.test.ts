@@ -25,6 +25,7 @@ t.test('INIT: the smaller minor version, and only flags that the kernel offers',
   t.match(negotiate({ ...kernel, minor: 46 }), { minor: 45, writeBytesMax: 1_048_576 });
   t.equal(negotiate({ ...kernel, major: 8 }), 'major-mismatch');
   t.equal(negotiate({ ...kernel, minor: 27 }), 'too-old');
+  t.equal(negotiate({ ...kernel, flags: INIT.ASYNC_READ }), 'too-old', 'whatever it says it is');
 });
 
 t.test('a request header with 64-bit numbers', async (t) => {
