@@ -129,8 +129,11 @@ class ClusterClient implements FilesystemClient {
       },
     );
     this.lease = options.cache ? new Lease(this.cluster, wake) : null;
-    this.watcher = new Watcher(this.cluster, onIndex, (index, reset, effects) =>
-      this.lease?.watched(index, reset, effects),
+    this.watcher = new Watcher(
+      this.cluster,
+      onIndex,
+      () => this.highestIndex,
+      (index, reset, effects) => this.lease?.watched(index, reset, effects),
     );
     this.submitter = new Submitter(
       this.cluster,

@@ -79,12 +79,12 @@ export class Cluster {
     return this.lastRequestId;
   }
 
-  /** Open links in the order in which a read of this level tries them: silent ones last. */
+  /** Open links in the order in which a read of this level tries them: silent and late ones last. */
   candidates(level: ReadLevel): readonly Link[] {
     const open = this.links.filter((link) => link.open);
     const leaderFirst = level === 'strong' && !this.anyNodeReads;
     const rank = (link: Link) =>
-      (link.suspect ? 2 : 0) + (leaderFirst && link !== this.leader ? 1 : 0);
+      (link.suspect ? 2 : 0) + ((leaderFirst ? link !== this.leader : link.lagging) ? 1 : 0);
     return open.sort((a, b) => rank(a) - rank(b));
   }
 
@@ -159,6 +159,7 @@ export class Cluster {
 
   onStatus(link: Link, status: NodeStatus): void {
     link.nodeId = status.id;
+    link.appliedIndex = status.appliedIndex;
     this.anyNodeReads = status.leaseMs === 0;
     if (this.leader === null) link.trouble = null;
     for (const peer of status.peers) {

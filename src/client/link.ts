@@ -49,6 +49,10 @@ export class Link {
   nodeId: NodeId | null = null;
   /** Requests are waiting and nothing has come for SILENT_MS. Any answer clears it. */
   suspect = false;
+  /** Its node did not go on while others did, and has not said since that it has caught up. */
+  lagging = false;
+  /** What the node has applied, as its last status says. */
+  appliedIndex = 0;
   /** A status request is on its way. */
   probing = false;
   /** Why there is no connection, or what the node refused last; for messages to people. */

@@ -374,6 +374,60 @@ t.test('the stream of changes returns to the preferred node', async (t) => {
   t.equal(new Set(indexes).size, 3);
 });
 
+t.test(
+  'the stream of changes leaves a node that lags behind, until it has caught up',
+  async (t) => {
+    const cluster = new FakeCluster();
+    cluster.elect(cluster.node(1));
+    let lags = false;
+    const dialer: Dialer = {
+      dial: (address, handlers, signal) =>
+        cluster.dialer.dial(
+          address,
+          {
+            onClose: () => handlers.onClose(),
+            onResponse: (response) => {
+              const isLate = lags && address === cluster.addresses[0];
+              if (!isLate) handlers.onResponse(response);
+              else if (response.type === 'status-reply') {
+                handlers.onResponse({
+                  ...response,
+                  status: { ...response.status, appliedIndex: 1 },
+                });
+              } else if (response.type !== 'watch-event') {
+                handlers.onResponse(response);
+              }
+            },
+          },
+          signal,
+        ),
+    };
+    const clock = {
+      ...systemClock,
+      monotonicMs: () => performance.now() * 20,
+      setTimer: (delayMs: number, action: () => void) => systemClock.setTimer(delayMs / 20, action),
+    };
+    const client = clientOf(t, cluster, { holdsOpen: true, clock, dialer });
+    const indexes = new Set<number>();
+    client.watch({ onChange: ({ index, effects }) => effects.length > 0 && indexes.add(index) });
+    const watchedAt = () =>
+      cluster.requests.flatMap(({ node, request }) => (request.type === 'watch' ? [node] : []));
+    await makeFile(client, 'f');
+    await eventually(() => indexes.size === 1);
+    lags = true;
+    await makeFile(client, 'g');
+    await eventually(() => indexes.size === 2);
+    t.equal(watchedAt().length, 2, 'another node');
+    // Far beyond the time after which it would return.
+    const enoughMs = performance.now() + 1_000;
+    await eventually(() => performance.now() > enoughMs);
+    t.equal(watchedAt().length, 2);
+    lags = false;
+    await eventually(() => watchedAt().length === 3);
+    t.equal(watchedAt().at(-1), 'n1');
+  },
+);
+
 t.test('keep-alives follow up what was unlinked until all of it is reclaimed', async (t) => {
   const cluster = new FakeCluster();
   const client = clientOf(t, cluster, { holdsOpen: true });
