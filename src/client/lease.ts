@@ -30,7 +30,11 @@ const RETRY_WITHOUT_MS = 10_000;
 /** Directories with more entries are not listed ahead: that would cost more than it saves. */
 const LISTED_ENTRIES_MAX = 2_048;
 /** While such a listing is on its way there is no other; a lost one counts as over after this. */
+const LISTING_MS_MAX = 1_000;
+/** One directory is not listed ahead again before: where others change names all the time, it helps little. */
 const LIST_AGAIN_MS = 1_000;
+/** Directories of which is known when they were listed. */
+const LISTED_DIRECTORIES_MAX = 1_024;
 
 interface Moment {
   readonly monotonicMs: number;
@@ -61,7 +65,8 @@ export class Lease {
   private knownIndex = 0;
   private askingAt: Link | null = null;
   private usedAtMs = Number.NEGATIVE_INFINITY;
-  private listAgainMs = Number.NEGATIVE_INFINITY;
+  private listingUntilMs = Number.NEGATIVE_INFINITY;
+  private readonly listedAtMs = new Map<Ino, number>();
   private notBeforeMs = Number.NEGATIVE_INFINITY;
   private renewal: Timer | null = null;
   private closed = false;
@@ -108,9 +113,6 @@ export class Lease {
     if (hold !== this.epoch || !this.valid) return;
     this.knownIndex = Math.max(this.knownIndex, index);
     this.cache.learn(index, facts);
-    for (const fact of facts) {
-      if ('ino' in fact && fact.ino === null) this.listAround(fact.parent);
-    }
   }
 
   /** A node pushed this because of our lease. */
@@ -145,20 +147,23 @@ export class Lease {
   }
 
   /**
-   * Who asked for a name that is not there will ask for others, before making them: with all names
-   * of the directory known, none of those has to be asked for.
+   * A strong lookup found no such name. Who asked for it will ask for others, before making them: with
+   * all names of the directory known, none of those has to be asked for.
    */
-  private listAround(ino: Ino): void {
+  missed(ino: Ino): void {
     const directory = this.cache.answer({ type: 'get-inode', ino });
     if (!directory?.ok || !('inode' in directory.value)) return;
     const { entries } = directory.value.inode;
     if (entries > LISTED_ENTRIES_MAX || this.cache.knowsAllNames(directory.value.inode)) return;
     const { leader } = this.cluster;
     const nowMs = this.clock.monotonicMs();
-    if (leader === null || nowMs < this.listAgainMs) return;
+    if (leader === null || nowMs < this.listingUntilMs) return;
+    if (nowMs - (this.listedAtMs.get(ino) ?? Number.NEGATIVE_INFINITY) < LIST_AGAIN_MS) return;
     const hold = this.holdAt(leader);
     if (hold === null) return;
-    this.listAgainMs = nowMs + LIST_AGAIN_MS;
+    this.listingUntilMs = nowMs + LISTING_MS_MAX;
+    if (this.listedAtMs.size >= LISTED_DIRECTORIES_MAX) this.listedAtMs.clear();
+    this.listedAtMs.set(ino, nowMs);
     const query = {
       type: 'read-directory',
       ino,
@@ -171,7 +176,7 @@ export class Lease {
       (id) => ({ type: 'query', id, level: 'strong', minIndex: 0, query }),
       (response) => {
         if (response?.type !== 'query-reply') return;
-        this.listAgainMs = Number.NEGATIVE_INFINITY;
+        this.listingUntilMs = Number.NEGATIVE_INFINITY;
         this.learn(hold, response.index, factsOfAnswer(query, response.result));
       },
     );

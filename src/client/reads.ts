@@ -171,6 +171,8 @@ export class Reads {
           if (hold !== null && response.type === 'query-reply') {
             const { index, result } = response;
             this.lease?.learn(hold, index, factsOfAnswer(query, result));
+            const isAbsent = query.type === 'lookup' && !result.ok && result.code === 'ENOENT';
+            if (isAbsent) this.lease?.missed(query.parent);
           }
           this.onAnswer(read, link, response);
         },
