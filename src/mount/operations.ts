@@ -665,9 +665,17 @@ class Operations implements ClusterOperations {
 
   private query<T extends QueryType>(
     query: Extract<Query, { type: T }>,
-    { signal }: Caller,
+    caller: Caller,
   ): Promise<QueryValues[T]> {
     const { level } = this.parts;
-    return this.client.query(query, { ...this.callOptions, signal, level });
+    // The signal is made when it is asked for: what is answered from memory needs none.
+    const options = {
+      ...this.callOptions,
+      level,
+      get signal() {
+        return caller.signal;
+      },
+    };
+    return this.client.query(query, options);
   }
 }
