@@ -139,12 +139,7 @@ export interface MountOperations {
   /** The kernel dropped `count` references to the inode. */
   forget(ino: Ino, count: number): void;
   getAttributes(ino: Ino, caller: Caller): Promise<Attributes>;
-  setAttributes(
-    ino: Ino,
-    change: AttributeChange,
-    handle: Handle | null,
-    caller: Caller,
-  ): Promise<Attributes>;
+  setAttributes(ino: Ino, change: AttributeChange, caller: Caller): Promise<Attributes>;
   readLink(ino: Ino, caller: Caller): Promise<Uint8Array>;
   makeNode(parent: Ino, name: Uint8Array, node: NewNode, caller: Caller): Promise<Attributes>;
   makeSymlink(

@@ -13,6 +13,7 @@ import type {
   CommandValues,
   CopyRange,
 } from '../filesystem/commands.js';
+import { isDirectory, isRegular, isSymlink, PERMISSION_BITS, S_IFREG } from '../filesystem/mode.js';
 import type { Query, QueryType, QueryValues } from '../filesystem/queries.js';
 import {
   CLEARED_BYTES_MAX,
@@ -74,11 +75,6 @@ const STATFS_BLOCK_BYTES = 4_096;
 const INODES_FREE = 2 ** 30;
 /** Whoever stops a mount waits no longer for a cluster that does not decide, whatever the deadline. */
 const CLOSE_MS_MAX = 30_000;
-/** S_IFMT and S_IFREG, S_IFLNK, S_IFDIR of stat(2). */
-const TYPE_MASK = 0o170000;
-const REGULAR_TYPE = 0o100000;
-const SYMLINK_TYPE = 0o120000;
-const DIRECTORY_TYPE = 0o040000;
 /** One copy_file_range(2) is answered when this much is copied: the program sees that it goes on. */
 const COPY_REQUEST_BYTES_MAX = 8 * COPIED_BYTES_MAX;
 /** A create that finds the name there, and then not there, that often is told to start anew. */
@@ -244,7 +240,7 @@ class Operations implements ClusterOperations {
       ({ removed }) =>
         removed !== null &&
         removed.nlink === 0 &&
-        (removed.mode & TYPE_MASK) === DIRECTORY_TYPE &&
+        isDirectory(removed) &&
         this.caches.knows(removed.ino)
           ? removed.ino
           : null,
@@ -261,12 +257,7 @@ class Operations implements ClusterOperations {
     return this.caches.attributes(value.inode, watched);
   }
 
-  async setAttributes(
-    ino: Ino,
-    change: AttributeChange,
-    _handle: Handle | null,
-    caller: Caller,
-  ): Promise<Attributes> {
+  async setAttributes(ino: Ino, change: AttributeChange, caller: Caller): Promise<Attributes> {
     // In order: bytes written before must neither survive a truncation nor move the mtime.
     this.writes.send(ino);
     const value = await this.execute({ type: 'set-attributes', ino, ...change }, caller);
@@ -277,7 +268,7 @@ class Operations implements ClusterOperations {
 
   async readLink(ino: Ino, caller: Caller): Promise<Uint8Array> {
     const { inode } = await this.query({ type: 'get-inode', ino }, caller);
-    if ((inode.mode & TYPE_MASK) !== SYMLINK_TYPE) {
+    if (!isSymlink(inode)) {
       throw new MootError('EINVAL', `inode ${ino} is not a symbolic link`);
     }
     return inode.target;
@@ -310,7 +301,7 @@ class Operations implements ClusterOperations {
     caller: Caller,
   ): Promise<(Attributes & Opened) | null> {
     const { uid, gid } = caller;
-    const regular = { mode: REGULAR_TYPE | (mode & 0o7777), umask, rdev: 0 };
+    const regular = { mode: S_IFREG | (mode & PERMISSION_BITS), umask, rdev: 0 };
     const command = { type: 'make-node', parent, name, ...regular } as const;
     try {
       const { value, watched } = await this.caches.watching(() =>
@@ -341,9 +332,9 @@ class Operations implements ClusterOperations {
   ): Promise<(Attributes & Opened) | null> {
     try {
       const found = await this.lookup(parent, name, caller);
-      const { ino, mode } = found.inode;
+      const { ino } = found.inode;
       try {
-        if ((mode & TYPE_MASK) !== REGULAR_TYPE || !mayOpen(found.inode, flags, caller)) {
+        if (!isRegular(found.inode) || !mayOpen(found.inode, flags, caller)) {
           throw new MootError('ESTALE', 'the name was made by somebody else meanwhile');
         }
         const opened = await this.open(ino, flags, caller);
@@ -365,7 +356,14 @@ class Operations implements ClusterOperations {
     caller: Caller,
   ): Promise<Attributes & Opened> {
     const { uid, gid } = caller;
-    const command = { type: 'make-unnamed', parent, mode: mode & 0o7777, umask, uid, gid } as const;
+    const command = {
+      type: 'make-unnamed',
+      parent,
+      mode: mode & PERMISSION_BITS,
+      umask,
+      uid,
+      gid,
+    } as const;
     const { value, watched } = await this.caches.watching(() =>
       this.handles.holdNew(
         () => this.execute(command, caller),

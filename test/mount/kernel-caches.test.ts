@@ -38,7 +38,7 @@ t.test(
     t.match(found, { attrTimeoutSec: 0, entryTimeoutSec: 0 });
     t.match(await listed(a), [{ attributes: { attrTimeoutSec: 0, entryTimeoutSec: 0 } }]);
     t.equal(a.ops.absenceTimeoutSec(ROOT, name('none')), 0);
-    await b.ops.setAttributes(found.inode.ino, { mode: 0o600 }, null, caller);
+    await b.ops.setAttributes(found.inode.ino, { mode: 0o600 }, caller);
     await b.ops.unlink(ROOT, name('f'), caller);
     await idle();
     t.strictSame(a.told, []);
@@ -55,7 +55,7 @@ t.test('under a lease the kernel is promised nothing that it takes over unchecke
   const [entry] = await listed(a);
   t.ok((entry?.attributes?.attrTimeoutSec ?? 0) > 0);
   t.equal(entry?.attributes?.entryTimeoutSec, 0, 'a listed name is of any epoch');
-  const changed = await a.ops.setAttributes(ino, { mode: 0o600 }, null, caller);
+  const changed = await a.ops.setAttributes(ino, { mode: 0o600 }, caller);
   t.equal(changed.attrTimeoutSec, 0);
   const linked = await a.ops.link(ino, ROOT, name('g'), caller);
   t.equal(linked.attrTimeoutSec, 0);
@@ -87,7 +87,7 @@ t.test('pages are kept over own writes and truncations', async (t) => {
   t.equal((await open(a, 'f')).keepCache, true);
   const again = await open(a, 'f', WRITE);
   await write(a, again, 3, 'xyz');
-  await a.ops.setAttributes(file.ino, { size: 4 }, again.handle, caller);
+  await a.ops.setAttributes(file.ino, { size: 4 }, caller);
   await write(a, again, 1, 'xyz');
   await close(a, again);
   await idle();
@@ -176,7 +176,7 @@ for (const level of ['session', 'local'] as const) {
     t.ok(found.attrTimeoutSec > 0 && found.entryTimeoutSec > 0);
     t.ok(((await listed(a))[0]?.attributes?.entryTimeoutSec ?? 0) > 0);
     a.told.length = 0;
-    await b.ops.setAttributes(ino, { mode: 0o600 }, null, caller);
+    await b.ops.setAttributes(ino, { mode: 0o600 }, caller);
     t.ok(a.told.includes(`attributes ${ino}`));
     await b.ops.rename(ROOT, name('f'), ROOT, name('g'), 'replace', caller);
     t.ok(a.told.includes('entry 1/f') && a.told.includes('entry 1/g'));
@@ -196,7 +196,7 @@ t.test('session: an answer that a change overtook is not kept', async (t) => {
   const [found, attributes] = await Promise.all([
     a.ops.lookup(ROOT, name('f'), caller),
     a.ops.getAttributes(ino, caller),
-    b.ops.setAttributes(ino, { mode: 0o600 }, null, caller),
+    b.ops.setAttributes(ino, { mode: 0o600 }, caller),
   ]);
   t.equal(found.attrTimeoutSec + attributes.attrTimeoutSec, 0);
   t.ok(found.entryTimeoutSec > 0, 'the name still means the same');
@@ -226,11 +226,11 @@ t.test('session: a listing tells the kernel of its inodes', async (t) => {
   const ino = await put(b, 'f', 'x');
   t.equal((await listed(a))[0]?.attributes?.inode.ino, ino);
   a.told.length = 0;
-  await b.ops.setAttributes(ino, { mode: 0o600 }, null, caller);
+  await b.ops.setAttributes(ino, { mode: 0o600 }, caller);
   t.ok(a.told.includes(`attributes ${ino}`));
   a.ops.forget(ino, 1);
   a.told.length = 0;
-  await b.ops.setAttributes(ino, { mode: 0o644 }, null, caller);
+  await b.ops.setAttributes(ino, { mode: 0o644 }, caller);
   t.notOk(a.told.includes(`attributes ${ino}`));
 });
 

@@ -2,6 +2,7 @@ import { assert } from '../../base/assert.js';
 import { ERRNO } from '../../base/errno.js';
 import { isMootError, MootError } from '../../base/errors.js';
 import type { AllocateMode } from '../../filesystem/commands.js';
+import { S_IFDIR, S_IFMT, S_IFREG } from '../../filesystem/mode.js';
 import type { MountOperations } from '../mount.js';
 import { negotiate } from './init.js';
 import { ioctl } from './ioctl.js';
@@ -12,9 +13,6 @@ import {
   OPCODE,
   type OpcodeName,
   RENAME_FLAG,
-  S_IFDIR,
-  S_IFMT,
-  S_IFREG,
   SEEK,
   SIZE,
   XATTR_FLAG,
@@ -103,8 +101,8 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
   },
 
   async SETATTR({ operations, replies }, request, body) {
-    const { change, handle } = readSetAttributes(body);
-    const changed = await operations.setAttributes(request.ino, change, handle, request);
+    const change = readSetAttributes(body);
+    const changed = await operations.setAttributes(request.ino, change, request);
     replies.attributes(request, changed);
   },
 
