@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../base/clock.js';
+import { leaseRemainingMs, type Moment, momentOf } from '../base/lease-time.js';
 import type { Changes, ClientResponse } from '../codec/client-messages.js';
 import { type Fact, factsOfAnswer } from '../filesystem/facts.js';
 import type { Effect } from '../filesystem/filesystem.js';
@@ -9,16 +10,6 @@ import type { Cluster } from './cluster.js';
 import type { Kept, KeptQuery } from './filesystem-client.js';
 import type { Link } from './link.js';
 
-/**
- * A lease is used for this part of its time: clocks of two machines may run apart by the rest, a
- * tenth in all, of which half is left to CLOCK_TOLERANCE.
- */
-const USED_PART = 0.9;
-/**
- * The monotonic clock stands still while a machine is suspended, the wall clock does not: when they
- * have advanced differently by more than this part of the lease, the lease counts as over.
- */
-const CLOCK_TOLERANCE = 0.05;
 /** Renewed after this part of its time, so that a lost or slow renewal does not end it. */
 const RENEW_PART = 1 / 3;
 /** Without a strong query for so long the lease is let go. */
@@ -35,11 +26,6 @@ const LISTING_MS_MAX = 1_000;
 const LIST_AGAIN_MS = 1_000;
 /** Directories of which is known when they were listed. */
 const LISTED_DIRECTORIES_MAX = 1_024;
-
-interface Moment {
-  readonly monotonicMs: number;
-  readonly wallMs: number;
-}
 
 interface Held {
   readonly link: Link;
@@ -197,11 +183,7 @@ export class Lease {
 
   private get remainingMs(): number {
     if (this.held === null || this.held.link !== this.cluster.leader) return 0;
-    const { since, durationMs } = this.held;
-    const now = momentOf(this.clock);
-    const passedMs = now.monotonicMs - since.monotonicMs;
-    const apartMs = Math.abs(now.wallMs - since.wallMs - passedMs);
-    return apartMs <= durationMs * CLOCK_TOLERANCE ? durationMs * USED_PART - passedMs : 0;
+    return leaseRemainingMs(this.clock, this.held.since, this.held.durationMs);
   }
 
   private drop(): void {
@@ -251,9 +233,4 @@ export class Lease {
       if (this.used) this.ask();
     });
   }
-}
-
-function momentOf(clock: Clock): Moment {
-  const { sec, nsec } = clock.now();
-  return { monotonicMs: clock.monotonicMs(), wallMs: sec * 1_000 + nsec / 1e6 };
 }
