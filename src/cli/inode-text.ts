@@ -1,6 +1,5 @@
 import type { Timespec } from '../base/clock.js';
-
-const S_IFMT = 0o170000;
+import { S_IFMT } from '../filesystem/mode.js';
 
 /** By the S_IFMT bits of inode(7): the letter of `ls -l` and the words of stat(1). */
 const TYPES = new Map([

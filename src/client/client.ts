@@ -8,6 +8,7 @@ import type { Query, QueryType, QueryValues } from '../filesystem/queries.js';
 import type { Ino } from '../filesystem/records.js';
 import type { Configuration, MemberChange } from '../raft/types.js';
 import type { Dialer } from '../transport/transport.js';
+import { Acknowledgements } from './acknowledgements.js';
 import { Administration } from './administration.js';
 import { Cluster } from './cluster.js';
 import {
@@ -91,9 +92,7 @@ class ClusterClient implements FilesystemClient {
   private readonly lease: Lease | null;
   private readonly administration: Administration;
   private keeper: AnswerKeeper | null = null;
-  /** Pushes that are not forgotten everywhere yet, and when the last of them will be. */
-  private forgetting = 0;
-  private forgotten: Promise<unknown> = Promise.resolve();
+  private readonly acknowledgements: Acknowledgements;
   private highestIndex = 0;
   private tickTimer: Timer | null = null;
   private idleTimer: Timer | null = null;
@@ -107,6 +106,7 @@ class ClusterClient implements FilesystemClient {
     const onIndex = (index: number) => {
       this.highestIndex = Math.max(this.highestIndex, index);
     };
+    this.acknowledgements = new Acknowledgements(this.clock);
     const wake = () => this.wake();
     const { deadlineMs, clock } = this;
     this.cluster = new Cluster(
@@ -129,8 +129,11 @@ class ClusterClient implements FilesystemClient {
       },
     );
     this.lease = options.cache ? new Lease(this.cluster, wake) : null;
-    this.watcher = new Watcher(this.cluster, onIndex, (index, reset, effects) =>
-      this.lease?.watched(index, reset, effects),
+    this.watcher = new Watcher(
+      this.cluster,
+      onIndex,
+      () => this.highestIndex,
+      (index, reset, effects) => this.lease?.watched(index, reset, effects),
     );
     this.submitter = new Submitter(
       this.cluster,
@@ -259,22 +262,20 @@ class ClusterClient implements FilesystemClient {
     this.wake();
   }
 
-  /** Acknowledged when nobody here answers anything older any more. */
-  private onChanges(link: Link, changes: Changes, own: boolean): void {
+  /**
+   * Acknowledged when nobody here answers anything older any more. What an own command ended is over
+   * in the kernel when that has the command's result: so a little later.
+   */
+  private onChanges(link: Link, changes: Changes, own: Command | null): void {
     this.lease?.changed(link, changes);
     const { id, reset, effects } = changes;
-    const acknowledge = () => link.tell({ type: 'change-ack', id });
-    const forgotten = this.keeper?.forget({ reset, effects, own }) ?? null;
-    if (forgotten === null && this.forgetting === 0) {
-      acknowledge();
+    const { keeper } = this;
+    if (keeper === null) {
+      link.tell({ type: 'change-ack', id });
       return;
     }
-    // An acknowledgement stands for all pushes before it, too.
-    this.forgetting++;
-    this.forgotten = Promise.all([this.forgotten, forgotten]).then(() => {
-      this.forgetting--;
-      acknowledge();
-    });
+    const forgotten = keeper.forget({ reset, effects, own });
+    this.acknowledgements.add(link, id, forgotten, own !== null);
   }
 
   private onClosed(): void {

@@ -9,6 +9,7 @@ import type {
   ReadLevel,
   Refusal,
 } from '../codec/client-messages.js';
+import type { Command } from '../filesystem/commands.js';
 import type { Dialer } from '../transport/transport.js';
 import { Link } from './link.js';
 
@@ -30,7 +31,7 @@ export interface ClusterEvents {
   onLeader(leader: Link): void;
   onOpen(link: Link): void;
   onClosed(link: Link): void;
-  onChanges(link: Link, changes: Changes, own: boolean): void;
+  onChanges(link: Link, changes: Changes, own: Command | null): void;
 }
 
 /**
@@ -78,12 +79,12 @@ export class Cluster {
     return this.lastRequestId;
   }
 
-  /** Open links in the order in which a read of this level tries them: silent ones last. */
+  /** Open links in the order in which a read of this level tries them: silent and late ones last. */
   candidates(level: ReadLevel): readonly Link[] {
     const open = this.links.filter((link) => link.open);
     const leaderFirst = level === 'strong' && !this.anyNodeReads;
     const rank = (link: Link) =>
-      (link.suspect ? 2 : 0) + (leaderFirst && link !== this.leader ? 1 : 0);
+      (link.suspect ? 2 : 0) + ((leaderFirst ? link !== this.leader : link.lagging) ? 1 : 0);
     return open.sort((a, b) => rank(a) - rank(b));
   }
 
@@ -138,11 +139,13 @@ export class Cluster {
     link: Link,
     request: (id: number) => ClientRequest,
     onAnswer: (response: ClientResponse | undefined) => void,
+    awaited?: () => Command | null,
   ): number {
     const id = this.nextId();
     link.request(request(id), {
       onResponse: (response) => onAnswer(response),
       onLost: () => onAnswer(undefined),
+      ...(awaited === undefined ? {} : { awaited }),
     });
     return id;
   }
@@ -156,6 +159,7 @@ export class Cluster {
 
   onStatus(link: Link, status: NodeStatus): void {
     link.nodeId = status.id;
+    link.appliedIndex = status.appliedIndex;
     this.anyNodeReads = status.leaseMs === 0;
     if (this.leader === null) link.trouble = null;
     for (const peer of status.peers) {

@@ -59,13 +59,14 @@ export interface Kept {
 /** Believes strong answers without asking again, as a kernel does. */
 export interface AnswerKeeper {
   /**
-   * What was kept of these subjects (`reset`: of all) is over. `own`: by a command of this client,
-   * whose result comes next. Others wait until it is forgotten: a promise tells when.
+   * What was kept of these subjects (`reset`: of all) is over. `own`: by this command, the very object
+   * that `execute` was called with, whose caller gets its result next; null: by others, or by a
+   * command whose caller has given up. Others wait until it is forgotten: a promise tells when.
    */
   forget(change: {
     readonly reset: boolean;
     readonly effects: readonly Effect[];
-    readonly own: boolean;
+    readonly own: Command | null;
   }): Promise<void> | null;
 }
 

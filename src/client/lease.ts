@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../base/clock.js';
+import { leaseRemainingMs, type Moment, momentOf } from '../base/lease-time.js';
 import type { Changes, ClientResponse } from '../codec/client-messages.js';
 import { type Fact, factsOfAnswer } from '../filesystem/facts.js';
 import type { Effect } from '../filesystem/filesystem.js';
@@ -9,16 +10,6 @@ import type { Cluster } from './cluster.js';
 import type { Kept, KeptQuery } from './filesystem-client.js';
 import type { Link } from './link.js';
 
-/**
- * A lease is used for this part of its time: clocks of two machines may run apart by the rest, a
- * tenth in all, of which half is left to CLOCK_TOLERANCE.
- */
-const USED_PART = 0.9;
-/**
- * The monotonic clock stands still while a machine is suspended, the wall clock does not: when they
- * have advanced differently by more than this part of the lease, the lease counts as over.
- */
-const CLOCK_TOLERANCE = 0.05;
 /** Renewed after this part of its time, so that a lost or slow renewal does not end it. */
 const RENEW_PART = 1 / 3;
 /** Without a strong query for so long the lease is let go. */
@@ -30,12 +21,11 @@ const RETRY_WITHOUT_MS = 10_000;
 /** Directories with more entries are not listed ahead: that would cost more than it saves. */
 const LISTED_ENTRIES_MAX = 2_048;
 /** While such a listing is on its way there is no other; a lost one counts as over after this. */
+const LISTING_MS_MAX = 1_000;
+/** One directory is not listed ahead again before: where others change names all the time, it helps little. */
 const LIST_AGAIN_MS = 1_000;
-
-interface Moment {
-  readonly monotonicMs: number;
-  readonly wallMs: number;
-}
+/** Directories of which is known when they were listed. */
+const LISTED_DIRECTORIES_MAX = 1_024;
 
 interface Held {
   readonly link: Link;
@@ -61,7 +51,8 @@ export class Lease {
   private knownIndex = 0;
   private askingAt: Link | null = null;
   private usedAtMs = Number.NEGATIVE_INFINITY;
-  private listAgainMs = Number.NEGATIVE_INFINITY;
+  private listingUntilMs = Number.NEGATIVE_INFINITY;
+  private readonly listedAtMs = new Map<Ino, number>();
   private notBeforeMs = Number.NEGATIVE_INFINITY;
   private renewal: Timer | null = null;
   private closed = false;
@@ -108,9 +99,6 @@ export class Lease {
     if (hold !== this.epoch || !this.valid) return;
     this.knownIndex = Math.max(this.knownIndex, index);
     this.cache.learn(index, facts);
-    for (const fact of facts) {
-      if ('ino' in fact && fact.ino === null) this.listAround(fact.parent);
-    }
   }
 
   /** A node pushed this because of our lease. */
@@ -145,20 +133,23 @@ export class Lease {
   }
 
   /**
-   * Who asked for a name that is not there will ask for others, before making them: with all names
-   * of the directory known, none of those has to be asked for.
+   * A strong lookup found no such name. Who asked for it will ask for others, before making them: with
+   * all names of the directory known, none of those has to be asked for.
    */
-  private listAround(ino: Ino): void {
+  missed(ino: Ino): void {
     const directory = this.cache.answer({ type: 'get-inode', ino });
     if (!directory?.ok || !('inode' in directory.value)) return;
     const { entries } = directory.value.inode;
     if (entries > LISTED_ENTRIES_MAX || this.cache.knowsAllNames(directory.value.inode)) return;
     const { leader } = this.cluster;
     const nowMs = this.clock.monotonicMs();
-    if (leader === null || nowMs < this.listAgainMs) return;
+    if (leader === null || nowMs < this.listingUntilMs) return;
+    if (nowMs - (this.listedAtMs.get(ino) ?? Number.NEGATIVE_INFINITY) < LIST_AGAIN_MS) return;
     const hold = this.holdAt(leader);
     if (hold === null) return;
-    this.listAgainMs = nowMs + LIST_AGAIN_MS;
+    this.listingUntilMs = nowMs + LISTING_MS_MAX;
+    if (this.listedAtMs.size >= LISTED_DIRECTORIES_MAX) this.listedAtMs.clear();
+    this.listedAtMs.set(ino, nowMs);
     const query = {
       type: 'read-directory',
       ino,
@@ -171,7 +162,7 @@ export class Lease {
       (id) => ({ type: 'query', id, level: 'strong', minIndex: 0, query }),
       (response) => {
         if (response?.type !== 'query-reply') return;
-        this.listAgainMs = Number.NEGATIVE_INFINITY;
+        this.listingUntilMs = Number.NEGATIVE_INFINITY;
         this.learn(hold, response.index, factsOfAnswer(query, response.result));
       },
     );
@@ -192,11 +183,7 @@ export class Lease {
 
   private get remainingMs(): number {
     if (this.held === null || this.held.link !== this.cluster.leader) return 0;
-    const { since, durationMs } = this.held;
-    const now = momentOf(this.clock);
-    const passedMs = now.monotonicMs - since.monotonicMs;
-    const apartMs = Math.abs(now.wallMs - since.wallMs - passedMs);
-    return apartMs <= durationMs * CLOCK_TOLERANCE ? durationMs * USED_PART - passedMs : 0;
+    return leaseRemainingMs(this.clock, this.held.since, this.held.durationMs);
   }
 
   private drop(): void {
@@ -246,9 +233,4 @@ export class Lease {
       if (this.used) this.ask();
     });
   }
-}
-
-function momentOf(clock: Clock): Moment {
-  const { sec, nsec } = clock.now();
-  return { monotonicMs: clock.monotonicMs(), wallMs: sec * 1_000 + nsec / 1e6 };
 }

@@ -3,6 +3,7 @@ import type { Clock, Timer } from '../base/clock.js';
 import { describe, isMootError, MootError } from '../base/errors.js';
 import { type Random, randomBetween } from '../base/random.js';
 import type { Changes, ClientRequest, ClientResponse } from '../codec/client-messages.js';
+import type { Command } from '../filesystem/commands.js';
 import type { NodeId } from '../raft/types.js';
 import type { Channel, Dialer } from '../transport/transport.js';
 
@@ -20,13 +21,15 @@ const DEAD_MS = 10_000;
 export interface Exchange {
   onResponse(response: ClientResponse): void;
   onLost(): void;
+  /** The command that is submitted, while its caller waits. */
+  awaited?(): Command | null;
 }
 
 export interface LinkEvents {
   onOpen(link: Link): void;
   onClosed(link: Link): void;
-  /** What the node tells because this connection has a lease; `own`: with the reply to a command. */
-  onChanges(link: Link, changes: Changes, own: boolean): void;
+  /** What the node tells because this connection has a lease; `own`: with the reply to this command. */
+  onChanges(link: Link, changes: Changes, own: Command | null): void;
 }
 
 interface PendingExchange extends Exchange {
@@ -46,6 +49,10 @@ export class Link {
   nodeId: NodeId | null = null;
   /** Requests are waiting and nothing has come for SILENT_MS. Any answer clears it. */
   suspect = false;
+  /** Its node did not go on while others did, and has not said since that it has caught up. */
+  lagging = false;
+  /** What the node has applied, as its last status says. */
+  appliedIndex = 0;
   /** A status request is on its way. */
   probing = false;
   /** Why there is no connection, or what the node refused last; for messages to people. */
@@ -104,6 +111,7 @@ export class Link {
     this.exchanges.set(request.id, {
       onResponse: (response) => exchange.onResponse(response),
       onLost: () => exchange.onLost(),
+      awaited: () => exchange.awaited?.() ?? null,
       sentAtMs: this.clock.monotonicMs(),
       lasting,
     });
@@ -192,13 +200,13 @@ export class Link {
     this.suspect = false;
     this.failures = 0;
     if (response.type === 'changes') {
-      this.events.onChanges(this, response, false);
+      this.events.onChanges(this, response, null);
       return;
     }
-    if (response.type === 'submit-reply' && response.changes !== null) {
-      this.events.onChanges(this, response.changes, true);
-    }
     const exchange = this.exchanges.get(response.id);
+    if (response.type === 'submit-reply' && response.changes !== null) {
+      this.events.onChanges(this, response.changes, exchange?.awaited?.() ?? null);
+    }
     if (exchange === undefined) return;
     if (!exchange.lasting || response.type === 'refusal') this.exchanges.delete(response.id);
     exchange.onResponse(response);

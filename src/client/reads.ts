@@ -59,11 +59,11 @@ export class Reads {
   }
 
   async query(query: Query, level: ReadLevel, options: CallOptions): Promise<QueryResult> {
+    const kept = level === 'strong' ? this.lease?.answer(query) : undefined;
+    if (kept !== undefined) return kept;
     const refusal =
       callRefusal(this.closed, options) ?? problemOfQuery(query) ?? this.cluster.hopeless;
     if (refusal !== null) throw refusal;
-    const kept = level === 'strong' ? this.lease?.answer(query) : undefined;
-    if (kept !== undefined) return kept;
     return new Promise((resolve, reject) => {
       const { clock } = this.cluster;
       const startedMs = clock.monotonicMs();
@@ -171,6 +171,8 @@ export class Reads {
           if (hold !== null && response.type === 'query-reply') {
             const { index, result } = response;
             this.lease?.learn(hold, index, factsOfAnswer(query, result));
+            const isAbsent = query.type === 'lookup' && !result.ok && result.code === 'ENOENT';
+            if (isAbsent) this.lease?.missed(query.parent);
           }
           this.onAnswer(read, link, response);
         },

@@ -97,6 +97,12 @@ export class SessionQueue {
     };
   }
 
+  /** The command, while its caller waits for the reply. */
+  awaited(sequence: number): Command | null {
+    const queued = this.find(sequence);
+    return queued === undefined || queued.settle === null ? null : queued.command;
+  }
+
   /** Everything without a reply is to be sent again. */
   restart(): void {
     if (!this.roundProgressed) this.roundCopiesMax = Math.max(1, this.roundCopiesMax >>> 1);

@@ -129,6 +129,7 @@ export class Submitter {
             this.learn(hold, command, response);
           if (response !== undefined) this.onAnswer(leader, queue, sequence, round, response);
         },
+        () => queue.awaited(sequence),
       );
     }
   }

@@ -8,6 +8,12 @@ import type { SeenChanges } from './submitter.js';
 /** A quiet node is asked for a sign of life, so that a stream that ended unnoticed is noticed. */
 const QUIET_MS = 1_000;
 
+/**
+ * The client knows of later changes, and the stream has not gone on for so long: its node is cut off
+ * from the others, or far behind.
+ */
+const LAG_MS = 1_000;
+
 /** The stream goes back to the preferred node when that has been there again for so long. */
 const RETURN_MS = 5_000;
 
@@ -27,10 +33,16 @@ export class Watcher implements SeenChanges {
   private refusedBy: Link | null = null;
   /** Events of the present stream up to here were passed on. */
   private streamIndex = 0;
+  /** When the stream last went on, or had nothing to go on with. */
+  private movedAtMs = 0;
+  /** What `seenIndex` was at the last tick. */
+  private seenBefore = 0;
 
   constructor(
     private readonly cluster: Cluster,
     private readonly onIndex: (index: number) => void,
+    /** The highest index that this client has heard of. */
+    private readonly highestIndex: () => number,
     /** Hears of changes before any listener. */
     private readonly onEffects: (index: number, reset: boolean, effects: readonly Effect[]) => void,
   ) {}
@@ -39,10 +51,6 @@ export class Watcher implements SeenChanges {
   start(): void {
     this.wanted = true;
     this.subscribe();
-  }
-
-  get started(): boolean {
-    return this.wanted;
   }
 
   add(listener: WatchListener): () => void {
@@ -61,15 +69,19 @@ export class Watcher implements SeenChanges {
   /** Called about once a second, and when a link turned silent. */
   tick(nowMs: number): void {
     if (!this.wanted) return;
+    if (this.seenIndex >= this.highestIndex()) this.movedAtMs = nowMs;
     // The connection goes too: otherwise the node, once awake, would feed two streams.
     if (this.link?.suspect && this.hasAlternative()) this.link.reset('silent');
+    else if (this.lags(nowMs)) this.leaveLagging();
     else if (this.preferredIsBack(nowMs)) this.link?.reset('the preferred node is back');
     this.subscribe();
     for (const link of this.cluster.links) {
-      if (link.suspect || (link === this.link && link.quietMs(nowMs) >= QUIET_MS)) {
-        this.cluster.probe(link);
-      }
+      // As far as the stream was a moment ago: then it is no further behind than others.
+      if (link.lagging && link.appliedIndex >= this.seenBefore) link.lagging = false;
+      const isQuiet = link === this.link && link.quietMs(nowMs) >= QUIET_MS;
+      if (link.suspect || link.lagging || isQuiet) this.cluster.probe(link);
     }
+    this.seenBefore = this.seenIndex;
   }
 
   stop(): void {
@@ -87,12 +99,28 @@ export class Watcher implements SeenChanges {
       preferred !== undefined &&
       this.link !== preferred &&
       !preferred.suspect &&
+      !preferred.lagging &&
       preferred.openMs(nowMs) >= RETURN_MS
     );
   }
 
   private hasAlternative(): boolean {
-    return this.cluster.links.some((link) => link.open && !link.suspect);
+    const { link: present } = this;
+    return this.cluster.links.some(
+      (link) => link !== present && link.open && !link.suspect && !link.lagging,
+    );
+  }
+
+  private lags(nowMs: number): boolean {
+    return this.link !== null && nowMs - this.movedAtMs >= LAG_MS && this.hasAlternative();
+  }
+
+  private leaveLagging(): void {
+    const { link } = this;
+    if (link === null) return;
+    link.lagging = true;
+    link.appliedIndex = 0;
+    link.reset('it lags behind');
   }
 
   private subscribe(): void {
@@ -104,6 +132,7 @@ export class Watcher implements SeenChanges {
     this.link = link;
     this.request = id;
     this.streamIndex = this.seenIndex;
+    this.movedAtMs = this.cluster.clock.monotonicMs();
     link.request(
       { type: 'watch', id, fromIndex: this.seenIndex },
       {
@@ -137,6 +166,7 @@ export class Watcher implements SeenChanges {
   private onEvent({ index, reset, effects }: WatchEvent): void {
     // After a reset a listener may have read an older tree: what follows must reach it again.
     if (!reset && index <= this.streamIndex) return;
+    this.movedAtMs = this.cluster.clock.monotonicMs();
     this.streamIndex = index;
     this.onEffects(index, reset, effects);
     for (const listener of [...this.listeners]) listener.onChange({ index, reset, effects });

@@ -45,16 +45,18 @@ export function nameKey(parent: Ino, name: Uint8Array): string {
 export type Look = <T extends Table>(key: Key<T>) => Tables[T] | null | undefined;
 
 /**
- * Of a `write` there are none, as in factsOfReply. An inode without a name is left out: it is
- * reclaimed without an effect.
+ * Of a `write` there is one only when it `isLast`, no other request of the client being on its way: as
+ * in factsOfReply. An inode without a name is left out: it is reclaimed without an effect.
  */
 export function tracesOf(
   command: Command,
   reply: Reply,
   effects: readonly Effect[],
   look: Look,
+  isLast: boolean,
 ): readonly Trace[] {
-  if (!reply.ok || command.type === 'write' || effects.length > TRACES_MAX) return [];
+  if (!reply.ok || effects.length > TRACES_MAX) return [];
+  if (command.type === 'write' && !isLast) return [];
   const told = new Set(factsOfReply(command, reply).map(({ key }) => key));
   const traces: Trace[] = [];
   for (const effect of effects) {

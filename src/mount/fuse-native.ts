@@ -2,6 +2,7 @@ import { assert } from '../base/assert.js';
 import type { Timespec } from '../base/clock.js';
 import { errnoOf } from '../base/errno.js';
 import { describe, isMootError, MootError } from '../base/errors.js';
+import { S_IFDIR, S_IFMT, S_IFREG } from '../filesystem/mode.js';
 import { type Ino, type Inode, ROOT_INO } from '../filesystem/records.js';
 import type {
   AttributeChange,
@@ -94,9 +95,6 @@ const UINT32_MAX = 2 ** 32 - 1;
 const UNCHANGED_ID = UINT32_MAX;
 /** What Node puts where bytes are not UTF-8. */
 const REPLACEMENT_CHARACTER = '\uFFFD';
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
-const S_IFREG = 0o100000;
 const O_ACCMODE = 0o3;
 const O_WRONLY = 0o1;
 const O_APPEND = 0o2000;
@@ -286,7 +284,7 @@ class PathOperations {
       ftruncate: (_path, handle, size, done) =>
         this.#change(done, async () => {
           const open = this.#opened(handle);
-          await ops.setAttributes(open.ino, { size }, open.handle, caller);
+          await ops.setAttributes(open.ino, { size }, caller);
         }),
       utimens: (path, atimeMs, mtimeMs, done) =>
         this.#setAttributes(
@@ -390,7 +388,7 @@ class PathOperations {
   #setAttributes(path: string, change: AttributeChange, done: Done): void {
     this.#change(done, () =>
       this.#withInode(path, async (ino) => {
-        await this.operations.setAttributes(ino, change, null, this.#caller);
+        await this.operations.setAttributes(ino, change, this.#caller);
       }),
     );
   }

@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.js';
 import { isMootError, MootError } from '../base/errors.js';
 import type { CallOptions, FilesystemClient, WatchListener } from '../client/filesystem-client.js';
 import type { ReadLevel } from '../codec/client-messages.js';
-import type { ChangedInode } from '../filesystem/commands.js';
+import type { ChangedInode, Command } from '../filesystem/commands.js';
 import { nameKey } from '../filesystem/facts.js';
 import type { Effect } from '../filesystem/filesystem.js';
 import { isDirectory } from '../filesystem/mode.js';
@@ -10,7 +10,7 @@ import { type Ino, type Inode, ROOT_INO } from '../filesystem/records.js';
 import type { Handles } from './handles.js';
 import { KernelLease } from './kernel-lease.js';
 import { type AskedName, KnownNames } from './known-names.js';
-import type { Attributes, Caller, KernelNotifier } from './mount.js';
+import type { Attributes, Caller, Handle, KernelNotifier } from './mount.js';
 import { PageVersions } from './page-versions.js';
 import type { WriteBehind } from './write-behind.js';
 
@@ -27,6 +27,11 @@ const TOUCHED_MAX = 1_000;
  * aside for so long before it asks for the second.
  */
 const BETWEEN_NAMES_MS = 1_000;
+
+/** After ESTALE the kernel looks the same path up once more, at once. */
+const SECOND_WALK_MS = 100;
+/** Threads of which that is remembered. */
+const REFUSED_THREADS_MAX = 1_024;
 
 /** The moment at which a LOOKUP came. */
 export interface LookupBegun {
@@ -46,7 +51,7 @@ export interface Watched {
 
 export interface KernelCachesParts {
   readonly client: FilesystemClient;
-  readonly clock: Pick<Clock, 'monotonicMs'>;
+  readonly clock: Pick<Clock, 'monotonicMs' | 'setTimer'>;
   readonly level: ReadLevel;
   readonly callOptions: CallOptions;
   readonly handles: Handles;
@@ -67,12 +72,20 @@ export class KernelCaches implements WatchListener {
   private readonly requests = new Set<Watched>();
   /** Inodes whose pages are being compared; true: there was another change meanwhile. */
   private readonly comparing = new Map<Ino, boolean>();
+  /** When threads were last sent to look names up anew. */
+  private readonly refusedAtMs = new Map<number, number>();
   private notifier: KernelNotifier | null = null;
   private writeBehind: WriteBehind | null = null;
 
   constructor(private readonly parts: KernelCachesParts) {
     this.keepsAttributes = parts.level !== 'strong';
-    this.lease = this.keepsAttributes ? null : new KernelLease(parts.client, parts.clock);
+    this.lease = this.keepsAttributes
+      ? null
+      : new KernelLease(
+          parts.client,
+          parts.clock,
+          (ino) => ino === ROOT_INO || this.known.has(ino),
+        );
     if (this.lease !== null) parts.client.setKeeper(this.lease);
   }
 
@@ -85,12 +98,9 @@ export class KernelCaches implements WatchListener {
     this.lease?.setNotifier(notifier);
   }
 
-  /**
-   * Resolves when the kernel believes nothing older than the own commands that are decided by now;
-   * null: that is so already.
-   */
-  get expired(): Promise<unknown> | null {
-    return this.lease?.expired ?? null;
+  /** See KernelLease. */
+  expired(own: Command): Promise<void> | null {
+    return this.lease?.expired(own) ?? null;
   }
 
   private get timeoutSec(): number {
@@ -122,7 +132,7 @@ export class KernelCaches implements WatchListener {
   }
 
   /**
-   * ESTALE, once for each thread, when the kernel knows the inode that a LOOKUP found under another
+   * ESTALE, once for each thread in rename(2), when the kernel knows the inode that a LOOKUP found under another
    * name, too, and that one does not mean it any more: somebody else has moved it. rename(2) of the
    * one to the other would find both to be the same inode, and return success without asking
    * (vfs_rename): two mounts could each have renamed the same file to the same name. After ESTALE
@@ -136,7 +146,9 @@ export class KernelCaches implements WatchListener {
     meaningOf: (other: AskedName) => Promise<Ino | null>,
   ): Promise<void> {
     const { ino } = inode;
-    const others = this.known.othersUsed(ino, asked, atMs);
+    const used = this.known.othersUsed(ino, asked, atMs);
+    // Between two directories the kernel itself finds that a directory was moved (__d_unalias).
+    const others = isDirectory(inode) ? used.filter((one) => one.parent === asked.parent) : used;
     if (others.length === 0) return;
     const isAlone = inode.nlink === 1 || isDirectory(inode);
     const meanings = await Promise.all(isAlone ? [] : others.map(meaningOf));
@@ -145,10 +157,29 @@ export class KernelCaches implements WatchListener {
     const thread = caller.pid;
     if (!moved.some((other) => !this.known.isTold(ino, other, thread))) return;
     // Other calls would gain nothing, and not all of them try again: link(2) does not.
-    if ((await caller.mayBeRenaming?.()) === false) return;
-    if (isCheck) this.known.dropName(asked);
-    else for (const other of moved) this.known.tell(ino, other, thread);
+    const isRenaming = (await caller.isRenaming?.()) ?? null;
+    if (isRenaming === false) return;
+    if (isCheck) {
+      this.known.dropName(asked);
+    } else {
+      for (const other of moved) this.known.tell(ino, other, thread);
+      const isSecondWalk = this.isSecondWalk(thread);
+      if (isRenaming && isSecondWalk) throw new MootError('ENOENT', `inode ${ino} came meanwhile`);
+    }
     throw new MootError('ESTALE', `inode ${ino} was moved by somebody else`);
+  }
+
+  /**
+   * The thread was refused a moment ago: a second ESTALE would reach the program. Since then the inode
+   * was elsewhere, and the name was not there; so it may be told, and rename(2) asks the cluster.
+   */
+  private isSecondWalk(thread: number): boolean {
+    const nowMs = this.parts.clock.monotonicMs();
+    const before = this.refusedAtMs.get(thread) ?? Number.NEGATIVE_INFINITY;
+    if (this.refusedAtMs.size >= REFUSED_THREADS_MAX) this.refusedAtMs.clear();
+    if (nowMs - before < SECOND_WALK_MS) return this.refusedAtMs.delete(thread);
+    this.refusedAtMs.set(thread, nowMs);
+    return false;
   }
 
   /** There is no such name, a LOOKUP found. */
@@ -168,16 +199,26 @@ export class KernelCaches implements WatchListener {
   /** The answer to a request for a name: the kernel knows the inode from now on. */
   entry(asked: AskedName, inode: Inode, watched: Watched): Attributes {
     this.known.add(inode.ino);
-    const answer = this.named(asked, inode, watched);
+    return this.noted(asked, this.named(asked, inode, watched));
+  }
+
+  /** As `entry`, in a listing. */
+  listed(asked: AskedName, inode: Inode, watched: Watched): Attributes {
+    this.known.add(inode.ino);
+    if (this.keepsAttributes) return this.noted(asked, this.named(asked, inode, watched));
+    return this.noted(asked, this.attributes(inode, watched));
+  }
+
+  private noted(asked: AskedName, answer: Attributes): Attributes {
     if (this.notifier === null) return answer;
+    const { inode } = answer;
     const nowMs = this.parts.clock.monotonicMs();
     const usedUntilMs = nowMs + answer.entryTimeoutSec * 1_000 + BETWEEN_NAMES_MS;
     this.known.setName(asked, inode.ino, usedUntilMs, isDirectory(inode));
     return answer;
   }
 
-  /** As `entry`, of a name that the kernel was told of already. */
-  named(asked: AskedName, inode: Inode, watched: Watched): Attributes {
+  private named(asked: AskedName, inode: Inode, watched: Watched): Attributes {
     const leased = this.mayLease(inode.ino) ? this.lease?.entry(asked, inode) : undefined;
     if (leased !== undefined) return leased;
     const entryTimeoutSec = this.isNameTouched(asked, watched) ? 0 : this.timeoutSec;
@@ -206,6 +247,7 @@ export class KernelCaches implements WatchListener {
 
   forget(ino: Ino, count: number): void {
     if (!this.known.forget(ino, count)) return;
+    this.lease?.forgotten(ino);
     this.pages.forget(ino);
     this.parts.handles.forgotten(ino);
   }
@@ -216,8 +258,13 @@ export class KernelCaches implements WatchListener {
   }
 
   /** A file was opened at this dataVersion; returns whether the kernel may keep its pages. */
-  opened(inode: Inode): boolean {
-    return this.pages.opened(inode.ino, inode.dataVersion);
+  opened(inode: Inode, handle: Handle): boolean {
+    return this.pages.opened(inode.ino, inode.dataVersion, handle);
+  }
+
+  /** A request with this handle came. */
+  used(ino: Ino, handle: Handle): void {
+    this.pages.used(ino, handle);
   }
 
   /** An own change of the content took effect. `misplaced`: not where the kernel's pages have it. */

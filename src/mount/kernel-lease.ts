@@ -1,8 +1,7 @@
 import type { Clock } from '../base/clock.js';
 import type { AnswerKeeper, FilesystemClient, KeptQuery } from '../client/filesystem-client.js';
+import type { Command, CommandType } from '../filesystem/commands.js';
 import { nameKey } from '../filesystem/facts.js';
-import type { Effect } from '../filesystem/filesystem.js';
-import { isDirectory } from '../filesystem/mode.js';
 import type { Ino, Inode } from '../filesystem/records.js';
 import type { AskedName } from './known-names.js';
 import type { Attributes, KernelNotifier } from './mount.js';
@@ -12,10 +11,27 @@ import type { Attributes, KernelNotifier } from './mount.js';
  * (time_to_jiffies and time_before64 in fs/fuse/dir.c).
  */
 const TICKS_MS = 20;
+/** Own commands whose names the kernel changes itself when it has their result. */
+const CHANGES_NAMES: ReadonlySet<CommandType> = new Set<CommandType>([
+  'make-node',
+  'make-symlink',
+  'link',
+  'unlink',
+  'remove-directory',
+  'rename',
+]);
 /** Below this it is not worth a promise. */
 const TIMEOUT_MS_MIN = 10;
 /** What was granted is looked through for what is over when there is that much more of it. */
 const GRANTED_MORE = 1_024;
+/**
+ * The kernel counts the time from when the thread that asked takes the answer over. However busy the
+ * machine is, that is not put off for longer.
+ */
+const TAKEN_OVER_MS_MAX = 10_000;
+/** An inode that the kernel is about to take over is asked for again after this, and then less often. */
+const AGAIN_MIN_MS = 1;
+const AGAIN_MAX_MS = 16;
 
 /**
  * Lets the kernel believe strong answers for as long as the client's lease lasts, and makes it
@@ -28,27 +44,41 @@ const GRANTED_MORE = 1_024;
  * Neither takes the lock of a directory: operations that hold it wait for the leader, and the leader
  * waits for the acknowledgement. Kernels before 6.16 have no epoch; they ask for each name.
  *
- * Changes by own commands reach the kernel with their results. It then forgets names by itself,
- * but not what an answer on its way says of attributes: those are expired all the same.
+ * Where the kernel does not compare versions, nothing is granted, or it is asked again:
+ * - What SETATTR and LINK answer is taken over whatever has changed meanwhile (fuse_do_setattr,
+ *   create_new_entry): no attributes are granted.
+ * - A name of READDIRPLUS is of the epoch in which it is taken over (fuse_direntplus_link): no names
+ *   are granted.
+ * - An inode that the kernel does not have yet has no version. A notification says so, and is
+ *   repeated until the kernel has taken the inode over, or has forgotten it.
+ *
+ * Changes by own commands reach the kernel with their results. It then changes names by itself,
+ * but not what an answer on its way says of attributes: those are expired all the same. When the
+ * caller has given up, there is no result, and names are expired, too.
  */
 export class KernelLease implements AnswerKeeper {
   private notifier: KernelNotifier | null = null;
-  private readonly directoriesUntilMs = new Granted<Ino>();
-  private readonly filesUntilMs = new Granted<Ino>();
+  private readonly inodesUntilMs = new Granted<Ino>();
   private readonly namesUntilMs = new Granted<string>();
-  private expiring = new Set<Promise<void>>();
+  private readonly expiringOf = new WeakMap<Command, Promise<void>>();
 
   constructor(
     private readonly client: FilesystemClient,
-    private readonly clock: Pick<Clock, 'monotonicMs'>,
+    private readonly clock: Pick<Clock, 'monotonicMs' | 'setTimer'>,
+    /** False: whatever the kernel was told of the inode, it has forgotten. */
+    private readonly knows: (ino: Ino) => boolean,
   ) {}
 
   setNotifier(notifier: KernelNotifier): void {
     this.notifier = notifier;
   }
 
-  get expired(): Promise<unknown> | null {
-    return this.expiring.size === 0 ? null : Promise.all(this.expiring);
+  /**
+   * Resolves when the kernel believes nothing older than this own command, which was decided; null:
+   * that is so already.
+   */
+  expired(own: Command): Promise<void> | null {
+    return this.expiringOf.get(own) ?? null;
   }
 
   /** The attributes as they are known now; undefined: the kernel must ask each time. */
@@ -75,38 +105,40 @@ export class KernelLease implements AnswerKeeper {
     return this.grantName(asked, kept.forMs) ? kept.forMs / 1_000 : 0;
   }
 
-  forget(change: {
-    readonly reset: boolean;
-    readonly effects: readonly Effect[];
-    readonly own: boolean;
-  }): Promise<void> | null {
-    const nowMs = this.clock.monotonicMs();
-    const { notifier, directoriesUntilMs, filesUntilMs, namesUntilMs } = this;
+  /** The kernel has forgotten the inode. */
+  forgotten(ino: Ino): void {
+    this.inodesUntilMs.take(ino);
+  }
+
+  forget({ reset, effects, own }: Parameters<AnswerKeeper['forget']>[0]): Promise<void> | null {
+    const { notifier, inodesUntilMs, namesUntilMs } = this;
     if (notifier === null) return null;
-    const directories = change.reset ? directoriesUntilMs.takeAll(nowMs) : [];
-    const files = change.reset ? filesUntilMs.takeAll(nowMs) : [];
-    let names = change.reset && namesUntilMs.takeAll(nowMs).length > 0;
-    for (const effect of change.effects) {
+    const inodes = reset ? inodesUntilMs.takeAll() : new Map<Ino, number>();
+    let names = reset && namesUntilMs.takeAll().size > 0;
+    const namesAreChanged = own !== null && CHANGES_NAMES.has(own.type);
+    for (const effect of effects) {
       if (effect.type === 'entry') {
-        const granted = namesUntilMs.take(nameKey(effect.parent, effect.name), nowMs);
-        if (granted && !change.own) names = true;
-      } else if (directoriesUntilMs.take(effect.ino, nowMs)) {
-        directories.push(effect.ino);
-      } else if (filesUntilMs.take(effect.ino, nowMs)) {
-        files.push(effect.ino);
+        const granted = namesUntilMs.take(nameKey(effect.parent, effect.name)) !== null;
+        if (granted && !namesAreChanged) names = true;
+      } else {
+        const untilMs = inodesUntilMs.take(effect.ino);
+        if (untilMs !== null && !changesItself(own, effect.ino)) inodes.set(effect.ino, untilMs);
       }
     }
     if (names) notifier.expireNames?.();
-    for (const ino of directories) notifier.expireDirectory(ino);
-    return files.length === 0 ? null : this.expireFiles(notifier, files);
+    if (inodes.size === 0) return null;
+    const all = [...inodes].map(([ino, untilMs]) => this.expireInode(notifier, ino, untilMs));
+    const expired = Promise.all(all).then(() => undefined);
+    if (own !== null) this.expiringOf.set(own, expired);
+    return expired;
   }
 
-  private expireFiles(notifier: KernelNotifier, files: readonly Ino[]): Promise<void> {
-    const expired = Promise.all(files.map((ino) => notifier.expireFile(ino))).then(() => {
-      this.expiring.delete(expired);
-    });
-    this.expiring.add(expired);
-    return expired;
+  private async expireInode(notifier: KernelNotifier, ino: Ino, untilMs: number): Promise<void> {
+    for (let againMs = AGAIN_MIN_MS; ; againMs = Math.min(2 * againMs, AGAIN_MAX_MS)) {
+      if (await notifier.expireInode(ino)) return;
+      if (!this.knows(ino) || this.clock.monotonicMs() > untilMs) return;
+      await new Promise<void>((resolve) => this.clock.setTimer(againMs, resolve));
+    }
   }
 
   private kept(query: KeptQuery): { readonly inode: Inode | null; readonly forMs: number } | null {
@@ -117,10 +149,9 @@ export class KernelLease implements AnswerKeeper {
     return forMs < TIMEOUT_MS_MIN ? null : { inode: kept.inode, forMs };
   }
 
-  private grantAttributes(inode: Inode, forMs: number): void {
+  private grantAttributes({ ino }: Inode, forMs: number): void {
     const nowMs = this.clock.monotonicMs();
-    const untilMs = isDirectory(inode) ? this.directoriesUntilMs : this.filesUntilMs;
-    untilMs.grant(inode.ino, nowMs, nowMs + forMs + TICKS_MS);
+    this.inodesUntilMs.grant(ino, nowMs, nowMs + forMs + TICKS_MS);
   }
 
   private grantName({ parent, name }: AskedName, forMs: number): boolean {
@@ -131,29 +162,48 @@ export class KernelLease implements AnswerKeeper {
   }
 }
 
-/** What the kernel may believe, and until when. What is over is dropped now and then. */
+/**
+ * With the result of these the kernel itself sees to it that no older attributes count that are on
+ * their way: of what has lost a name (fuse_entry_unlinked), and of what SETATTR has changed
+ * (fuse_do_setattr; open(2) with O_TRUNC tells it nothing of the mode, ioctl(2) nothing at all).
+ */
+function changesItself(own: Command | null, ino: Ino): boolean {
+  switch (own?.type) {
+    case 'unlink':
+    case 'remove-directory':
+      return own.parent !== ino;
+    case 'set-attributes':
+      return own.ino === ino && own.flags === undefined && own.killPrivileges !== true;
+    default:
+      return false;
+  }
+}
+
+/** What the kernel may believe, and until when. What is over for long is dropped now and then. */
 class Granted<K> {
-  private readonly untilMs = new Map<K, number>();
+  private untilMs = new Map<K, number>();
   private lookAt = GRANTED_MORE;
 
   grant(key: K, nowMs: number, untilMs: number): void {
     this.untilMs.set(key, untilMs);
     if (this.untilMs.size < this.lookAt) return;
-    for (const [old, endMs] of this.untilMs) if (endMs < nowMs) this.untilMs.delete(old);
+    for (const [old, endMs] of this.untilMs) {
+      if (endMs + TAKEN_OVER_MS_MAX < nowMs) this.untilMs.delete(old);
+    }
     this.lookAt = 2 * this.untilMs.size + GRANTED_MORE;
   }
 
-  /** True: the kernel may still believe it, and will be made to forget it now. */
-  take(key: K, nowMs: number): boolean {
+  /** Until when the kernel was to believe it; it may do so for longer, and will be made to forget it now. */
+  take(key: K): number | null {
     const untilMs = this.untilMs.get(key);
-    if (untilMs === undefined) return false;
+    if (untilMs === undefined) return null;
     this.untilMs.delete(key);
-    return untilMs >= nowMs;
+    return untilMs;
   }
 
-  takeAll(nowMs: number): K[] {
-    const keys = [...this.untilMs].filter(([, endMs]) => endMs >= nowMs).map(([key]) => key);
-    this.untilMs.clear();
-    return keys;
+  takeAll(): Map<K, number> {
+    const all = this.untilMs;
+    this.untilMs = new Map();
+    return all;
   }
 }

@@ -1,10 +1,9 @@
 import { MootError } from '../base/errors.js';
 import { LIST_ENTRIES_MAX } from '../codec/limits.js';
+import { S_IFDIR } from '../filesystem/mode.js';
 import type { ListedEntry, QueryValues } from '../filesystem/queries.js';
 import type { Ino } from '../filesystem/records.js';
 
-/** S_IFDIR of stat(2). */
-const DIRECTORY_TYPE = 0o040000;
 /**
  * Entries asked for at once. A query to the leader costs the same for one entry as for this many,
  * and their names at their longest stay far below a frame's bound.
@@ -83,7 +82,7 @@ export class Listing {
 }
 
 function dotEntry(name: Uint8Array, ino: Ino, cookie: number): ListedEntry {
-  return { name, ino, type: DIRECTORY_TYPE, cookie, inode: null };
+  return { name, ino, type: S_IFDIR, cookie, inode: null };
 }
 
 /** The page can say what comes right behind the cookie. */

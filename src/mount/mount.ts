@@ -1,5 +1,4 @@
 import type { AllocateMode } from '../filesystem/commands.js';
-import type { ListedEntry } from '../filesystem/queries.js';
 import type { Ino, Inode } from '../filesystem/records.js';
 
 /**
@@ -56,8 +55,8 @@ export interface Caller {
   readonly pid: number;
   /** Aborted when the caller was interrupted (FUSE_INTERRUPT). */
   readonly signal: AbortSignal;
-  /** False: surely not in rename(2). Asked only while the caller waits for its answer. */
-  mayBeRenaming?(): Promise<boolean>;
+  /** Whether it is in rename(2); null: unknown. Asked only while the caller waits for its answer. */
+  isRenaming?(): Promise<boolean | null>;
 }
 
 /** An open file or directory, numbered by `MountOperations`. */
@@ -68,6 +67,16 @@ export interface Attributes {
   readonly inode: Inode;
   readonly attrTimeoutSec: number;
   readonly entryTimeoutSec: number;
+}
+
+/** An entry of a directory, as readdir(3) gives it. */
+export interface DirectoryEntry {
+  readonly name: Uint8Array;
+  readonly ino: Ino;
+  readonly type: number;
+  readonly cookie: number;
+  /** null: not asked for, or the kernel has to ask for them. */
+  readonly attributes: Attributes | null;
 }
 
 export interface Opened {
@@ -126,18 +135,11 @@ export interface OpenFlags {
 export interface MountOperations {
   /** Seconds for which the kernel may believe that `lookup` found no such name. */
   absenceTimeoutSec(parent: Ino, name: Uint8Array): number;
-  /** An entry of readDirectory with `plus`, as the kernel may keep it. */
-  listed(parent: Ino, name: Uint8Array, inode: Inode): Attributes;
   lookup(parent: Ino, name: Uint8Array, caller: Caller): Promise<Attributes>;
   /** The kernel dropped `count` references to the inode. */
   forget(ino: Ino, count: number): void;
   getAttributes(ino: Ino, caller: Caller): Promise<Attributes>;
-  setAttributes(
-    ino: Ino,
-    change: AttributeChange,
-    handle: Handle | null,
-    caller: Caller,
-  ): Promise<Attributes>;
+  setAttributes(ino: Ino, change: AttributeChange, caller: Caller): Promise<Attributes>;
   readLink(ino: Ino, caller: Caller): Promise<Uint8Array>;
   makeNode(parent: Ino, name: Uint8Array, node: NewNode, caller: Caller): Promise<Attributes>;
   makeSymlink(
@@ -197,8 +199,8 @@ export interface MountOperations {
   openDirectory(ino: Ino, caller: Caller): Promise<Handle>;
   /**
    * Entries behind `cookie`, among them '.' and '..'; empty at the end. With `plus`, every entry
-   * with an inode, but for '.' and '..', counts as one lookup; the adapter calls `forget` for
-   * those that it could not hand on.
+   * with attributes counts as one lookup; the adapter calls `forget` for those that it could not
+   * hand on.
    */
   readDirectory(
     ino: Ino,
@@ -207,7 +209,7 @@ export interface MountOperations {
     bytesMax: number,
     plus: boolean,
     caller: Caller,
-  ): Promise<readonly ListedEntry[]>;
+  ): Promise<readonly DirectoryEntry[]>;
   releaseDirectory(ino: Ino, handle: Handle): void;
   fsyncDirectory(ino: Ino, handle: Handle, caller: Caller): Promise<void>;
   statfs(caller: Caller): Promise<FilesystemFigures>;
@@ -249,12 +251,11 @@ export interface KernelNotifier {
   invalidateInode(ino: Ino, data: boolean): void;
   invalidateEntry(parent: Ino, name: Uint8Array): void;
   /**
-   * The kernel asks for the file's attributes before it believes them again, once the promise
-   * resolves; answers that were on their way count for nothing. Waits for no operation.
+   * The kernel asks for the inode's attributes before it believes them again, once the promise
+   * resolves; answers that were on their way count for nothing. Waits for no operation. false: the
+   * kernel does not have the inode; it may be about to take it from an answer.
    */
-  expireFile(ino: Ino): Promise<void>;
-  /** The same for a directory, at once. */
-  expireDirectory(ino: Ino): void;
-  /** The same for all names, at once; null: this kernel cannot. */
+  expireInode(ino: Ino): Promise<boolean>;
+  /** It asks for all names, at once; null: this kernel cannot. */
   readonly expireNames: (() => void) | null;
 }

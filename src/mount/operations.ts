@@ -13,7 +13,8 @@ import type {
   CommandValues,
   CopyRange,
 } from '../filesystem/commands.js';
-import type { ListedEntry, Query, QueryType, QueryValues } from '../filesystem/queries.js';
+import { isDirectory, isRegular, isSymlink, PERMISSION_BITS, S_IFREG } from '../filesystem/mode.js';
+import type { Query, QueryType, QueryValues } from '../filesystem/queries.js';
 import {
   CLEARED_BYTES_MAX,
   COPIED_BYTES_MAX,
@@ -29,6 +30,7 @@ import type {
   AttributeChange,
   Attributes,
   Caller,
+  DirectoryEntry,
   FileRange,
   FilesystemFigures,
   Handle,
@@ -73,11 +75,6 @@ const STATFS_BLOCK_BYTES = 4_096;
 const INODES_FREE = 2 ** 30;
 /** Whoever stops a mount waits no longer for a cluster that does not decide, whatever the deadline. */
 const CLOSE_MS_MAX = 30_000;
-/** S_IFMT and S_IFREG, S_IFLNK, S_IFDIR of stat(2). */
-const TYPE_MASK = 0o170000;
-const REGULAR_TYPE = 0o100000;
-const SYMLINK_TYPE = 0o120000;
-const DIRECTORY_TYPE = 0o040000;
 /** One copy_file_range(2) is answered when this much is copied: the program sees that it goes on. */
 const COPY_REQUEST_BYTES_MAX = 8 * COPIED_BYTES_MAX;
 /** A create that finds the name there, and then not there, that often is told to start anew. */
@@ -181,10 +178,6 @@ class Operations implements ClusterOperations {
     return this.caches.absenceTimeoutSec({ parent, name });
   }
 
-  listed(parent: Ino, name: Uint8Array, inode: Inode): Attributes {
-    return this.caches.named({ parent, name }, inode, { touched: new Set(), all: false });
-  }
-
   forget(ino: Ino, count: number): void {
     this.caches.forget(ino, count);
   }
@@ -204,10 +197,12 @@ class Operations implements ClusterOperations {
     return this.makeEntry({ type: 'make-symlink', parent, name, target, uid, gid }, caller);
   }
 
-  link(ino: Ino, parent: Ino, name: Uint8Array, caller: Caller): Promise<Attributes> {
+  async link(ino: Ino, parent: Ino, name: Uint8Array, caller: Caller): Promise<Attributes> {
     // The new name must not show the file without the bytes that were written before.
     this.writes.send(ino);
-    return this.makeEntry({ type: 'link', ino, parent, name }, caller);
+    const linked = await this.makeEntry({ type: 'link', ino, parent, name }, caller);
+    // As in setAttributes.
+    return { ...linked, attrTimeoutSec: 0 };
   }
 
   async unlink(parent: Ino, name: Uint8Array, caller: Caller): Promise<void> {
@@ -245,7 +240,7 @@ class Operations implements ClusterOperations {
       ({ removed }) =>
         removed !== null &&
         removed.nlink === 0 &&
-        (removed.mode & TYPE_MASK) === DIRECTORY_TYPE &&
+        isDirectory(removed) &&
         this.caches.knows(removed.ino)
           ? removed.ino
           : null,
@@ -262,24 +257,18 @@ class Operations implements ClusterOperations {
     return this.caches.attributes(value.inode, watched);
   }
 
-  async setAttributes(
-    ino: Ino,
-    change: AttributeChange,
-    _handle: Handle | null,
-    caller: Caller,
-  ): Promise<Attributes> {
-    const { value, watched } = await this.caches.watching(() => {
-      // In order: bytes written before must neither survive a truncation nor move the mtime.
-      this.writes.send(ino);
-      return this.execute({ type: 'set-attributes', ino, ...change }, caller);
-    });
+  async setAttributes(ino: Ino, change: AttributeChange, caller: Caller): Promise<Attributes> {
+    // In order: bytes written before must neither survive a truncation nor move the mtime.
+    this.writes.send(ino);
+    const value = await this.execute({ type: 'set-attributes', ino, ...change }, caller);
     this.caches.changed(ino, value, false);
-    return this.caches.attributes(value.inode, watched);
+    // The kernel takes them over even if it was told meanwhile that they have changed again.
+    return { inode: value.inode, attrTimeoutSec: 0, entryTimeoutSec: 0 };
   }
 
   async readLink(ino: Ino, caller: Caller): Promise<Uint8Array> {
     const { inode } = await this.query({ type: 'get-inode', ino }, caller);
-    if ((inode.mode & TYPE_MASK) !== SYMLINK_TYPE) {
+    if (!isSymlink(inode)) {
       throw new MootError('EINVAL', `inode ${ino} is not a symbolic link`);
     }
     return inode.target;
@@ -312,7 +301,7 @@ class Operations implements ClusterOperations {
     caller: Caller,
   ): Promise<(Attributes & Opened) | null> {
     const { uid, gid } = caller;
-    const regular = { mode: REGULAR_TYPE | (mode & 0o7777), umask, rdev: 0 };
+    const regular = { mode: S_IFREG | (mode & PERMISSION_BITS), umask, rdev: 0 };
     const command = { type: 'make-node', parent, name, ...regular } as const;
     try {
       const { value, watched } = await this.caches.watching(() =>
@@ -343,9 +332,9 @@ class Operations implements ClusterOperations {
   ): Promise<(Attributes & Opened) | null> {
     try {
       const found = await this.lookup(parent, name, caller);
-      const { ino, mode } = found.inode;
+      const { ino } = found.inode;
       try {
-        if ((mode & TYPE_MASK) !== REGULAR_TYPE || !mayOpen(found.inode, flags, caller)) {
+        if (!isRegular(found.inode) || !mayOpen(found.inode, flags, caller)) {
           throw new MootError('ESTALE', 'the name was made by somebody else meanwhile');
         }
         const opened = await this.open(ino, flags, caller);
@@ -367,7 +356,14 @@ class Operations implements ClusterOperations {
     caller: Caller,
   ): Promise<Attributes & Opened> {
     const { uid, gid } = caller;
-    const command = { type: 'make-unnamed', parent, mode: mode & 0o7777, umask, uid, gid } as const;
+    const command = {
+      type: 'make-unnamed',
+      parent,
+      mode: mode & PERMISSION_BITS,
+      umask,
+      uid,
+      gid,
+    } as const;
     const { value, watched } = await this.caches.watching(() =>
       this.handles.holdNew(
         () => this.execute(command, caller),
@@ -413,8 +409,14 @@ class Operations implements ClusterOperations {
   private addFile(inode: Inode, flags: OpenFlags): Opened {
     const { ino } = inode;
     const handle = this.handles.addFile(ino, flags, this.writes.opened(ino));
-    const keepCache = this.caches.opened(inode);
+    const keepCache = this.caches.opened(inode, handle);
     return { handle, keepCache: keepCache && !flags.truncate };
+  }
+
+  private used(handle: Handle): OpenFile {
+    const file = this.handles.file(handle);
+    this.caches.used(file.ino, handle);
+    return file;
   }
 
   async read(
@@ -424,7 +426,7 @@ class Operations implements ClusterOperations {
     size: number,
     caller: Caller,
   ): Promise<Uint8Array> {
-    this.handles.file(handle);
+    this.used(handle);
     await this.writes.settle(ino, caller.signal);
     return (await this.query({ type: 'read', ino, offset, size }, caller)).data;
   }
@@ -437,24 +439,25 @@ class Operations implements ClusterOperations {
     flags: WriteFlags,
     caller: Caller,
   ): Promise<number> {
-    const file = this.handles.file(handle);
+    const file = this.used(handle);
     await this.writes.write(file, offset, data, flags, caller.signal);
     if (this.parts.writeThrough) await this.writes.flush(file, caller.signal);
     return data.length;
   }
 
   async flush(_ino: Ino, handle: Handle, caller: Caller): Promise<void> {
-    const file = this.handles.file(handle);
+    const file = this.used(handle);
     // What a reader closes has nothing to commit, and its close(2) tells no other's failure.
     if (file.write) await this.writes.flush(file, caller.signal);
   }
 
   async fsync(_ino: Ino, handle: Handle, caller: Caller): Promise<void> {
-    await this.writes.flush(this.handles.file(handle), caller.signal);
+    await this.writes.flush(this.used(handle), caller.signal);
   }
 
   async release(_ino: Ino, handle: Handle): Promise<void> {
-    const file: OpenFile = this.handles.removeFile(handle);
+    const file = this.used(handle);
+    this.handles.removeFile(handle);
     this.writes.released(file.ino);
     this.handles.letGo(file.ino);
   }
@@ -467,7 +470,7 @@ class Operations implements ClusterOperations {
     mode: AllocateMode,
     caller: Caller,
   ): Promise<void> {
-    this.handles.file(handle);
+    this.used(handle);
     // In order, as in setAttributes.
     this.writes.send(ino);
     const clears = mode === 'punch' || mode === 'zero';
@@ -508,14 +511,14 @@ class Operations implements ClusterOperations {
     what: 'data' | 'hole',
     caller: Caller,
   ): Promise<number> {
-    this.handles.file(handle);
+    this.used(handle);
     await this.writes.settle(ino, caller.signal);
     return (await this.query({ type: 'seek', ino, offset, what }, caller)).offset;
   }
 
   async copyRange(from: FileRange, to: FileRange, length: number, caller: Caller): Promise<number> {
-    this.handles.file(from.handle);
-    this.handles.file(to.handle);
+    this.used(from.handle);
+    this.used(to.handle);
     // In order, as in setAttributes.
     this.writes.send(from.ino);
     this.writes.send(to.ino);
@@ -559,25 +562,22 @@ class Operations implements ClusterOperations {
     bytesMax: number,
     plus: boolean,
     caller: Caller,
-  ): Promise<readonly ListedEntry[]> {
+  ): Promise<readonly DirectoryEntry[]> {
     const { listing } = this.handles.directory(handle);
     const { value, watched } = await this.caches.watching(() =>
       listing.read(cookie, bytesMax, plus, (after, limit, withInodes) =>
         this.query({ type: 'read-directory', ino, cookie: after, limit, plus: withInodes }, caller),
       ),
     );
-    if (!plus) return value;
-    return value.map((entry) => {
-      const { inode } = entry;
-      if (inode === null) return entry;
-      const asked: AskedName = { parent: ino, name: entry.name };
+    return value.map(({ inode, name, ino: listedIno, type, cookie: behind }) => {
+      const entry = { name, ino: listedIno, type, cookie: behind };
+      const asked: AskedName = { parent: ino, name };
       const mayBeOld =
+        inode === null ||
         this.writes.isPending(inode.ino) ||
         this.caches.isTouched(inode.ino, watched) ||
         this.caches.isNameTouched(asked, watched);
-      if (mayBeOld) return { ...entry, inode: null };
-      this.caches.entry(asked, inode, watched);
-      return entry;
+      return { ...entry, attributes: mayBeOld ? null : this.caches.listed(asked, inode, watched) };
     });
   }
 
@@ -656,16 +656,24 @@ class Operations implements ClusterOperations {
     { signal }: Caller,
   ): Promise<CommandValues[T]> {
     const value = await this.client.execute(command, { ...this.callOptions, signal });
-    const { expired } = this.caches;
+    const expired = this.caches.expired(command);
     if (expired !== null) await expired;
     return value;
   }
 
   private query<T extends QueryType>(
     query: Extract<Query, { type: T }>,
-    { signal }: Caller,
+    caller: Caller,
   ): Promise<QueryValues[T]> {
     const { level } = this.parts;
-    return this.client.query(query, { ...this.callOptions, signal, level });
+    // The signal is made when it is asked for: what is answered from memory needs none.
+    const options = {
+      ...this.callOptions,
+      level,
+      get signal() {
+        return caller.signal;
+      },
+    };
+    return this.client.query(query, options);
   }
 }

@@ -1,5 +1,9 @@
 import type { ChangedInode } from '../filesystem/commands.js';
 import type { Ino } from '../filesystem/records.js';
+import type { Handle } from './mount.js';
+
+/** Opens of one file at one time; of more, any of these will be used as soon. */
+const EMPTYING_MAX = 64;
 
 interface Pages {
   /**
@@ -7,13 +11,19 @@ interface Pages {
    * writes that are not committed yet. null: not known.
    */
   version: number | null;
+  /**
+   * The opens that empty the cache so that this is true. The kernel does so when it takes the answer
+   * over: it has when one of them is used. Empty: it is true.
+   */
+  readonly emptying: Set<Handle>;
 }
 
 /**
  * What is known of the kernel's pages of each inode, so that open(2) may keep them
  * (FOPEN_KEEP_CACHE). The invariant is `Pages.version`. Why it holds:
  * - An open that does not keep the pages empties the cache, and names a version that was current
- *   when the open was asked. Reads after it bring content of that version or a later one.
+ *   when the open was asked. Reads after it bring content of that version or a later one. When the
+ *   kernel has emptied it is known from the first request with that open's handle.
  * - Versions only grow. When a later open finds the same version, nothing later was there to be
  *   read, so all pages are of that version.
  * - An own write or truncation changes the pages as it changes the content. Its reply tells the
@@ -24,15 +34,26 @@ export class PageVersions {
   private readonly inodes = new Map<Ino, Pages>();
 
   /** An open found `version`. Returns whether the pages are right, and may stay. */
-  opened(ino: Ino, version: number): boolean {
+  opened(ino: Ino, version: number, handle: Handle): boolean {
     const pages = this.inodes.get(ino);
     if (pages === undefined) {
-      this.inodes.set(ino, { version });
+      this.inodes.set(ino, { version, emptying: new Set([handle]) });
       return false;
     }
-    if (pages.version === version) return true;
-    pages.version = version;
+    if (pages.version !== version) {
+      pages.version = version;
+      pages.emptying.clear();
+    } else if (pages.emptying.size === 0) {
+      return true;
+    }
+    if (pages.emptying.size < EMPTYING_MAX) pages.emptying.add(handle);
     return false;
+  }
+
+  /** The kernel has the answer to this open. */
+  used(ino: Ino, handle: Handle): void {
+    const emptying = this.inodes.get(ino)?.emptying;
+    if (emptying?.has(handle)) emptying.clear();
   }
 
   /** An own write or truncation took effect. */

@@ -95,7 +95,8 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
             reveals: () => {
               if (outcome.type !== 'reply') return [];
               const { command } = request;
-              traces = tracesOf(command, outcome.reply, effects, service.look);
+              const isLast = unanswered === 1;
+              traces = tracesOf(command, outcome.reply, effects, service.look, isLast);
               const facts = [...factsOfReply(command, outcome.reply), ...traces.map(factOfTrace)];
               return facts.map(({ key }) => key);
             },

@@ -1,14 +1,8 @@
 import type { Clock } from '../base/clock.js';
+import { leaseRemainingMs, type Moment, momentOf } from '../base/lease-time.js';
 import type { ReadLeaseMessage } from '../codec/peer-messages.js';
 import type { NodeId } from '../raft/types.js';
 
-/** A lease is used for this part of its time, so that monotonic clocks may run apart by the rest. */
-const USED_PART = 0.9;
-/**
- * The monotonic clock stands still while a machine is suspended, the wall clock does not: when they
- * advanced differently by more than this part of the lease, it counts as over.
- */
-const CLOCK_TOLERANCE = 0.05;
 /** Asked for again after this part of its time. */
 const RENEW_PART = 1 / 3;
 /** Nobody read anything for so long: the lease is let go. */
@@ -22,10 +16,8 @@ interface Office {
   readonly term: number;
 }
 
-interface Asked extends Office {
+interface Asked extends Office, Moment {
   readonly id: number;
-  readonly monotonicMs: number;
-  readonly wallMs: number;
 }
 
 /**
@@ -80,9 +72,7 @@ export class ReadLease {
   private isValid({ leader, term }: Office): boolean {
     const { held } = this;
     if (held === null || held.leader !== leader || held.term !== term) return false;
-    const passedMs = this.clock.monotonicMs() - held.monotonicMs;
-    const apartMs = Math.abs(this.wallMs() - held.wallMs - passedMs);
-    return passedMs < held.durationMs * USED_PART && apartMs < held.durationMs * CLOCK_TOLERANCE;
+    return leaseRemainingMs(this.clock, held, held.durationMs) > 0;
   }
 
   private ask({ leader, term }: Office): void {
@@ -90,12 +80,7 @@ export class ReadLease {
     const { asked } = this;
     const isOut = asked !== null && asked.leader === leader && asked.term === term;
     if (isOut && nowMs - asked.monotonicMs < RETRY_MS) return;
-    this.asked = { leader, term, id: ++this.lastId, monotonicMs: nowMs, wallMs: this.wallMs() };
+    this.asked = { leader, term, id: ++this.lastId, ...momentOf(this.clock) };
     this.send(leader, term, this.lastId);
-  }
-
-  private wallMs(): number {
-    const { sec, nsec } = this.clock.now();
-    return sec * 1000 + nsec / 1e6;
   }
 }

@@ -173,12 +173,13 @@ t.test('a command leaves traces of what its reply does not say', async (t) => {
   ]);
   const look: Look = (key) => records.get(key) as undefined;
   const effects = [inodeEffect(7), inodeEffect(8), inodeEffect(1), nameEffect('a')];
-  const traces = tracesOf({ ...made, type: 'make-node' }, reply, effects, look);
+  const traces = tracesOf({ ...made, type: 'make-node' }, reply, effects, look, true);
   t.match(traces, [{ type: 'inode', inode: { ino: 1 } }]);
   t.equal(traces.length, 1, 'neither what the reply says nor what has no name');
-  t.match(tracesOf({ ...made, type: 'make-node' }, reply, [nameEffect('b')], look), [
+  t.match(tracesOf({ ...made, type: 'make-node' }, reply, [nameEffect('b')], look, true), [
     { type: 'entry', parent: 1, ino: null },
   ]);
   const write = { type: 'write', ino: 7, offset: 0, data: name('x') } as const;
-  t.strictSame(tracesOf(write, reply, effects, look), []);
+  t.strictSame(tracesOf(write, reply, effects, look, false), [], 'others follow');
+  t.match(tracesOf(write, reply, [inodeEffect(1)], look, true), [{ inode: { ino: 1 } }]);
 });

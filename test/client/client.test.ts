@@ -5,9 +5,11 @@ import { seededRandom } from '../../src/base/random.js';
 import { systemClock } from '../../src/base/system-clock.js';
 import { type ClientOptions, createFilesystemClient } from '../../src/client/client.js';
 import type { FilesystemClient } from '../../src/client/filesystem-client.js';
+import type { Command } from '../../src/filesystem/commands.js';
 import { sessionKey } from '../../src/filesystem/keys.js';
 import { S_IFREG } from '../../src/filesystem/mode.js';
 import { ROOT_INO } from '../../src/filesystem/records.js';
+import type { Dialer } from '../../src/transport/transport.js';
 import { FakeCluster, NO_FAULTS } from '../support/fake-cluster.js';
 
 function clientOf(
@@ -388,6 +390,60 @@ t.test('the stream of changes returns to the preferred node', async (t) => {
   t.equal(new Set(indexes).size, 3);
 });
 
+t.test(
+  'the stream of changes leaves a node that lags behind, until it has caught up',
+  async (t) => {
+    const cluster = new FakeCluster();
+    cluster.elect(cluster.node(1));
+    let lags = false;
+    const dialer: Dialer = {
+      dial: (address, handlers, signal) =>
+        cluster.dialer.dial(
+          address,
+          {
+            onClose: () => handlers.onClose(),
+            onResponse: (response) => {
+              const isLate = lags && address === cluster.addresses[0];
+              if (!isLate) handlers.onResponse(response);
+              else if (response.type === 'status-reply') {
+                handlers.onResponse({
+                  ...response,
+                  status: { ...response.status, appliedIndex: 1 },
+                });
+              } else if (response.type !== 'watch-event') {
+                handlers.onResponse(response);
+              }
+            },
+          },
+          signal,
+        ),
+    };
+    const clock = {
+      ...systemClock,
+      monotonicMs: () => performance.now() * 20,
+      setTimer: (delayMs: number, action: () => void) => systemClock.setTimer(delayMs / 20, action),
+    };
+    const client = clientOf(t, cluster, { holdsOpen: true, clock, dialer });
+    const indexes = new Set<number>();
+    client.watch({ onChange: ({ index, effects }) => effects.length > 0 && indexes.add(index) });
+    const watchedAt = () =>
+      cluster.requests.flatMap(({ node, request }) => (request.type === 'watch' ? [node] : []));
+    await makeFile(client, 'f');
+    await eventually(() => indexes.size === 1);
+    lags = true;
+    await makeFile(client, 'g');
+    await eventually(() => indexes.size === 2);
+    t.equal(watchedAt().length, 2, 'another node');
+    // Far beyond the time after which it would return.
+    const enoughMs = performance.now() + 1_000;
+    await eventually(() => performance.now() > enoughMs);
+    t.equal(watchedAt().length, 2);
+    lags = false;
+    await eventually(() => watchedAt().length === 3);
+    t.equal(watchedAt().at(-1), 'n1');
+  },
+);
+
 t.test('keep-alives follow up what was unlinked until all of it is reclaimed', async (t) => {
   const cluster = new FakeCluster();
   const client = clientOf(t, cluster, { holdsOpen: true });
@@ -401,4 +457,62 @@ t.test('keep-alives follow up what was unlinked until all of it is reclaimed', a
   await eventually(() => cluster.world.counters.inodes === 1);
   const keepAlives = submits(cluster, 'keep-alive').length;
   t.ok(keepAlives < 20, `${keepAlives} keep-alives`);
+});
+
+t.test('a change counts as own only while the caller of its command waits', async (t) => {
+  const cluster = new FakeCluster();
+  const held: (() => void)[] = [];
+  const dialer: Dialer = {
+    dial: (address, handlers, signal) =>
+      cluster.dialer.dial(
+        address,
+        {
+          ...handlers,
+          onClose: () => handlers.onClose(),
+          onResponse: (response) => {
+            if (response.type !== 'submit-reply') return handlers.onResponse(response);
+            const { index } = response;
+            const changes = {
+              type: 'changes',
+              id: index,
+              index,
+              reset: false,
+              effects: [],
+            } as const;
+            held.push(() => handlers.onResponse({ ...response, changes }));
+          },
+        },
+        signal,
+      ),
+  };
+  const client = clientOf(t, cluster, { dialer, cache: true });
+  const heard: (Command | null)[] = [];
+  client.setKeeper({
+    forget: ({ own }) => {
+      heard.push(own);
+      return null;
+    },
+  });
+  const next = async () => {
+    await eventually(() => held.length > 0);
+    held.shift()?.();
+  };
+  const command = { type: 'nothing' } as const;
+  const waited = client.execute(command);
+  await next();
+  heard.length = 0;
+  await next();
+  await waited;
+  t.equal(heard[0], command);
+  heard.length = 0;
+  const abort = new AbortController();
+  const given = client.execute({ ...command }, { signal: abort.signal });
+  await eventually(() => held.length > 0);
+  abort.abort();
+  await t.rejects(given, { code: 'INTERRUPTED' });
+  await next();
+  t.strictSame(heard, [null]);
+  const drain = setInterval(() => held.shift()?.(), 1);
+  t.teardown(() => clearInterval(drain));
+  await client.close();
 });

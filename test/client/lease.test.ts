@@ -4,7 +4,7 @@ import { systemClock } from '../../src/base/system-clock.js';
 import { Lease } from '../../src/client/lease.js';
 import { Link } from '../../src/client/link.js';
 import type { ClientRequest, ClientResponse, Refusal } from '../../src/codec/client-messages.js';
-import { factsOfAnswer } from '../../src/filesystem/facts.js';
+import { factsOfAnswer, nameKey } from '../../src/filesystem/facts.js';
 import { ROOT } from '../../src/filesystem/format.js';
 
 const LEASE_MS = 200;
@@ -222,3 +222,34 @@ t.test('when the leader has forgotten what we keep, nothing of it is kept', asyn
   lease.watched(9, true, []);
   t.ok(lease.answer(QUERY), 'what the stream of changes has missed the leader told');
 });
+
+t.test(
+  'a directory is listed ahead for lookups that find nothing, and not again soon',
+  async (t) => {
+    const { cluster, lease, asked, begin, pass } = world();
+    const listings = () =>
+      asked.filter(({ request }) => request.type === 'query').map(({ onAnswer }) => onAnswer);
+    begin();
+    const hold = cluster.leader && lease.holdAt(cluster.leader);
+    if (hold === null) throw new Error('it is held');
+    const full = { key: ROOT.ino, inode: { ...ROOT, entries: 5 } };
+    lease.learn(hold, 2, [full]);
+    const absent = { key: nameKey(1, Buffer.from('f')), parent: 1, ino: null };
+    lease.learn(hold, 2, [absent]);
+    t.equal(listings().length, 0, 'as the reply to an own unlink says');
+    lease.missed(1);
+    lease.missed(1);
+    t.equal(listings().length, 1);
+    const value = { entries: [], parent: 1, end: true };
+    listings()[0]?.({ type: 'query-reply', id: 0, index: 2, result: { ok: true, value } });
+    lease.missed(1);
+    t.equal(listings().length, 1, 'it did not help a moment ago');
+    pass(1_500);
+    begin();
+    const again = cluster.leader && lease.holdAt(cluster.leader);
+    if (again === null) throw new Error('it is held again');
+    lease.learn(again, 2, [full]);
+    lease.missed(1);
+    t.equal(listings().length, 2);
+  },
+);

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap';
 import { isMootError } from '../../src/base/errors.js';
 import { type Random, randomBetween, seededRandom } from '../../src/base/random.js';
+import { systemClock } from '../../src/base/system-clock.js';
 import { createFilesystemClient } from '../../src/client/client.js';
 import { type Ino, ROOT_INO } from '../../src/filesystem/records.js';
 import type { Dialer } from '../../src/transport/transport.js';
@@ -60,7 +61,7 @@ class World {
       deadlineMs: 60_000,
     });
     const pause = () => sleep(randomBetween(this.random, 0, 4));
-    return new KernelView(client, () => performance.now(), pause);
+    return new KernelView(client, systemClock, pause);
   }
 
   private counted(dialer: Dialer): Dialer {

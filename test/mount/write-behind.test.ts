@@ -307,7 +307,7 @@ t.test('appends and other writes of one mount stay in order', async (t) => {
 t.test('set-user-ID goes when a write says so', async (t) => {
   const { a } = twoMounts();
   const file = await create(a, 'f');
-  await a.ops.setAttributes(file.ino, { mode: 0o6755 }, null, caller);
+  await a.ops.setAttributes(file.ino, { mode: 0o6755 }, caller);
   await a.ops.write(file.ino, file.handle, 0, Buffer.from('a'), PLAIN, caller);
   await a.ops.write(
     file.ino,

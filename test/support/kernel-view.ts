@@ -1,3 +1,4 @@
+import type { Clock } from '../../src/base/clock.js';
 import { isMootError, MootError } from '../../src/base/errors.js';
 import type { FilesystemClient } from '../../src/client/filesystem-client.js';
 import type { Command, CommandType, CommandValues } from '../../src/filesystem/commands.js';
@@ -13,7 +14,7 @@ interface Believed<T> {
 /**
  * A kernel's caches of attributes and names over one client, as far as their rules matter here
  * (fs/fuse/dir.c and inode.c): what is believed until when, which answers on their way count, and
- * what own operations end. Notifications about files take a while.
+ * what own operations end. Notifications about inodes take a while.
  */
 export class KernelView {
   private readonly lease: KernelLease;
@@ -26,19 +27,19 @@ export class KernelView {
 
   constructor(
     readonly client: FilesystemClient,
-    private readonly nowMs: () => number,
+    private readonly clock: Pick<Clock, 'monotonicMs' | 'setTimer'>,
     pause: () => Promise<unknown>,
   ) {
-    this.lease = new KernelLease(client, { monotonicMs: nowMs });
+    this.lease = new KernelLease(client, clock, () => true);
     client.setKeeper(this.lease);
     this.lease.setNotifier({
       invalidateInode: () => {},
       invalidateEntry: () => {},
-      expireFile: async (ino) => {
+      expireInode: async (ino) => {
         await pause();
         this.expire(ino);
+        return true;
       },
-      expireDirectory: (ino) => this.expire(ino),
       expireNames: () => {
         this.epoch++;
         this.names.clear();
@@ -48,7 +49,7 @@ export class KernelView {
 
   async inode(ino: Ino): Promise<Inode> {
     const believed = this.attributes.get(ino);
-    if (believed !== undefined && believed.untilMs > this.nowMs()) {
+    if (believed !== undefined && believed.untilMs > this.clock.monotonicMs()) {
       this.alone++;
       return believed.value;
     }
@@ -60,7 +61,7 @@ export class KernelView {
   async lookup(parent: Ino, name: Uint8Array): Promise<Inode> {
     const key = nameKey(parent, name);
     const believed = this.names.get(key);
-    if (believed !== undefined && believed.untilMs > this.nowMs()) {
+    if (believed !== undefined && believed.untilMs > this.clock.monotonicMs()) {
       this.alone++;
       if (believed.value === null) throw new MootError('ENOENT', 'believed');
       return this.inode(believed.value);
@@ -87,7 +88,7 @@ export class KernelView {
     command: Extract<Command, { type: T }>,
   ): Promise<CommandValues[T]> {
     const value = await this.client.execute(command);
-    await this.lease.expired;
+    await this.lease.expired(command);
     if ('parent' in command && 'name' in command) {
       this.names.delete(nameKey(command.parent, command.name));
       this.attributes.delete(command.parent);
@@ -109,7 +110,7 @@ export class KernelView {
   }
 
   private until<V>(value: V, timeoutSec: number): Believed<V> {
-    return { value, untilMs: this.nowMs() + timeoutSec * 1_000 };
+    return { value, untilMs: this.clock.monotonicMs() + timeoutSec * 1_000 };
   }
 
   private expire(ino: Ino): void {

@@ -79,8 +79,7 @@ export function newMount(
   mount.ops.setNotifier({
     invalidateInode: (ino, data) => mount.notifier.invalidateInode(ino, data),
     invalidateEntry: (parent, entry) => mount.notifier.invalidateEntry(parent, entry),
-    expireFile: async (ino) => void told.push(`expire file ${ino}`),
-    expireDirectory: (ino) => told.push(`expire directory ${ino}`),
+    expireInode: async (ino) => told.push(`expire ${ino}`) > 0,
     expireNames: () => told.push('expire names'),
   });
   return mount;

@@ -85,7 +85,7 @@ export class TestKernel {
   }
 
   async truncate(fd: Fd, size: number): Promise<void> {
-    await this.mount.ops.setAttributes(fd.ino, { size }, fd.handle, caller);
+    await this.mount.ops.setAttributes(fd.ino, { size }, caller);
     this.#sizes.set(fd.ino, size);
     const pages = this.#pagesOf(fd.ino);
     for (const [page, data] of [...pages]) {

@@ -2,6 +2,7 @@ import { assert } from '../../base/assert.js';
 import { ERRNO } from '../../base/errno.js';
 import { isMootError, MootError } from '../../base/errors.js';
 import type { AllocateMode } from '../../filesystem/commands.js';
+import { S_IFDIR, S_IFMT, S_IFREG } from '../../filesystem/mode.js';
 import type { MountOperations } from '../mount.js';
 import { negotiate } from './init.js';
 import { ioctl } from './ioctl.js';
@@ -12,14 +13,11 @@ import {
   OPCODE,
   type OpcodeName,
   RENAME_FLAG,
-  S_IFDIR,
-  S_IFMT,
-  S_IFREG,
   SEEK,
   SIZE,
   XATTR_FLAG,
 } from './protocol.js';
-import { countsAsLookup, encodeDirectory, encodeInit, type Replies } from './replies.js';
+import { encodeDirectory, encodeInit, type Replies } from './replies.js';
 import {
   type Body,
   type KernelRequest,
@@ -103,8 +101,8 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
   },
 
   async SETATTR({ operations, replies }, request, body) {
-    const { change, handle } = readSetAttributes(body);
-    const changed = await operations.setAttributes(request.ino, change, handle, request);
+    const change = readSetAttributes(body);
+    const changed = await operations.setAttributes(request.ino, change, request);
     replies.attributes(request, changed);
   },
 
@@ -448,13 +446,9 @@ async function readDirectory(
   const { handle, offset, size } = readRead(body);
   const { ino } = request;
   const entries = await operations.readDirectory(ino, handle, offset, size, plus, request);
-  const { body: encoded, count } = encodeDirectory(entries, size, plus, (name, inode) =>
-    operations.listed(ino, name, inode),
-  );
-  if (plus) {
-    for (const entry of entries.slice(count)) {
-      if (countsAsLookup(entry)) operations.forget(entry.ino, 1);
-    }
+  const { body: encoded, count } = encodeDirectory(entries, size, plus);
+  for (const entry of entries.slice(count)) {
+    if (entry.attributes !== null) operations.forget(entry.ino, 1);
   }
   replies.data(request, encoded);
 }

@@ -1,4 +1,3 @@
-import { assert } from '../../base/assert.js';
 import { WRITE_BYTES_MAX } from '../../filesystem/records.js';
 import {
   INIT,
@@ -53,7 +52,7 @@ const CONGESTION_THRESHOLD = 48;
 
 /**
  * What to answer the kernel's INIT. `major-mismatch`: the kernel speaks a newer major version; it
- * is told ours and sends INIT again. `too-old`: a kernel before 4.20.
+ * is told ours and sends INIT again. `too-old`: a kernel before 4.20, or none.
  */
 export function negotiate(kernel: {
   readonly major: number;
@@ -63,7 +62,8 @@ export function negotiate(kernel: {
 }): InitReply | 'major-mismatch' | 'too-old' {
   if (kernel.major > KERNEL_VERSION) return 'major-mismatch';
   if (kernel.major < KERNEL_VERSION || kernel.minor < KERNEL_MINOR_VERSION_MIN) return 'too-old';
-  assert((kernel.flags & INIT.MAX_PAGES) !== 0, 'every kernel since 7.28 offers MAX_PAGES');
+  // Every kernel since 7.28 offers it.
+  if ((kernel.flags & INIT.MAX_PAGES) === 0) return 'too-old';
   return {
     minor: Math.min(kernel.minor, KERNEL_MINOR_VERSION),
     readaheadBytesMax: kernel.readaheadBytesMax,

@@ -37,9 +37,8 @@ export class Notifier implements KernelNotifier {
   #inFlight = 0;
   #closed = false;
   #whenIdle: (() => void) | null = null;
-  /** How many were dropped because too many waited. */
-  dropped = 0;
 
+  /** At once: it counts up a number, and waits for nothing (fuse_notify_inc_epoch). */
   readonly #expireNames = () => this.#writeNow(allocate(NOTIFY.INC_EPOCH, 0));
 
   constructor(
@@ -71,21 +70,16 @@ export class Notifier implements KernelNotifier {
    * By a thread of the pool: an inode that is just being dropped is waited for, and that may wait
    * for pages whose READ we have not answered (fuse_ilookup, truncate_inode_pages_final).
    */
-  expireFile(ino: Ino): Promise<void> {
-    if (this.#closed) return Promise.resolve();
+  expireInode(ino: Ino): Promise<boolean> {
+    if (this.#closed) return Promise.resolve(true);
     this.#inFlight++;
     const message = encodeInvalidateInode(ino, false);
     return new Promise((resolve) => {
       write(this.fd, message, 0, message.length, null, (error) => {
         this.#onWritten(error);
-        resolve();
+        resolve(error?.code !== 'ENOENT');
       });
     });
-  }
-
-  /** Directories have no pages: nothing is waited for. */
-  expireDirectory(ino: Ino): void {
-    this.#writeNow(encodeInvalidateInode(ino, false));
   }
 
   #writeNow(message: Buffer): void {
@@ -114,7 +108,6 @@ export class Notifier implements KernelNotifier {
       const [oldest] = this.#waiting.keys();
       assert(oldest !== undefined, 'a full queue has an oldest member');
       this.#waiting.delete(oldest);
-      this.dropped++;
     }
     this.#pump();
   }

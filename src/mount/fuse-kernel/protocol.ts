@@ -98,7 +98,6 @@ export const FATTR = {
   SIZE: 1 << 3,
   ATIME: 1 << 4,
   MTIME: 1 << 5,
-  FH: 1 << 6,
   ATIME_NOW: 1 << 7,
   MTIME_NOW: 1 << 8,
   KILL_SUIDGID: 1 << 11,
@@ -156,10 +155,6 @@ export const IOCTL = {
 
 /** setxattr(2) flags. */
 export const XATTR_FLAG = { CREATE: 1, REPLACE: 2 } as const;
-
-export const S_IFMT = 0o170000;
-export const S_IFDIR = 0o040000;
-export const S_IFREG = 0o100000;
 
 /** Sizes of the structures, in bytes. */
 export const SIZE = {

@@ -1,9 +1,8 @@
 import { assert } from '../../base/assert.js';
 import type { Timespec } from '../../base/clock.js';
 import { FLAG_APPEND, FLAG_IMMUTABLE, FLAG_NODUMP } from '../../filesystem/inode-flags.js';
-import type { ListedEntry } from '../../filesystem/queries.js';
 import type { Inode } from '../../filesystem/records.js';
-import type { Attributes, FilesystemFigures, Opened } from '../mount.js';
+import type { Attributes, DirectoryEntry, FilesystemFigures, Opened } from '../mount.js';
 import { FOPEN, SIZE } from './protocol.js';
 import type { KernelRequest } from './requests.js';
 
@@ -239,10 +238,9 @@ function aligned(bytes: number): number {
  * The body of READDIR and READDIRPLUS: as many entries as fit in `bytesMax`, and how many those are.
  */
 export function encodeDirectory(
-  entries: readonly ListedEntry[],
+  entries: readonly DirectoryEntry[],
   bytesMax: number,
   plus: boolean,
-  listed: (name: Uint8Array, inode: Inode) => Attributes,
 ): { readonly body: Buffer; readonly count: number } {
   const fixedBytes = (plus ? SIZE.ENTRY_OUT : 0) + SIZE.DIRENT;
   let bytes = 0;
@@ -260,9 +258,7 @@ export function encodeDirectory(
     assert(entry !== undefined, 'count is within the entries');
     if (plus) {
       // A node id of 0 gives the name only; so for '.' and '..', which the kernel does not look up.
-      if (countsAsLookup(entry) && entry.inode !== null) {
-        writeEntry(body, at, listed(entry.name, entry.inode));
-      }
+      if (entry.attributes !== null) writeEntry(body, at, entry.attributes);
       at += SIZE.ENTRY_OUT;
     }
     writeUint64(body, at, entry.ino);
@@ -273,15 +269,6 @@ export function encodeDirectory(
     at += aligned(SIZE.DIRENT + entry.name.length);
   }
   return { body, count };
-}
-
-const DOT = 0x2e;
-
-/** Entries of READDIRPLUS that the kernel remembers, and forgets one day. */
-export function countsAsLookup(entry: ListedEntry): boolean {
-  const { name } = entry;
-  const isDots = name[0] === DOT && (name.length === 1 || (name.length === 2 && name[1] === DOT));
-  return !isDots && entry.inode !== null;
 }
 
 /** fuse_init_out. `flags` and sizes are what was negotiated, see init.ts. */

@@ -1,5 +1,6 @@
 import { MootError } from '../../base/errors.js';
 import type { Ino } from '../../filesystem/records.js';
+import { interrupted } from '../abort.js';
 import type {
   AttributeChange,
   Caller,
@@ -17,7 +18,7 @@ import {
   WRITE_CACHE,
   WRITE_KILL_SUIDGID,
 } from './protocol.js';
-import { mayBeRenaming } from './threads.js';
+import { isRenaming } from './threads.js';
 
 /**
  * A request as the kernel sent it: fuse_in_header, and where its arguments lie in the buffer.
@@ -44,23 +45,19 @@ export class KernelRequest implements Caller {
   get signal(): AbortSignal {
     if (this.#controller === null) {
       this.#controller = new AbortController();
-      if (this.#interrupted) this.#controller.abort(interruptedError());
+      if (this.#interrupted) this.#controller.abort(interrupted());
     }
     return this.#controller.signal;
   }
 
-  mayBeRenaming(): Promise<boolean> {
-    return mayBeRenaming(this.pid);
+  isRenaming(): Promise<boolean | null> {
+    return isRenaming(this.pid);
   }
 
   interrupt(): void {
     this.#interrupted = true;
-    this.#controller?.abort(interruptedError());
+    this.#controller?.abort(interrupted());
   }
-}
-
-function interruptedError(): MootError {
-  return new MootError('INTERRUPTED', 'interrupted by a signal');
 }
 
 /** The arguments of one request. */
@@ -143,10 +140,7 @@ export function readInit(body: Body): {
 }
 
 /** fuse_setattr_in */
-export function readSetAttributes(body: Body): {
-  readonly change: AttributeChange;
-  readonly handle: Handle | null;
-} {
+export function readSetAttributes(body: Body): AttributeChange {
   const { buffer, start } = body;
   const valid = buffer.readUInt32LE(start);
   const timeAt = (sec: number, nsec: number) => ({
@@ -155,16 +149,13 @@ export function readSetAttributes(body: Body): {
   });
   const has = (flag: number) => (valid & flag) !== 0;
   return {
-    handle: has(FATTR.FH) ? readUint64(buffer, start + 8) : null,
-    change: {
-      ...(has(FATTR.MODE) && { mode: buffer.readUInt32LE(start + 68) & 0o7777 }),
-      ...(has(FATTR.UID) && { uid: buffer.readUInt32LE(start + 76) }),
-      ...(has(FATTR.GID) && { gid: buffer.readUInt32LE(start + 80) }),
-      ...(has(FATTR.SIZE) && { size: readUint64(buffer, start + 16) }),
-      ...(has(FATTR.ATIME) && { atime: has(FATTR.ATIME_NOW) ? 'now' : timeAt(32, 56) }),
-      ...(has(FATTR.MTIME) && { mtime: has(FATTR.MTIME_NOW) ? 'now' : timeAt(40, 60) }),
-      ...(has(FATTR.KILL_SUIDGID) && { killPrivileges: true }),
-    },
+    ...(has(FATTR.MODE) && { mode: buffer.readUInt32LE(start + 68) & 0o7777 }),
+    ...(has(FATTR.UID) && { uid: buffer.readUInt32LE(start + 76) }),
+    ...(has(FATTR.GID) && { gid: buffer.readUInt32LE(start + 80) }),
+    ...(has(FATTR.SIZE) && { size: readUint64(buffer, start + 16) }),
+    ...(has(FATTR.ATIME) && { atime: has(FATTR.ATIME_NOW) ? 'now' : timeAt(32, 56) }),
+    ...(has(FATTR.MTIME) && { mtime: has(FATTR.MTIME_NOW) ? 'now' : timeAt(40, 60) }),
+    ...(has(FATTR.KILL_SUIDGID) && { killPrivileges: true }),
   };
 }
 

@@ -250,7 +250,21 @@ const tail = fc.oneof(
 const body = fc
   .tuple(fc.array(number64, { maxLength: 12 }), tail)
   .map(([numbers, rest]) => Buffer.concat([words(...numbers), rest]));
+/** Of kernels that there are not: INIT with any versions and flags. */
+const init = fc
+  .record({
+    major: fc.integer({ min: 6, max: 8 }),
+    minor: fc.nat(60),
+    flags: fc.oneof(fc.constant(0), fc.nat(2 ** 32 - 1)),
+  })
+  .map(({ major, minor, flags }) =>
+    words(BigInt(major) | (BigInt(minor) << 32n), BigInt(flags) << 32n, 0),
+  );
 const step = fc.oneof(
+  {
+    weight: 1,
+    arbitrary: init.map((body) => ({ opcode: OPCODE.INIT, ino: 0n, body, again: false })),
+  },
   {
     weight: 12,
     arbitrary: fc.record({

@@ -38,7 +38,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a lease is trusted whatever the clocks say',
-    file: 'src/client/lease.js',
+    file: 'src/base/lease-time.js',
     from: 'return apartMs <= durationMs * CLOCK_TOLERANCE ? durationMs * USED_PART - passedMs : 0;',
     to: 'return apartMs >= 0 ? durationMs * 1.2 - passedMs : 0;',
   },
