@@ -1,6 +1,6 @@
+import { number56 } from '../base/binary-key.js';
 import { isMootError } from '../base/errors.js';
 import { chunkRange } from '../filesystem/keys.js';
-import { number56 } from './binary-key.js';
 import type { Operation, RocksDatabase } from './rocksdb.js';
 
 /**

@@ -1,21 +1,15 @@
 import { join } from 'node:path';
 import { assert } from '../base/assert.js';
-
+import { number56, parse56 } from '../base/binary-key.js';
 import { isMootError, MootError } from '../base/errors.js';
 import { decodeConfiguration } from '../codec/configuration.js';
-
 import { pack, unpack } from '../codec/msgpack.js';
 import { Reader } from '../codec/reader.js';
 import { seal, unseal } from '../codec/records.js';
 import type { Entry, EntryKind, HardState, Save, SnapshotMark, TermRun } from '../raft/types.js';
-import { number56, parse56 } from './binary-key.js';
-
 import { DataFiles, decodePlace, encodePlace, type Place } from './data-files.js';
-
 import type { StoreFigures } from './figures.js';
-
 import type { LogStore, RestoredLog } from './log-store.js';
-
 import { type DatabaseOptions, type Operation, RocksDatabase } from './rocksdb.js';
 
 /**

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { tableOf } from '../../src/filesystem/keys.js';
+import { COUNTERS, tableOf } from '../../src/filesystem/keys.js';
 import { S_IFREG } from '../../src/filesystem/mode.js';
 import {
   CHUNK_BYTES,
@@ -209,3 +209,40 @@ t.test('only regular files have content', async (t) => {
     t.match(world.query({ type: 'read', ino, offset: 0, size: 1 }), { ok: false, code });
   }
 });
+
+for (const content of [2 ** 21 + 1, 2 ** 23 + 1, 2 ** 24 - 1, 2 ** 40 + 2 ** 23 + 3]) {
+  t.test(`large files are cut and searched alike as content ${content}`, async (t) => {
+    const world = new FilesystemWorld();
+    const session = world.open();
+    const nextIno = content - 1;
+    world.view.take([{ type: 'put', key: COUNTERS, value: { ...world.counters, nextIno } }]);
+    const { inode } = world.do(session, { ...FILE, name: bytes('f') });
+    t.equal(inode.content, content);
+    const { ino } = inode;
+    // Groups with data are 1, 3, 5 and on, to more than a few, so that their maps are scanned for.
+    const group = 64 * CHUNK_BYTES;
+    const groups = Array.from({ length: 20 }, (_, i) => 2 * i + 1);
+    for (const at of groups) {
+      world.do(session, { type: 'write', ino, offset: at * group, data: bytes(`group ${at}`) });
+    }
+    const seek = (offset: number, what: 'data' | 'hole') =>
+      world.query({ type: 'seek', ino, offset, what });
+    for (const at of groups) {
+      t.match(seek((at - 1) * group + 1, 'data'), { value: { offset: at * group } });
+      t.match(seek(at * group, 'hole'), { value: { offset: at * group + `group ${at}`.length } });
+    }
+    const from = 3 * group + 2;
+    world.do(session, { type: 'set-attributes', ino, size: from });
+    world.do(session, { type: 'set-attributes', ino, size: 40 * group });
+    t.equal(text(read(world, ino, group, 7)), 'group 1');
+    t.equal(text(read(world, ino, 3 * group, 7)), 'gr\0\0\0\0\0');
+    for (const at of groups.slice(2)) {
+      t.ok(
+        read(world, ino, at * group, 16).every((byte) => byte === 0),
+        `group ${at} is zeros`,
+      );
+    }
+    t.match(seek(from, 'data'), { ok: false, code: 'ENXIO' });
+    checkTree(world.view);
+  });
+}
