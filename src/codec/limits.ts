@@ -20,9 +20,6 @@ export const WIRE_VALUE_BYTES_MAX = 131_072;
 /** What one `read` may ask for: as much as one write carries. */
 export const READ_BYTES_MAX = WRITE_BYTES_MAX;
 
-/** What one `read-directory` may ask for: with the longest names and inodes it fits a frame twice. */
-export const LIST_ENTRIES_MAX = 4_096;
-
 /** Unlinked inodes that one client holds open; far beyond any limit of open files. */
 export const HOLDS_MAX = 65_536;
 

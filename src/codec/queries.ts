@@ -1,8 +1,7 @@
 import { MootError } from '../base/errors.js';
 import type { ListedEntry, Query, QueryResult, QueryValues } from '../filesystem/queries.js';
-import { NAME_BYTES_MAX } from '../filesystem/records.js';
+import { LISTED_ENTRIES_MAX, NAME_BYTES_MAX } from '../filesystem/records.js';
 import {
-  LIST_ENTRIES_MAX,
   READ_BYTES_MAX,
   WIRE_NAME_BYTES_MAX,
   WIRE_VALUE_BYTES_MAX,
@@ -34,7 +33,7 @@ export const queryCodec: UnionCodec<Query> = unionCodec<Query>('query', {
       type: 'read-directory',
       ino: r.uint('ino'),
       cookie: r.uint('cookie'),
-      limit: atMost(r.uint('limit'), LIST_ENTRIES_MAX, 'query read-directory.limit'),
+      limit: atMost(r.uint('limit'), LISTED_ENTRIES_MAX, 'query read-directory.limit'),
       plus: r.bool('plus'),
     }),
   },
@@ -123,7 +122,7 @@ function unpackQueryValue(packed: unknown): QueryValue {
       return { inode: unpackInode(r.any('inode')) };
     case RESULT_ENTRIES:
       return {
-        entries: r.array('entries', LIST_ENTRIES_MAX).map(unpackListed),
+        entries: r.array('entries', LISTED_ENTRIES_MAX).map(unpackListed),
         parent: r.uint('parent'),
         end: r.bool('end'),
       };

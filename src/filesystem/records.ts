@@ -22,8 +22,13 @@ export const FILE_BYTES_MAX = 2 ** 44;
 export const WRITE_BYTES_MAX = 1_048_576;
 /** The largest read query: several FUSE_READs, and yet little memory for a node. */
 export const READ_BYTES_MAX = 4_194_304;
-/** The largest limit of a read-directory query: bounds the answer, inodes included, to some MiB. */
-export const LISTED_ENTRIES_MAX = 16_384;
+/** The largest limit of a read-directory query. */
+export const LISTED_ENTRIES_MAX = 4_096;
+/**
+ * Names, inodes and targets in one answer to it: as many entries with the longest names and their
+ * inodes fit, and four times as much fits a frame. Long targets make the answer end earlier.
+ */
+export const LISTED_BYTES_MAX = 2 * 1_048_576;
 /**
  * Content is stored in chunks of this many bytes. A small write rewrites one chunk, so a smaller
  * chunk costs a database less, and a larger one makes fewer records of a big file.

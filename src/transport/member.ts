@@ -1,7 +1,9 @@
 import type { MootError } from '../base/errors.js';
 import { type Random, systemRandom } from '../base/random.js';
+import type { ClientResponse } from '../codec/client-messages.js';
 import { decodeClientRequest, encodeClientResponse } from '../codec/client-wire.js';
 import { decodeGreeting, encodeGreeting, type Greeting } from '../codec/greeting.js';
+import { FRAME_BYTES_MAX } from '../codec/limits.js';
 import type { PeerMessage } from '../codec/peer-messages.js';
 import { decodePeerMessage } from '../codec/peer-wire.js';
 import type { Member, NodeId } from '../raft/types.js';
@@ -187,7 +189,7 @@ class NetworkTransport implements Transport {
     checkClient(greeting, this.options);
     link.send(encodeGreeting(this.self));
     const handlers = this.handlers?.onClient({
-      send: (response) => link.send(encodeClientResponse(response)),
+      send: (response) => this.respond(link, response),
       get queuedBytes() {
         return link.queuedBytes;
       },
@@ -198,5 +200,30 @@ class NetworkTransport implements Transport {
       handlers?.onClose();
     });
     link.listen(decodeClientRequest, (request) => handlers?.onRequest(request));
+  }
+
+  /** An answer that is too large becomes a refusal; who cannot be told of a change is left, and asks anew. */
+  private respond(link: Link, response: ClientResponse): void {
+    const frame = encodeClientResponse(response);
+    if (frame.length <= FRAME_BYTES_MAX) {
+      link.send(frame);
+      return;
+    }
+    const what = `a ${response.type} of ${frame.length} bytes is too large to be sent`;
+    this.report(`${what} to ${link.remote}`);
+    if (response.type === 'watch-event' || response.type === 'changes') {
+      link.close(CLOSE_CODE.closedByNode, what);
+      return;
+    }
+    // A command has had its effect. Asked for again, its reply comes without what surrounds it.
+    const code = response.type === 'submit-reply' ? 'OUTCOME_UNKNOWN' : 'BAD_MESSAGE';
+    const refusal = {
+      type: 'refusal',
+      id: response.id,
+      code,
+      message: what,
+      leader: null,
+    } as const;
+    link.send(encodeClientResponse(refusal));
   }
 }
