@@ -3,6 +3,7 @@ import t from 'tap';
 import { encodeClientResponse } from '../../src/codec/client-wire.js';
 import { FRAME_BYTES_MAX } from '../../src/codec/limits.js';
 import { S_IFDIR, S_IFREG } from '../../src/filesystem/mode.js';
+import { SWEEP_ORPHANS_MAX } from '../../src/filesystem/orphans.js';
 import { type Ino, LISTED_ENTRIES_MAX, SYMLINK_BYTES_MAX } from '../../src/filesystem/records.js';
 import { bytes, FilesystemWorld, ROOT, text } from '../support/filesystem-world.js';
 import { checkTree } from '../support/tree-invariants.js';
@@ -149,6 +150,26 @@ t.test('listings that cannot be', async (t) => {
   t.match(world.query({ ...list, cookie: -1 }), { ok: false, code: 'EINVAL' });
   t.match(world.query({ ...list, ino: 99 }), { ok: false, code: 'ESTALE' });
   t.match(world.query(list), { ok: true, value: { entries: [], parent: ROOT, end: true } });
+});
+
+t.test('what leaves the orphan queue while it is renamed is as it is then', async (t) => {
+  const tree = new Tree();
+  const { world, session } = tree;
+  const holder = world.open(true);
+  // One keep-alive takes so many from the queue, and leaves the file that has a name again by then.
+  for (let i = 0; i < SWEEP_ORPHANS_MAX; i++) {
+    tree.file(ROOT, 'gone');
+    world.do(session, { type: 'unlink', parent: ROOT, name: bytes('gone') });
+  }
+  const unnamed = { type: 'make-unnamed', parent: ROOT, mode: 0o600, uid: 0, gid: 0 } as const;
+  const { ino } = world.do(session, unnamed).inode;
+  world.do(session, { type: 'link', ino, parent: ROOT, name: bytes('source') });
+  t.match(tree.inode(ino), { holds: 1 });
+  world.do(holder, { type: 'keep-alive', seenIndex: world.index, holds: [] });
+  t.match(tree.inode(ino), { holds: 1 });
+  tree.file(ROOT, 'target');
+  t.equal(tree.rename(ROOT, 'source', ROOT, 'target'), 'ok');
+  t.match(tree.inode(ino), { holds: 0, nlink: 1 });
 });
 
 t.test('an answer ends when it has its bytes, and goes on behind them', async (t) => {
