@@ -1,6 +1,7 @@
 import { number56 } from '../base/binary-key.js';
 import { isMootError } from '../base/errors.js';
 import { chunkRange } from '../filesystem/keys.js';
+import type { ChunkFiles } from './chunk-files.js';
 import type { Operation, RocksDatabase } from './rocksdb.js';
 
 /**
@@ -47,6 +48,8 @@ export class GarbageCollector {
 
   constructor(
     private readonly database: RocksDatabase,
+    /** One write to the database after the other; see ChunkFiles. */
+    private readonly exclusively: ChunkFiles['exclusively'],
     private readonly onFailure: (error: unknown) => void,
   ) {}
 
@@ -94,15 +97,23 @@ export class GarbageCollector {
   private async collectContent(queued: string): Promise<void> {
     const marker = queued.slice(-MARKER_LENGTH);
     while (!this.stopped) {
-      const keys = await this.someChunks(marker);
-      const operations: Operation[] = keys.map((key) => ({ type: 'del', key }));
-      const isLast = keys.length < CHUNKS_MAX;
-      if (isLast) operations.push({ type: 'del', key: marker }, { type: 'del', key: queued });
-      await this.database.batch(operations, false);
+      // A sweep reads chunks and puts them elsewhere: in between none of them may be deleted, or
+      // it would be there again, and with its marker gone for ever.
+      const isLast = await this.exclusively(() => this.deleteSome(queued, marker));
       if (!isLast) continue;
       this.cursor = `${queued}\u0000`;
       return;
     }
+  }
+
+  /** True: these were the last. */
+  private async deleteSome(queued: string, marker: string): Promise<boolean> {
+    const keys = await this.someChunks(marker);
+    const operations: Operation[] = keys.map((key) => ({ type: 'del', key }));
+    const isLast = keys.length < CHUNKS_MAX;
+    if (isLast) operations.push({ type: 'del', key: marker }, { type: 'del', key: queued });
+    await this.database.batch(operations, false);
+    return isLast;
   }
 
   private someChunks(marker: string): Promise<string[]> {

@@ -404,9 +404,13 @@ class RocksImport implements SnapshotImport {
     });
   }
 
+  get isComplete(): boolean {
+    return this.reader.isComplete;
+  }
+
   async finish(): Promise<void> {
     this.checkOpen();
-    if (!this.reader.isComplete) {
+    if (!this.isComplete) {
       throw new MootError('BAD_MESSAGE', 'the snapshot is not complete');
     }
     this.over = true;
