@@ -211,7 +211,12 @@ class RocksStateStore implements StateStore, StoreFigures {
   }
 
   private makeTree(number: number, opened: OpenDatabase): Tree {
-    const garbage = new GarbageCollector(opened.database, this.options.onFailure);
+    const { database, chunks } = opened;
+    const garbage = new GarbageCollector(
+      database,
+      (write) => chunks.exclusively(write),
+      this.options.onFailure,
+    );
     if (!this.readOnly) garbage.wake({ again: true });
     return { number, ...opened, garbage };
   }
@@ -437,6 +442,8 @@ async function closeTree(tree: Tree): Promise<void> {
 
 async function closeDatabase({ database, chunks }: OpenDatabase): Promise<void> {
   await chunks.stop();
+  // A read may go to the database more than once, and from there to the files.
+  await chunks.readsEnd();
   await database.close();
   await chunks.close();
 }

@@ -12,6 +12,18 @@ import { until } from '../support/cluster.js';
 const MARK = { index: 70, term: 3 };
 const RECORDS = 400;
 
+type Chunk = Extract<SnapshotMessage, { type: 'snapshot-chunk' }>;
+
+/** The line changed nothing: so the sender itself meant it. */
+function withData(chunk: Chunk, data: Uint8Array): Chunk {
+  return { ...chunk, data, checksum: crc32(data) };
+}
+
+/** The store's own last chunk: checksum, version, kind 1. */
+function isEnd({ data }: Chunk): boolean {
+  return data.length > 5 && data[5] === 1;
+}
+
 type Outcome = { readonly ok: boolean; readonly index: number };
 
 /** A stream over a line that `fate` rules: lost, damaged, or as it is. */
@@ -60,20 +72,26 @@ async function world(
       onFailed,
     });
   let receiver = open();
-  const sender = new SnapshotSender({
-    id: 'a',
-    to: 'b',
-    term: 3,
-    stream: 77,
-    state: source,
-    clock,
-    digest: crc32,
-    send: travel,
-    queuedBytes: () => 0,
-    delayMsMax: 50,
-    onEnd: (outcome) => outcomes.push(outcome),
-    onFailed,
-  });
+  const send = (stream: number) =>
+    new SnapshotSender({
+      id: 'a',
+      to: 'b',
+      term: 3,
+      stream,
+      state: source,
+      clock,
+      digest: crc32,
+      send: travel,
+      queuedBytes: () => 0,
+      delayMsMax: 50,
+      onEnd: (outcome) => outcomes.push(outcome),
+      onFailed,
+    });
+  let sender = send(77);
+  /** Another stream of the same. */
+  const again = () => {
+    sender = send(78);
+  };
   const restart = () => {
     receiver = open();
   };
@@ -92,7 +110,7 @@ async function world(
     state.nowMs += ms;
     sender.tick();
   };
-  return { state, outcomes, finish, restart, arrived, tick };
+  return { state, outcomes, finish, restart, arrived, tick, again };
 }
 
 t.test('over a good line', async (t) => {
@@ -192,6 +210,28 @@ t.test('a receiver that forgot what it had ends the stream', async (t) => {
   await finish();
   t.strictSame(outcomes, [{ ok: false, index: 0 }]);
   t.equal(state.installed, 0);
+});
+
+t.test('a snapshot that no sound node sends is refused, and the next one is taken', async (t) => {
+  const bad: readonly [string, (chunk: Chunk) => Chunk][] = [
+    ['nonsense', (chunk) => (chunk.sequence === 3 ? withData(chunk, Buffer.from('no')) : chunk)],
+    ['without its end', (chunk) => (isEnd(chunk) ? withData(chunk, Buffer.alloc(0)) : chunk)],
+  ];
+  for (const [what, make] of bad) {
+    const { finish, outcomes, state, again, arrived } = await world((message) =>
+      message.type === 'snapshot-chunk' && outcomes.length === 0 ? make(message) : message,
+    );
+    await finish();
+    t.strictSame(outcomes, [{ ok: false, index: 0 }], what);
+    t.equal(state.installed, 0);
+    again();
+    await until('the second stream', () => {
+      state.nowMs += 10;
+      return outcomes.length === 2;
+    });
+    t.strictSame(outcomes[1], { ok: true, index: 70 });
+    t.equal(await arrived(), RECORDS);
+  }
 });
 
 t.test('a receiver that is away, of a later term, or further already', async (t) => {
