@@ -121,8 +121,13 @@ export class ChunkFiles {
 
   async close(): Promise<void> {
     await this.stop();
-    await Promise.allSettled(this.reads);
+    await this.readsEnd();
     await this.files.close();
+  }
+
+  /** Waits for every read that is under way. */
+  async readsEnd(): Promise<void> {
+    await Promise.allSettled(this.reads);
   }
 
   private async nameDamaged(
@@ -177,7 +182,7 @@ export class ChunkFiles {
     if (this.exports > 0) return;
     const { unused } = this;
     this.unused = [];
-    await Promise.allSettled(this.reads);
+    await this.readsEnd();
     await this.files.remove(unused);
   }
 
