@@ -6,6 +6,9 @@ cd "$(dirname "$0")/.." || exit 1
 export TAP_REPORTER=tap
 out=$(mktemp -d "${TMPDIR:-/tmp}/mootfs-results.XXXXXX")
 trap 'rm -rf "$out"' EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 failures=0
 
 sh scripts/test-packages.sh
@@ -38,11 +41,20 @@ fi
 
 echo "== integration tests"
 for file in scripts/integration/*.bats; do
-  node_modules/bats/bin/bats --formatter tap "$file" >"$out/bats.txt" 2>&1
+  bats_ended=0
+  node_modules/bats/bin/bats --formatter tap "$file" >"$out/bats.txt" 2>&1 || bats_ended=$?
   grep -v '^1\.\.' "$out/bats.txt"
   cat "$out/bats.txt" >>"$out/all-bats.txt"
-  # A file that died before its first test has no line of its own.
-  grep -q '^\(not \)\?ok ' "$out/bats.txt" || failures=$((failures + 1))
+  # What went wrong outside of any test, or ended the file before its last one, has no line of its own.
+  planned=$(sed -n 's/^1\.\.\([0-9]*\)$/\1/p' "$out/bats.txt" | head -n 1)
+  ran=$(grep -c '^\(not \)\?ok ' "$out/bats.txt")
+  if [ "${planned:-0}" = 0 ] || [ "$ran" -lt "$planned" ]; then
+    failures=$((failures + 1))
+    echo "FAILED: $file: $ran of ${planned:-no} tests ran"
+  elif [ "$bats_ended" != 0 ] && ! grep -q '^not ok ' "$out/bats.txt"; then
+    failures=$((failures + 1))
+    echo "FAILED: $file: exit code $bats_ended"
+  fi
 done
 torture_skipped=0
 if [ "$(id -u)" = 0 ] && [ -e /dev/fuse ]; then

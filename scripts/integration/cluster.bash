@@ -1,6 +1,8 @@
 # Starts, breaks and ends real clusters for the integration tests. Everything lives below $ROOT,
 # a directory of its own; only processes started here are ever signalled, by pid.
 
+bats_require_minimum_version 1.5.0 # run !
+
 PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 MOOTFS="$PROJECT/dist/src/cli/mootfs"
 # Generous: the machine may be slow; nothing waits longer than it must.

@@ -16,11 +16,26 @@ setup() {
 }
 
 @test "every command has --help with an example" {
-  for command in up node mount umount status snapshot check recover ls cat put append rm stat; do
-    run mootfs "$command" --help
+  local command commands=()
+  for command in $(commands_of); do
+    if [ "$command" = members ]; then
+      mapfile -t -O "${#commands[@]}" commands < <(commands_of members | sed 's/^/members /')
+    fi
+    commands+=("$command")
+  done
+  [ "${#commands[@]}" -ge 22 ]
+  for command in "${commands[@]}"; do
+    # The name of a command below another one is a word of its own.
+    # shellcheck disable=SC2086
+    run mootfs $command --help
     [ "$status" -eq 0 ]
     [[ "$output" == *"Example:"*"mootfs $command"* ]]
   done
+}
+
+# commands_of [COMMAND]: all that stand in its help.
+commands_of() {
+  mootfs "$@" --help | awk '/^Commands:/ { on = 1; next } /^$/ { on = 0 } on && /^  [a-z]/ && $1 != "help" { print $1 }'
 }
 
 @test "status: a table, and JSON with all nodes" {
@@ -117,9 +132,13 @@ setup() {
   echo x >"$LOCAL/at/by-daemon"
   [ "$(mootfs cat /by-daemon)" = x ]
   mootfs umount "$LOCAL/at"
-  ! grep -q " $LOCAL/at fuse" /proc/self/mounts
+  run ! grep -q " $LOCAL/at fuse" /proc/self/mounts
   run mootfs umount "$LOCAL/at"
   [ "$status" -eq 2 ]
+  echo '{ "daemon": true }' >"$LOCAL/daemon.json"
+  timeout 60 "$MOOTFS" mount --config "$LOCAL/daemon.json" "$LOCAL/at" 3>&-
+  [ "$(cat "$LOCAL/at/by-daemon")" = x ]
+  mootfs umount "$LOCAL/at"
   run mootfs mount "$LOCAL/missing"
   [ "$status" -eq 5 ]
   [[ "$output" == *"$LOCAL/missing"* ]]

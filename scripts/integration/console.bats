@@ -85,7 +85,7 @@ SCRIPT
   grep -Eq 'n3 is back: term [1-9][0-9]*, commit [1-9]' out.txt
   grep -q 'example: crash n2' out.txt
   grep -q '✓ all tables are equal' out.txt
-  ! grep -q " $ROOT/" /proc/self/mounts
+  run ! grep -q " $ROOT/" /proc/self/mounts
 }
 
 @test "bad input is named, and changes nothing" {

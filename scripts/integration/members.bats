@@ -121,8 +121,13 @@ all_follow() {
 
 @test "members: wrong words are refused with a reason" {
   cluster_start 1
-  run mootfs members add n2
-  [ "$status" -eq 2 ]
+  local wrong
+  for wrong in "n2" "n2=nowhere" "n2=127.0.0.1:7,n3=127.0.0.1:8" "n2=127.0.0.1:7 --replace a/b"; do
+    # shellcheck disable=SC2086
+    run mootfs members add $wrong
+    [ "$status" -eq 2 ]
+    [[ "$output" == "error:"* ]]
+  done
   run mootfs members remove n7
   [ "$status" -eq 1 ]
   [[ "$output" == *"there is no member 'n7'"* ]]

@@ -40,7 +40,7 @@ up_start() {
   [ "$(cat "$ROOT/mnt/n2/file")" = hello ]
   [ "$(cat "$ROOT/mnt/n3/file")" = hello ]
   process_kill up INT
-  ! grep -q " $ROOT/" /proc/self/mounts
+  run ! grep -q " $ROOT/" /proc/self/mounts
   run mootfs status --timeout-ms 500
   [ "$status" -eq 3 ]
   up_start

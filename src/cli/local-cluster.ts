@@ -97,9 +97,8 @@ export class LocalCluster {
   }
 
   /** Starts it again on its own disk. */
-  async recover(id: string): Promise<void> {
-    const node = this.node(id);
-    if (node.state !== 'up') await node.start();
+  recover(id: string): Promise<void> {
+    return this.node(id).start();
   }
 
   private node(id: string): Supervised {

@@ -21,11 +21,7 @@ export function parseId(text: string): string {
 
 /** `n1=host:port,n2=host:port,…` */
 export function parsePeers(text: string): readonly Member[] {
-  const members = text.split(',').map((part) => {
-    const at = part.indexOf('=');
-    if (at < 1) throw new InvalidArgumentError(`'${part}' is not of the form id=host:port.`);
-    return { id: parseId(part.slice(0, at).trim()), address: parseAddressText(part.slice(at + 1)) };
-  });
+  const members = text.split(',').map(parseMember);
   for (const [what, of] of [
     ['id', (m: Member) => m.id],
     ['address', (m: Member) => m.address],
@@ -35,6 +31,13 @@ export function parsePeers(text: string): readonly Member[] {
     }
   }
   return members;
+}
+
+/** `n1=host:port` */
+export function parseMember(text: string): Member {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError(`'${text}' is not of the form id=host:port.`);
+  return { id: parseId(text.slice(0, at).trim()), address: parseAddressText(text.slice(at + 1)) };
 }
 
 /** `host:port`, an IPv6 host in brackets. */

@@ -3,7 +3,7 @@ import { MootError } from '../base/errors.js';
 import type { NodeReport } from '../client/filesystem-client.js';
 import type { Configuration } from '../raft/types.js';
 import { connectClient } from './assemble.js';
-import { clusterOption, nodesOption, parseId, parsePeers } from './members.js';
+import { clusterOption, type Member, nodesOption, parseId, parseMember } from './members.js';
 import { addExample, deadline, setting } from './settings.js';
 import { newestLeader } from './status.js';
 import { renderTable } from './table.js';
@@ -62,7 +62,7 @@ function addAdd(members: Command): void {
     'add',
     'Add a node, or give a member its new address. It learns first, and becomes a voter when it has caught up.',
   )
-    .argument('<member>', 'id=host:port; an id that was removed is never taken again')
+    .argument('<member>', 'id=host:port; an id that was removed is never taken again', parseMember)
     .option(
       '--learner',
       'it stays a learner until it is promoted: it holds everything and decides nothing',
@@ -70,15 +70,11 @@ function addAdd(members: Command): void {
     .option(
       '--replace <id>',
       'this voter leaves in the same step in which the new one becomes one',
+      parseId,
     );
-  command.action(async (text: string, options: ClusterOptions & AddOptions) => {
-    const [member, ...more] = parsePeers(text);
-    if (member === undefined || more.length > 0) {
-      throw new MootError('BAD_ARGUMENT', `'${text}' is not of the form id=host:port`);
-    }
+  command.action((member: Member, options: ClusterOptions & AddOptions) => {
     const promote = options.learner !== true;
-    const replaces = options.replace === undefined ? null : parseId(options.replace);
-    await change(options, { type: 'add', ...member, promote, replaces });
+    return change(options, { type: 'add', ...member, promote, replaces: options.replace ?? null });
   });
   addExample(
     command,

@@ -1,6 +1,6 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import type { ReadLevel } from '../codec/client-messages.js';
-import { deadline, setting } from './settings.js';
+import { addFlag, deadline, setting } from './settings.js';
 
 export type Adapter = 'kernel' | 'fuse-native';
 
@@ -35,10 +35,6 @@ export function addMountOptions(command: Command): void {
       )
         .argParser(deadline)
         .default(30_000, '30'),
-    )
-    .addOption(
-      new Option('--write-through', 'every write(2) waits for its commit').env(
-        'MOOTFS_WRITE_THROUGH',
-      ),
     );
+  addFlag(command, '--write-through', 'every write(2) waits for its commit');
 }

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { openSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { startMount } from './assemble.js';
 import { EXIT } from './exit.js';
 import { clusterOption, nodesOption } from './members.js';
@@ -16,6 +16,7 @@ interface MountCommandOptions extends MountOptions {
   readonly daemon?: boolean;
   readonly log: string;
   readonly stopWithStdin?: boolean;
+  readonly serve?: boolean;
 }
 
 export function addMountCommand(program: Command): void {
@@ -30,12 +31,14 @@ export function addMountCommand(program: Command): void {
       setting('--log <file>', 'where a background mount writes its messages').default(NO_LOG),
     )
     .addOption(configFileOption())
-    .option('--stop-with-stdin', 'unmount when standard input ends (for a supervisor)');
+    .option('--stop-with-stdin', 'unmount when standard input ends (for a supervisor)')
+    .addOption(new Option('--serve').hideHelp());
   addMountOptions(command);
   command.action(async (directory: string) => {
     applyConfigFile(command);
     const options = command.opts<MountCommandOptions>();
-    await (options.daemon === true ? daemonize(options.log) : serve(directory, options));
+    const inBackground = options.daemon === true && options.serve !== true;
+    await (inBackground ? daemonize(options.log) : serve(directory, options));
   });
   addExample(
     command,
@@ -56,13 +59,14 @@ async function serve(directory: string, options: MountCommandOptions): Promise<v
 }
 
 /**
- * Runs this same command without --daemon in a session of its own, and returns when that one has
- * mounted, or has ended with its reason on our standard error.
+ * Runs this same command in a session of its own, told to serve whatever the command line and the
+ * configuration file say of a daemon, and returns when that one has mounted, or has ended with its
+ * reason on our standard error.
  */
 async function daemonize(log: string): Promise<void> {
   const file = openSync(log, 'a');
-  const args = process.argv.slice(1).filter((arg) => arg !== '--daemon');
-  const child = spawn(process.execPath, args, {
+  const [entry = '', command = '', ...args] = process.argv.slice(1);
+  const child = spawn(process.execPath, [entry, command, '--serve', ...args], {
     detached: true,
     stdio: ['ignore', file, log === NO_LOG ? 'inherit' : file, 'ipc'],
   });

@@ -15,7 +15,14 @@ import {
   parsePeers,
 } from './members.js';
 import { addMountOptions, type MountOptions } from './mount-options.js';
-import { addExample, applyConfigFile, configFileOption, setting, wholeNumber } from './settings.js';
+import {
+  addExample,
+  addFlag,
+  applyConfigFile,
+  configFileOption,
+  setting,
+  wholeNumber,
+} from './settings.js';
 import { stopRequested } from './signals.js';
 
 const WRITE_CONCERNS: readonly WriteConcern[] = ['majority', 'all'];
@@ -85,12 +92,6 @@ export function addNodeCommand(program: Command): void {
         "host:port of the page, the events and the metrics, or 'off'; default: the port above by 1000",
       ).argParser(parseControl),
     )
-    .addOption(
-      new Option(
-        '--allow-faults',
-        'let whoever reaches the control port slow, cut and crash this node (for demonstrations)',
-      ).env('MOOTFS_ALLOW_FAULTS'),
-    )
     .addOption(new Option('--director <address>').argParser(parseAddressText).hideHelp())
     .addOption(
       setting('--log-level <level>', 'how much to tell on standard error')
@@ -120,6 +121,11 @@ export function addNodeCommand(program: Command): void {
     )
     .addOption(configFileOption())
     .option('--stop-with-stdin', 'stop when standard input ends (for a supervisor)');
+  addFlag(
+    command,
+    '--allow-faults',
+    'let whoever reaches the control port slow, cut and crash this node (for demonstrations)',
+  );
   addMountOptions(command);
   command.action(async () => {
     applyConfigFile(command);

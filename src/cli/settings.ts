@@ -8,7 +8,40 @@ import { describe, MootError } from '../base/errors.js';
  */
 export function setting(flags: string, description: string): Option {
   const option = new Option(flags, description);
-  return option.env(`MOOTFS_${option.name().replaceAll('-', '_').toUpperCase()}`);
+  return option.env(variableOf(option));
+}
+
+/**
+ * A setting that is on or off. Its variable says which: commander would take any value for on, so
+ * that MOOTFS_ALLOW_FAULTS=false allowed them.
+ */
+export function addFlag(command: Command, flags: string, description: string): void {
+  const option = new Option(flags, description);
+  const variable = variableOf(option);
+  option.description += ` (env: ${variable}, true or false)`;
+  const name = option.attributeName();
+  command.addOption(option).hook('preAction', () => {
+    const text = process.env[variable];
+    if (text === undefined || command.getOptionValueSource(name) === 'cli') return;
+    command.setOptionValueWithSource(name, parseFlag(variable, text), 'env');
+  });
+}
+
+function variableOf(option: Option): string {
+  return `MOOTFS_${option.name().replaceAll('-', '_').toUpperCase()}`;
+}
+
+const ON_OR_OFF: Readonly<Record<string, boolean>> = {
+  true: true,
+  1: true,
+  false: false,
+  0: false,
+};
+
+function parseFlag(variable: string, text: string): boolean {
+  const value = Object.hasOwn(ON_OR_OFF, text) ? ON_OR_OFF[text] : undefined;
+  if (value !== undefined) return value;
+  throw new MootError('BAD_ARGUMENT', `${variable} is '${text}', and neither true, 1, false nor 0`);
 }
 
 export function configFileOption(): Option {
@@ -20,9 +53,10 @@ export function applyConfigFile(command: Command): void {
   const file: unknown = command.getOptionValue('config');
   if (typeof file !== 'string') return;
   for (const [name, value] of Object.entries(readConfigFile(file))) {
-    const option = command.options.find((o) => o.long === `--${name}`);
-    if (option === undefined || name === 'config') {
-      const known = command.options.map((o) => o.long?.slice(2)).filter((n) => n !== 'config');
+    const settings = command.options.filter((o) => !o.hidden && o.long !== '--config');
+    const option = settings.find((o) => o.long === `--${name}`);
+    if (option === undefined) {
+      const known = settings.map((o) => o.long?.slice(2));
       throw new MootError(
         'BAD_ARGUMENT',
         `${file}: '${name}' is not a setting; known are: ${known.join(', ')}`,

@@ -1,20 +1,25 @@
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
 /**
- * Resolves at the first SIGINT or SIGTERM, or when standard input ends and `withStdin` is set (a
- * parent that starts its children with a pipe there need not live to stop them). A second signal
- * ends the process at once.
+ * Resolves at the first signal that asks a process to end, or when standard input ends and
+ * `withStdin` is set (a parent that starts its children with a pipe there need not live to stop
+ * them). A parent may do both: they are one request. A second signal ends the process at once.
  */
 export function stopRequested(withStdin: boolean): Promise<string> {
   return new Promise((resolve) => {
-    let asked = false;
+    let signalled = false;
     const ask = (why: string) => {
-      if (asked && why !== 'stdin') process.exit(130);
-      asked = true;
       // An open standard input would keep the process from ending.
       if (withStdin) process.stdin.destroy();
       resolve(why);
     };
-    process.on('SIGINT', ask);
-    process.on('SIGTERM', ask);
+    for (const signal of SIGNALS) {
+      process.on(signal, () => {
+        if (signalled) process.exit(130);
+        signalled = true;
+        ask(signal);
+      });
+    }
     if (withStdin) {
       process.stdin.on('end', () => ask('stdin'));
       process.stdin.on('error', () => ask('stdin'));

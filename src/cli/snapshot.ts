@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { connectClient } from './assemble.js';
-import { clusterOption, nodesOption } from './members.js';
+import { clusterOption, nodesOption, parseAddressText } from './members.js';
 import { addExample } from './settings.js';
 
 export function addSnapshotCommand(program: Command): void {
@@ -9,7 +9,7 @@ export function addSnapshotCommand(program: Command): void {
     .description('Make the tree durable and compact the log now, on every node or on one.')
     .addOption(nodesOption())
     .addOption(clusterOption())
-    .option('--node <address>', 'only this node (host:port)')
+    .option('--node <address>', 'only this node (host:port)', parseAddressText)
     .action(async (options: SnapshotOptions) => {
       const client = connectClient({ ...options, name: 'snapshot' });
       try {

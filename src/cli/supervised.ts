@@ -31,7 +31,10 @@ export class Supervised {
   private stopping = false;
   private held = false;
   private wasUp = false;
-  private timer: NodeJS.Timeout | null = null;
+  /** Since somebody started it and while it lives: settles when it is up, or has ended before. */
+  private started: Promise<void> | null = null;
+  /** When it is started again. */
+  private restart: NodeJS.Timeout | null = null;
   state: ChildState = 'stopped';
 
   constructor(private readonly options: SupervisedOptions) {}
@@ -48,10 +51,17 @@ export class Supervised {
     return this.child?.pid;
   }
 
-  /** Resolves when the child is up; fails with what it said when it ends before. */
+  /** Resolves when the child is up, whoever started it; fails with what it said when it ends before. */
   start(): Promise<void> {
-    this.state = 'starting';
+    if (this.stopping) return Promise.reject(new MootError('CLOSED', `${this.name} was stopped`));
     this.held = false;
+    this.forgetRestart();
+    this.started ??= this.spawn();
+    return this.started;
+  }
+
+  private spawn(): Promise<void> {
+    this.state = 'starting';
     const entry = process.argv[1] ?? '';
     const child = spawn(process.execPath, [entry, ...this.options.args, '--stop-with-stdin'], {
       detached: true,
@@ -59,6 +69,9 @@ export class Supervised {
     });
     this.child = child;
     const log = createWriteStream(this.options.log, { flags: 'a' });
+    log.once('error', (error) => {
+      process.stderr.write(`what ${this.name} says is lost: ${error.message}\n`);
+    });
     return new Promise((resolve, reject) => {
       let said = '';
       child.stderr?.on('data', (data: Buffer) => {
@@ -85,15 +98,15 @@ export class Supervised {
   /** kill -9. It is not started again before somebody calls `start`. */
   async crash(): Promise<void> {
     this.held = true;
-    if (this.timer !== null) clearTimeout(this.timer);
+    this.forgetRestart();
     this.child?.kill('SIGKILL');
     await this.exited;
   }
 
-  /** Asks the child to stop, and ends it when it does not. */
+  /** Asks the child to stop, and ends it when it does not. It is never started again. */
   async stop(): Promise<void> {
     this.stopping = true;
-    if (this.timer !== null) clearTimeout(this.timer);
+    this.forgetRestart();
     if (this.child !== null) {
       this.child.stdin?.end();
       this.child.kill('SIGTERM');
@@ -104,12 +117,18 @@ export class Supervised {
     this.state = 'stopped';
   }
 
+  private forgetRestart(): void {
+    if (this.restart !== null) clearTimeout(this.restart);
+    this.restart = null;
+  }
+
   private onExit(log: WriteStream, code: number | null, signal: string | null): void {
     log.end(`-- ended: ${signal ?? `exit code ${code}`}\n`);
     this.child = null;
+    this.started = null;
     this.state = 'down';
     if (this.stopping || this.held || !this.wasUp || !this.options.restart) return;
-    this.timer = setTimeout(() => {
+    this.restart = setTimeout(() => {
       // It is down again when this fails, and onExit has planned the next start.
       this.start().catch(() => undefined);
     }, RESTART_DELAY_MS);

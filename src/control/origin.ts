@@ -1,13 +1,20 @@
+import { isIP } from 'node:net';
+
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
 /**
  * Whether a page from `origin` may talk to this server: one that the server itself gave out (`host`
  * is what the browser asked for), or one of its friends. Programs that are no browsers name no
  * origin. Browsers let every page open a WebSocket to anywhere, so the server must look.
+ *
+ * A stranger can let a name of his own point to this server after his page was loaded from it (DNS
+ * rebinding): then origin and host are equal, and his. So `host` counts only when it cannot be
+ * somebody else's name: an address, localhost, or the name in `own`, where this server listens.
  */
 export function isKnownOrigin(
   origin: string | undefined,
   host: string | undefined,
+  own: string,
   friends: readonly string[],
 ): boolean {
   if (origin === undefined) return true;
@@ -18,7 +25,13 @@ export function isKnownOrigin(
     if (a.port !== b.port) return false;
     return a.name === b.name || (LOOPBACK.test(a.name) && LOOPBACK.test(b.name));
   };
-  return (host !== undefined && same(host)) || friends.some(same);
+  return (host !== undefined && isOurs(host, own) && same(host)) || friends.some(same);
+}
+
+function isOurs(host: string, own: string): boolean {
+  const { name } = splitHost(host);
+  const address = name.replace(/^\[(.*)\]$/, '$1');
+  return isIP(address) !== 0 || LOOPBACK.test(name) || name === splitHost(own).name;
 }
 
 function splitHost(host: string): { readonly name: string; readonly port: string } {

@@ -112,7 +112,8 @@ class JsonServer<D, E> implements ControlServer {
   }
 
   private mayWatch(request: IncomingMessage): boolean {
-    return isKnownOrigin(request.headers.origin, request.headers.host, this.parts.friends());
+    const { origin, host } = request.headers;
+    return isKnownOrigin(origin, host, this.parts.address, this.parts.friends());
   }
 
   // Watchers.

@@ -229,7 +229,24 @@ t.test('pages of other sites may not watch', async (t) => {
   t.equal(await status(`http://${address}`), 101);
   t.equal(await status(`http://localhost:${address.split(':')[1]}`), 101, 'another loopback name');
   t.equal(await status('http://10.0.0.9'), 101, 'a friend');
-  t.ok(isKnownOrigin(undefined, 'a:1', []), 'no browser');
-  t.notOk(isKnownOrigin('http://a:2', 'a:1', []));
-  t.ok(isKnownOrigin('http://[::1]:8', '127.0.0.1:8', []));
+});
+
+t.test('whom a page may talk to', async (t) => {
+  const cases: readonly [string | undefined, string | undefined, boolean, string][] = [
+    [undefined, 'a:1', true, 'no browser'],
+    ['http://10.0.0.1:1', '10.0.0.1:1', true, 'an address cannot be made to point elsewhere'],
+    ['http://[fe80::1]:1', '[fe80::1]:1', true, 'of either family'],
+    ['http://10.0.0.1:2', '10.0.0.1:1', false, 'another port is another site'],
+    ['http://[::1]:8', '127.0.0.1:8', true, 'this machine by another name'],
+    ['http://localhost:8', 'localhost:8', true, 'which is always this machine'],
+    ['http://node1:1', 'node1:1', true, 'the name that the server was given'],
+    ['http://NODE1:1', 'Node1:1', true, 'in any case'],
+    ['http://evil.example:1', 'evil.example:1', false, 'a name that was made to point here'],
+    ['http://10.evil.example:1', '10.evil.example:1', false, 'also one that looks like an address'],
+    ['http://10.0.0.1:1', undefined, false, 'no host'],
+    ['http://friend:3', 'evil.example:1', true, 'a friend of whatever name'],
+  ];
+  for (const [origin, host, known, message] of cases) {
+    t.equal(isKnownOrigin(origin, host, 'node1:1', ['friend:3']), known, message);
+  }
 });
