@@ -4,6 +4,7 @@ import { COUNTERS, tableOf } from '../../src/filesystem/keys.js';
 import { S_IFREG } from '../../src/filesystem/mode.js';
 import {
   CHUNK_BYTES,
+  CLEARED_BYTES_MAX,
   FILE_BYTES_MAX,
   type Ino,
   READ_BYTES_MAX,
@@ -28,7 +29,16 @@ function worldWithFile(): { world: FilesystemWorld; session: number; ino: Ino } 
   return { world, session, ino: inode.ino };
 }
 
-function read(world: FilesystemWorld, ino: Ino, offset = 0, size = READ_BYTES_MAX): Uint8Array {
+/** All of a file, or its first 4 MiB. */
+function read(world: FilesystemWorld, ino: Ino, offset = 0, size = 4 * READ_BYTES_MAX): Uint8Array {
+  const parts: Uint8Array[] = [];
+  for (let at = 0; at < size; at += READ_BYTES_MAX) {
+    parts.push(readOnce(world, ino, offset + at, Math.min(READ_BYTES_MAX, size - at)));
+  }
+  return Buffer.concat(parts);
+}
+
+function readOnce(world: FilesystemWorld, ino: Ino, offset: number, size: number): Uint8Array {
   const result = world.query({ type: 'read', ino, offset, size });
   if (!result.ok) throw new Error(result.code);
   return result.value.data;
@@ -246,3 +256,25 @@ for (const content of [2 ** 21 + 1, 2 ** 23 + 1, 2 ** 24 - 1, 2 ** 40 + 2 ** 23 
     checkTree(world.view);
   });
 }
+
+t.test('a cut of too much is refused as a whole, and made in steps', async (t) => {
+  const { world, session, ino } = worldWithFile();
+  const group = 64 * CHUNK_BYTES;
+  const steps = CLEARED_BYTES_MAX / group;
+  // In each group of 2 GiB one byte.
+  for (let at = 0; at < 2 * steps; at++) {
+    const offset = at * group + 5;
+    world.do(session, { type: 'write', ino, offset, data: bytes('x') });
+  }
+  const before = world.query({ type: 'get-inode', ino });
+  const cut = (size: number) =>
+    world.code(session, { type: 'set-attributes', ino, size, mode: 0o600 });
+  t.equal(cut(2 * group), 'E2BIG');
+  t.same(world.query({ type: 'get-inode', ino }), before, 'nothing has changed');
+  t.equal(cut((2 * steps - 1) * group + 6 - CLEARED_BYTES_MAX), 'ok');
+  t.equal(cut(2 * group), 'ok');
+  world.do(session, { type: 'set-attributes', ino, size: 2 ** 40 });
+  t.match(world.query({ type: 'seek', ino, offset: 2 * group, what: 'data' }), { code: 'ENXIO' });
+  t.equal(cut(0), 'ok');
+  checkTree(world.view);
+});
