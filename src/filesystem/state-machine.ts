@@ -96,11 +96,29 @@ function apply(fingerprint: Fingerprint, view: View, index: number, entry: LogCo
       ...after,
       lastSequence: sequence,
       lastIndex: index,
-      replies: replies.next(sequence, reply, acknowledged),
+      replies: replies.next(sequence, withoutTarget(reply), acknowledged),
     });
   }
   return applied(fingerprint, draft, reply);
 }
+
+/**
+ * Of a reply that is kept, all but where a symbolic link points: a session's record, with as many
+ * replies as it may have, must fit into one chunk of a snapshot. Who gets a reply again asks.
+ */
+function withoutTarget(reply: Reply): Reply {
+  if (!reply.ok || reply.value === null) return reply;
+  const { value } = reply;
+  if ('inode' in value && value.inode.target.length > 0) {
+    return { ok: true, value: { ...value, inode: { ...value.inode, target: NO_BYTES } } };
+  }
+  if ('removed' in value && value.removed !== null && value.removed.target.length > 0) {
+    return { ok: true, value: { ...value, removed: { ...value.removed, target: NO_BYTES } } };
+  }
+  return reply;
+}
+
+const NO_BYTES = new Uint8Array(0);
 
 function execute(draft: Draft, command: Command, session: Session | null): Reply {
   try {

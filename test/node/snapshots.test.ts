@@ -3,11 +3,21 @@ import t from 'tap';
 import { type Clock, systemClock } from '../../src/base/clock.js';
 import { randomBetween, seededRandom } from '../../src/base/random.js';
 import type { SnapshotMessage } from '../../src/codec/peer-messages.js';
-import { chunkKey } from '../../src/filesystem/keys.js';
+import { decodePeerMessage, encodePeerMessage } from '../../src/codec/peer-wire.js';
+import type { Command } from '../../src/filesystem/commands.js';
+import { COUNTERS, chunkKey, sessionKey } from '../../src/filesystem/keys.js';
+import {
+  type Inode,
+  SESSION_HOLDS_MAX,
+  SESSION_NAME_CHARS_MAX,
+  SESSION_REPLIES_MAX,
+  SYMLINK_BYTES_MAX,
+} from '../../src/filesystem/records.js';
 import { SnapshotReceiver } from '../../src/node/snapshot-receiver.js';
 import { SnapshotSender } from '../../src/node/snapshot-sender.js';
 import { createMemoryStateStore, MemoryDisk } from '../../src/storage/memory.js';
 import { until } from '../support/cluster.js';
+import { FilesystemWorld } from '../support/filesystem-world.js';
 
 const MARK = { index: 70, term: 3 };
 const RECORDS = 400;
@@ -247,4 +257,59 @@ t.test('a receiver that is away, of a later term, or further already', async (t)
   await further.finish();
   t.strictSame(further.outcomes, [{ ok: true, index: 70 }]);
   t.equal(further.state.installed, 0);
+});
+
+t.test('the largest record that clients can make has a place in a snapshot', async (t) => {
+  const world = new FilesystemWorld();
+  const session = world.open(true);
+  // Numbers as large as they come take the most room.
+  const nextIno = 2 ** 52;
+  world.view.take([{ type: 'put', key: COUNTERS, value: { ...world.counters, nextIno } }]);
+  const pointsTo = new Uint8Array(SYMLINK_BYTES_MAX).fill(0x61);
+  let sequence = 1;
+  const run = (command: Command) => world.apply(session, sequence++, command).outcome;
+  for (let i = 0; i < SESSION_REPLIES_MAX; i++) {
+    const symlink = {
+      type: 'make-symlink',
+      parent: 1,
+      target: pointsTo,
+      uid: 2 ** 31,
+      gid: 2 ** 31,
+    } as const;
+    const unlink = { type: 'unlink', parent: 1, name: Buffer.from('s') } as const;
+    const outcome = run(i % 2 === 0 ? { ...symlink, name: Buffer.from('s') } : unlink);
+    t.match(outcome, { type: 'reply', reply: { ok: true } });
+    const { value } = (outcome as { reply: { value: object } }).reply;
+    const inode = 'inode' in value ? value.inode : (value as { removed: Inode }).removed;
+    t.equal((inode as Inode).target.length, SYMLINK_BYTES_MAX, 'the first answer has all');
+  }
+  t.equal(run({ type: 'nothing' }).type, 'gap', 'no more are kept');
+  const again = world.apply(session, 1, { type: 'nothing' }).outcome;
+  t.match(again, { type: 'repeated', reply: { ok: true, value: { inode: { ino: nextIno } } } });
+  const key = sessionKey(session);
+  const record = world.view.get(key);
+  if (record === undefined) throw new Error('no session');
+  t.equal(record.replies.size, SESSION_REPLIES_MAX);
+  const holds = Array.from({ length: SESSION_HOLDS_MAX }, (_, i) => nextIno + i);
+  const name = '\u{10ffff}'.repeat(SESSION_NAME_CHARS_MAX / 2);
+
+  const source = createMemoryStateStore(new MemoryDisk());
+  await source.open();
+  await source.write([{ type: 'put', key, value: { ...record, holds, name } }], MARK);
+  const target = createMemoryStateStore(new MemoryDisk());
+  await target.open();
+  const exported = await source.exportSnapshot();
+  const imported = await target.importSnapshot(MARK);
+  const ends = { from: 'a', to: 'b', term: 3, stream: 1, mark: MARK, sequence: 0 } as const;
+  for (let data = await exported.next(); data !== null; data = await exported.next()) {
+    const checksum = crc32(data);
+    const chunk = { type: 'snapshot-chunk', ...ends, last: false, checksum, data } as const;
+    const arrived = decodePeerMessage(encodePeerMessage(chunk), 'a', 'b');
+    if (arrived.type !== 'snapshot-chunk') throw new Error('something else');
+    await imported.write(arrived.data);
+  }
+  await imported.finish();
+  const [taken] = await target.get([key]);
+  t.equal(taken?.holds.length, SESSION_HOLDS_MAX);
+  t.equal(taken?.replies.size, SESSION_REPLIES_MAX);
 });
