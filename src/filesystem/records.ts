@@ -20,8 +20,8 @@ export const XATTR_TOTAL_BYTES_MAX = 262_144;
 export const FILE_BYTES_MAX = 2 ** 44;
 /** The largest write command: what one FUSE_WRITE carries at most. */
 export const WRITE_BYTES_MAX = 1_048_576;
-/** The largest read query: several FUSE_READs, and yet little memory for a node. */
-export const READ_BYTES_MAX = 4_194_304;
+/** The largest read query: as much as one write carries. */
+export const READ_BYTES_MAX = WRITE_BYTES_MAX;
 /** The largest limit of a read-directory query. */
 export const LISTED_ENTRIES_MAX = 4_096;
 /**
@@ -35,11 +35,20 @@ export const LISTED_BYTES_MAX = 2 * 1_048_576;
  */
 export const CHUNK_BYTES = 32_768;
 /**
- * What one allocate command may free at most, and one copy-range may copy: bounds how long a single
- * command keeps every node, at a record for each chunk. Who wants more sends several.
+ * What one command may free of a range or behind a new end, and one copy-range may copy: bounds how
+ * long a single command keeps every node, at a record for each chunk. Who wants more sends several.
  */
 export const CLEARED_BYTES_MAX = 2 ** 30;
 export const COPIED_BYTES_MAX = 16 * 1_048_576;
+
+/**
+ * What a command may carry. Longer than any name, target or extended attribute, so that a program
+ * gets its errno from apply; what is beyond is refused before it enters the log, and nowhere decoded.
+ */
+export const COMMAND_NAME_BYTES_MAX = 16 * (NAME_BYTES_MAX + 1);
+export const COMMAND_VALUE_BYTES_MAX = 131_072;
+/** A session's name is for people. */
+export const SESSION_NAME_CHARS_MAX = 1_024;
 
 /** Each session costs memory on every node and is read when the slowest one is looked for. */
 export const SESSIONS_MAX = 4096;
@@ -65,7 +74,7 @@ export interface Inode {
   readonly btime: Timespec;
   /** Log index of the last command that changed the content (of a directory: its entries). Caches compare it. */
   readonly dataVersion: number;
-  /** Regular file: which content is this inode's; replaced when the file is truncated to nothing. */
+  /** Regular file: which content is this inode's; replaced when next to nothing of a large file is left. */
   readonly content: number;
   /** Directory: its parent (the root is its own); otherwise 0. */
   readonly parent: Ino;
@@ -116,7 +125,7 @@ export interface Session {
   readonly name: string;
   /** Sequence number of the last command that took effect; the next must be one more. */
   readonly lastSequence: number;
-  /** Replies of commands in (acknowledged, lastSequence]. */
+  /** Replies of commands in (acknowledged, lastSequence]; without the targets of symbolic links. */
   readonly replies: ReadonlyMap<number, Reply>;
   /**
    * The client has processed all changes up to this log index, and `holds` says what it holds of

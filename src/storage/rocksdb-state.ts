@@ -53,7 +53,7 @@ export interface RocksStateOptions {
   readonly readOnly?: boolean;
   /** The background failed; nothing can be relied on from here. */
   readonly onFailure: (error: unknown) => void;
-  /** Unused bytes of large chunks that stay, beside as many as are in use. Default: 256 MiB. */
+  /** Bytes of data files that may be unused in any case; see ChunkFilesOptions.slackBytes. Default: 256 MiB. */
   readonly garbageBytesMax?: number;
 }
 
