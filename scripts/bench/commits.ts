@@ -1,11 +1,15 @@
-import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, fdatasyncSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { WebSocket, WebSocketServer } from 'ws';
+import { fileURLToPath } from 'node:url';
+import { WebSocket } from 'ws';
 import { renderTable } from '../../src/cli/table.js';
 import type { FilesystemClient } from '../../src/client/filesystem-client.js';
 import { ROOT_INO } from '../../src/filesystem/records.js';
 import { type BenchCluster, median, quantile } from './cluster.js';
 
+const ECHO = fileURLToPath(new URL('echo.js', import.meta.url));
 const COMMAND_BYTES = 256;
 const SAMPLES = 5000;
 /** Before the samples, so that all processes run compiled code, as they do in service. */
@@ -17,7 +21,9 @@ const MANY_SECONDS = 5;
 export async function benchCommits(cluster: BenchCluster): Promise<string> {
   const syncUs = medianSync(join(cluster.root, 'sync-probe'));
   const roundTripUs = await medianRoundTrip();
+  const cpuBefore = cpuMs(cluster);
   const one = await latencies(cluster, SAMPLES);
+  const cpuUs = ((cpuMs(cluster) - cpuBefore) * 1000) / (SAMPLES + WARM_UP);
   const oneUs = median(one);
   const oneRate = 1e6 / (one.reduce((a, b) => a + b, 0) / one.length);
   const manyRate = await throughput(cluster, CLIENTS);
@@ -26,13 +32,14 @@ export async function benchCommits(cluster: BenchCluster): Promise<string> {
       ['COMMITS', 'VALUE'],
       [
         ['fdatasync of 512 bytes, median', `${syncUs.toFixed(0)} us`],
-        ['WebSocket round trip, median', `${roundTripUs.toFixed(0)} us`],
+        ['WebSocket round trip between two processes, median', `${roundTripUs.toFixed(0)} us`],
         [`one client, ${COMMAND_BYTES}-byte commands, median`, `${oneUs.toFixed(0)} us`],
         ['one client, p99', `${quantile(one, 0.99).toFixed(0)} us`],
         [
           'ratio to sync + round trip (aim: at most 4)',
           (oneUs / (syncUs + roundTripUs)).toFixed(2),
         ],
+        ['processor time of all nodes for one commit', `${cpuUs.toFixed(0)} us`],
         ['one client, commits a second', oneRate.toFixed(0)],
         [`${CLIENTS} clients, commits a second`, manyRate.toFixed(0)],
         ['ratio (aim: at least 8)', (manyRate / oneRate).toFixed(1)],
@@ -58,13 +65,12 @@ function medianSync(file: string): number {
 }
 
 async function medianRoundTrip(): Promise<number> {
-  const server = new WebSocketServer({ host: '127.0.0.1', port: 0, perMessageDeflate: false });
-  await new Promise((done) => server.once('listening', done));
-  server.on('connection', (socket) => socket.on('message', (data) => socket.send(data as Buffer)));
-  const address = server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
-  const socket = new WebSocket(`ws://127.0.0.1:${port}`, { perMessageDeflate: false });
-  await new Promise((done) => socket.once('open', done));
+  const echo = spawn(process.execPath, [ECHO], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const [port] = (await once(echo.stdout, 'data')) as [Buffer];
+  const socket = new WebSocket(`ws://127.0.0.1:${port.toString().trim()}`, {
+    perMessageDeflate: false,
+  });
+  await once(socket, 'open');
   const times: number[] = [];
   const message = Buffer.alloc(COMMAND_BYTES);
   for (let i = 0; i < 2000; i++) {
@@ -75,8 +81,18 @@ async function medianRoundTrip(): Promise<number> {
     times.push((performance.now() - start) * 1000);
   }
   socket.close();
-  server.close();
+  echo.stdin.end();
+  await once(echo, 'exit');
   return median(times);
+}
+
+/** What the nodes have used by now: proc_pid_stat(5), utime and stime, in ticks of 10 ms. */
+function cpuMs(cluster: BenchCluster): number {
+  return cluster.nodes.reduce((sum, node) => {
+    const stat = readFileSync(`/proc/${node?.pid}/stat`, 'latin1');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return sum + (Number(fields[11]) + Number(fields[12])) * 10;
+  }, 0);
 }
 
 async function makeFile(client: FilesystemClient, name: string): Promise<number> {

@@ -48,6 +48,7 @@ async function gapAfter(
   cluster.nodes[leader]?.kill(signal);
   await pause(3000);
   while (steps.length < before + 20 && writer.exitCode === null) await pause(100);
+  if (writer.exitCode !== null) throw new Error('the writing program met an error');
   const gap = Math.max(...steps.slice(before));
   const ended = new Promise((done) => writer.once('close', done));
   writer.kill('SIGKILL');

@@ -22,8 +22,26 @@ const base = join(directory, `work-${process.pid}`);
 const MIB = 2 ** 20;
 const EMPTY_FILES = 1000;
 const SYNCED_FILES = 300;
+const WRITERS = 16;
+const FILES_A_WRITER = 50;
 const STREAM_MIB = 256;
 const SQLITE_ROWS = 150;
+
+/** A program with a thread for each of its writers; prints the seconds that they took. */
+const WRITE_TOGETHER = `
+  const { open } = require('fs/promises');
+  const data = Buffer.alloc(4096, 1);
+  const write = async (w) => {
+    for (let i = 0; i < ${FILES_A_WRITER}; i++) {
+      const file = await open(process.argv[1] + '/' + w + '-' + i, 'w');
+      await file.write(data);
+      await file.sync();
+      await file.close();
+    }
+  };
+  const start = performance.now();
+  Promise.all(Array.from({ length: ${WRITERS} }, (_, w) => write(w))).then(() =>
+    process.stdout.write(String((performance.now() - start) / 1000)));`;
 
 const rows: Record<string, () => number> = {
   'create, empty files/s': () => {
@@ -45,6 +63,12 @@ const rows: Record<string, () => number> = {
       }
     });
     return SYNCED_FILES / s;
+  },
+  '4 KiB + fsync, 16 writers, files/s': () => {
+    const dir = fresh('writers');
+    const env = { ...process.env, UV_THREADPOOL_SIZE: String(WRITERS) };
+    const took = execFileSync(process.execPath, ['-e', WRITE_TOGETHER, dir], { env });
+    return (WRITERS * FILES_A_WRITER) / Number(took.toString());
   },
   'write 256 MiB, MiB/s': () => {
     const file = join(fresh('stream'), 'big');

@@ -86,6 +86,34 @@ still_runs() {
   wait_for "equal trees on all nodes" nodes_agree
 }
 
+@test "a mount that is stopped without a majority says which file is lost, and fails" {
+  cluster_start 3
+  mount_start 1 --deadline 5
+  node -e '
+    const fs = require("fs");
+    const fd = fs.openSync(process.argv[1], "w");
+    console.log("open");
+    fs.readSync(0, Buffer.alloc(1));
+    fs.writeSync(fd, "lost");
+    console.log("written");
+    fs.closeSync(fd);' "$ROOT/mnt/1/f" >"$LOCAL/said" 3>&- < <(until [ -e "$LOCAL/go" ]; do sleep 0.1; done; echo) &
+  local writer=$!
+  wait_for "the open file" grep -q open "$LOCAL/said"
+  for i in 1 2; do process_kill "n$i"; done
+  touch "$LOCAL/go"
+  wait_for "the write" grep -q written "$LOCAL/said"
+  # In close(2), which waits: nobody will hear how it ends.
+  sleep 0.5
+  kill -KILL "$writer"
+  local pid code=0
+  pid=$(pid_of mount1)
+  kill -TERM "$pid"
+  wait "$pid" || code=$?
+  [ "$code" -eq 3 ]
+  rm "$ROOT/pids/mount1"
+  grep "mootfs mount: bytes were written that are not committed: inode" "$ROOT/logs/mount1.log"
+}
+
 enough_lines() { [ "$(wc -l <"$1")" -ge "$2" ]; }
 
 @test "a node that lost its data starts empty and is caught up by a snapshot" {

@@ -4,6 +4,7 @@
 load cluster.bash
 
 setup() {
+  need_mounts
   ROOT=$(mktemp -d "${TMPDIR:-/tmp}/mootfs-test.XXXXXX")
   mkdir -p "$ROOT/pids" "$ROOT/logs"
   # Three free ports in a row: look for a free one whose neighbours are free.

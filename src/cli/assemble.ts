@@ -1,8 +1,8 @@
 import { statfs } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
-import { systemClock } from '../base/clock.js';
 import { MootError } from '../base/errors.js';
 import { systemRandom } from '../base/random.js';
+import { systemClock } from '../base/system-clock.js';
 import { createFilesystemClient } from '../client/client.js';
 import type { FilesystemClient } from '../client/filesystem-client.js';
 import { createInProcessDialer } from '../client/in-process.js';
@@ -320,6 +320,7 @@ export async function startMount(
     deadlineMs: deadline,
     writeThrough: settings.writeThrough === true,
   });
+  const close = () => operations.close().finally(() => client.close());
   try {
     const mount = await ADAPTERS[settings.adapter]({
       directory,
@@ -331,14 +332,15 @@ export async function startMount(
     return {
       mount,
       async stop() {
-        await mount.unmount();
-        await operations.close();
-        await client.close();
+        try {
+          await mount.unmount();
+        } finally {
+          await close();
+        }
       },
     };
   } catch (error) {
-    await operations.close();
-    await client.close();
+    await close();
     throw error;
   }
 }

@@ -205,8 +205,11 @@ async function runNode(options: NodeOptions): Promise<void> {
       ...(joined === null ? [] : [joined]),
       ...(mount === null ? [] : [mount.mount.ended.then(() => null)]),
     ]);
-    await mount?.stop();
-    if (ended === null) await node.node.handOver();
+    try {
+      await mount?.stop();
+    } finally {
+      if (ended === null) await node.node.handOver();
+    }
     if (ended !== null) throw ended;
   } finally {
     await node.stop();

@@ -1,6 +1,7 @@
-import { type Clock, systemClock, type Timer } from '../base/clock.js';
+import type { Clock, Timer } from '../base/clock.js';
 import { MootError } from '../base/errors.js';
 import { type Random, systemRandom } from '../base/random.js';
+import { systemClock } from '../base/system-clock.js';
 import type { Changes, ReadLevel } from '../codec/client-messages.js';
 import type { Command, CommandType, CommandValues } from '../filesystem/commands.js';
 import type { Query, QueryType, QueryValues } from '../filesystem/queries.js';

@@ -116,6 +116,8 @@ export class Lease {
   /** A node pushed this because of our lease. */
   changed(link: Link, { index, reset, effects }: Changes): void {
     if (this.held?.link === link) this.knownIndex = Math.max(this.knownIndex, index);
+    // The leader does not know any more what we keep, however new: it will tell of no change of it.
+    if (reset) this.cache.clear();
     this.cache.change(index, reset, effects);
   }
 

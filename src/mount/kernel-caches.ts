@@ -1,14 +1,16 @@
 import type { Clock } from '../base/clock.js';
-import { isMootError } from '../base/errors.js';
+import { isMootError, MootError } from '../base/errors.js';
 import type { CallOptions, FilesystemClient, WatchListener } from '../client/filesystem-client.js';
 import type { ReadLevel } from '../codec/client-messages.js';
 import type { ChangedInode } from '../filesystem/commands.js';
+import { nameKey } from '../filesystem/facts.js';
 import type { Effect } from '../filesystem/filesystem.js';
+import { isDirectory } from '../filesystem/mode.js';
 import { type Ino, type Inode, ROOT_INO } from '../filesystem/records.js';
 import type { Handles } from './handles.js';
 import { KernelLease } from './kernel-lease.js';
-import { KnownNames, nameKey } from './known-names.js';
-import type { Attributes, KernelNotifier } from './mount.js';
+import { type AskedName, KnownNames } from './known-names.js';
+import type { Attributes, Caller, KernelNotifier } from './mount.js';
 import { PageVersions } from './page-versions.js';
 import type { WriteBehind } from './write-behind.js';
 
@@ -20,10 +22,17 @@ const CACHE_TIMEOUT_SEC = 1;
 /** More changes than this during one request, and it counts as touched by all of them. */
 const TOUCHED_MAX = 1_000;
 
-/** A name as the kernel asked for it. */
-export interface AskedName {
-  readonly parent: Ino;
-  readonly name: Uint8Array;
+/**
+ * rename(2) looks two names up, one after the other. A thread that has looked up the first may be put
+ * aside for so long before it asks for the second.
+ */
+const BETWEEN_NAMES_MS = 1_000;
+
+/** The moment at which a LOOKUP came. */
+export interface LookupBegun {
+  readonly atMs: number;
+  /** The kernel has the name: it may only check that, and ask again when it is told no. */
+  readonly isCheck: boolean;
 }
 
 /**
@@ -108,10 +117,63 @@ export class KernelCaches implements WatchListener {
     return { inode, attrTimeoutSec: timeoutSec, entryTimeoutSec: 0 };
   }
 
+  beginLookup(asked: AskedName): LookupBegun {
+    return { atMs: this.parts.clock.monotonicMs(), isCheck: this.known.hasName(asked) };
+  }
+
+  /**
+   * ESTALE, once for each thread, when the kernel knows the inode that a LOOKUP found under another
+   * name, too, and that one does not mean it any more: somebody else has moved it. rename(2) of the
+   * one to the other would find both to be the same inode, and return success without asking
+   * (vfs_rename): two mounts could each have renamed the same file to the same name. After ESTALE
+   * the kernel looks the whole path up anew, and asks for every name in it (LOOKUP_REVAL).
+   */
+  async refuseMoved(
+    asked: AskedName,
+    inode: Inode,
+    { atMs, isCheck }: LookupBegun,
+    caller: Caller,
+    meaningOf: (other: AskedName) => Promise<Ino | null>,
+  ): Promise<void> {
+    const { ino } = inode;
+    const others = this.known.othersUsed(ino, asked, atMs);
+    if (others.length === 0) return;
+    const isAlone = inode.nlink === 1 || isDirectory(inode);
+    const meanings = await Promise.all(isAlone ? [] : others.map(meaningOf));
+    const moved = others.filter((_, i) => meanings[i] !== ino);
+    if (moved.length === 0) return;
+    const thread = caller.pid;
+    if (!moved.some((other) => !this.known.isTold(ino, other, thread))) return;
+    // Other calls would gain nothing, and not all of them try again: link(2) does not.
+    if ((await caller.mayBeRenaming?.()) === false) return;
+    if (isCheck) this.known.dropName(asked);
+    else for (const other of moved) this.known.tell(ino, other, thread);
+    throw new MootError('ESTALE', `inode ${ino} was moved by somebody else`);
+  }
+
+  /** There is no such name, a LOOKUP found. */
+  absent(asked: AskedName): void {
+    this.known.dropName(asked);
+  }
+
+  /** A call of this mount took the name away. */
+  removedName(asked: AskedName): void {
+    this.known.removeName(asked);
+  }
+
+  renamed(from: AskedName, to: AskedName, exchange: boolean): void {
+    this.known.rename(from, to, exchange);
+  }
+
   /** The answer to a request for a name: the kernel knows the inode from now on. */
   entry(asked: AskedName, inode: Inode, watched: Watched): Attributes {
-    this.known.add(inode.ino, this.keepsAttributes ? asked : null);
-    return this.named(asked, inode, watched);
+    this.known.add(inode.ino);
+    const answer = this.named(asked, inode, watched);
+    if (this.notifier === null) return answer;
+    const nowMs = this.parts.clock.monotonicMs();
+    const usedUntilMs = nowMs + answer.entryTimeoutSec * 1_000 + BETWEEN_NAMES_MS;
+    this.known.setName(asked, inode.ino, usedUntilMs, isDirectory(inode));
+    return answer;
   }
 
   /** As `entry`, of a name that the kernel was told of already. */
@@ -124,7 +186,7 @@ export class KernelCaches implements WatchListener {
 
   /** The answer to a request that made an inode without a name: the kernel knows it, too. */
   unnamed(inode: Inode, watched: Watched): Attributes {
-    this.known.add(inode.ino, null);
+    this.known.add(inode.ino);
     return this.attributes(inode, watched);
   }
 
@@ -203,7 +265,7 @@ export class KernelCaches implements WatchListener {
     const { parent, name } = effect;
     this.touch(nameKey(parent, name));
     if (parent !== ROOT_INO && !this.known.has(parent)) return;
-    this.known.dropName(parent, name);
+    this.known.dropName({ parent, name });
     this.notifier?.invalidateEntry(parent, name);
   }
 

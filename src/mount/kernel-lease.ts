@@ -1,10 +1,10 @@
 import type { Clock } from '../base/clock.js';
 import type { AnswerKeeper, FilesystemClient, KeptQuery } from '../client/filesystem-client.js';
+import { nameKey } from '../filesystem/facts.js';
 import type { Effect } from '../filesystem/filesystem.js';
 import { isDirectory } from '../filesystem/mode.js';
 import type { Ino, Inode } from '../filesystem/records.js';
-import type { AskedName } from './kernel-caches.js';
-import { nameKey } from './known-names.js';
+import type { AskedName } from './known-names.js';
 import type { Attributes, KernelNotifier } from './mount.js';
 
 /**

@@ -1,36 +1,75 @@
+import { nameKey } from '../filesystem/facts.js';
+import { entryKey } from '../filesystem/keys.js';
+import { bytesOfLatin1, latin1 } from '../filesystem/name.js';
 import type { Ino } from '../filesystem/records.js';
 
-interface KnownName {
+/** Of an inode with more names, the kernel's belief in the oldest ones is left to their timeouts. */
+const NAMES_MAX = 64;
+/** Threads that are remembered for a name: far more than could be inside calls with it at one time. */
+const THREADS_MAX = 1_024;
+
+/** A name as the kernel asked for it. */
+export interface AskedName {
   readonly parent: Ino;
   readonly name: Uint8Array;
+}
+
+/** A name under which the kernel was told of an inode. */
+interface KnownName {
+  readonly parent: Ino;
+  /** As a latin1 string: there are many, and bytes take more room. */
+  readonly name: string;
   readonly ino: Ino;
+  /** Until then a thread may act on it without asking. */
+  usedUntilMs: number;
+  /** The threads that were told that it does not mean the inode any more. */
+  told: Set<number> | null;
 }
 
 interface KnownInode {
   /** How often the kernel was told of it, less what it has forgotten (nlookup of FUSE). */
   lookups: number;
-  /** Under which names. */
-  readonly names: Set<string>;
+  /** Also names that mean something else by now, while a thread may still act on them. */
+  names: KnownName[];
 }
 
 /** The inodes that the kernel knows, and the names under which it learnt of them. */
 export class KnownNames {
   private readonly inodes = new Map<Ino, KnownInode>();
+  /** What the kernel has in its cache of names, as far as is known here. */
   private readonly names = new Map<string, KnownName>();
+  /** The last meaning of a name before the present one. */
+  private readonly former = new Map<string, KnownName>();
 
-  /** The kernel is told of the inode; `name` when it may keep the name. */
-  add(ino: Ino, name: { readonly parent: Ino; readonly name: Uint8Array } | null): void {
-    let known = this.inodes.get(ino);
-    if (known === undefined) {
-      known = { lookups: 0, names: new Set() };
-      this.inodes.set(ino, known);
+  /** The kernel is told of the inode, which counts as a lookup. */
+  add(ino: Ino): void {
+    const known = this.inodes.get(ino);
+    if (known === undefined) this.inodes.set(ino, { lookups: 1, names: [] });
+    else known.lookups++;
+  }
+
+  /** The kernel is told that the name means this inode, which it knows; `alone`: and no other name does. */
+  setName(asked: AskedName, ino: Ino, usedUntilMs: number, alone: boolean): void {
+    const known = this.inodes.get(ino);
+    if (known === undefined) return;
+    const key = nameKey(asked.parent, asked.name);
+    const old = this.names.get(key);
+    if (old?.ino === ino) {
+      old.usedUntilMs = Math.max(old.usedUntilMs, usedUntilMs);
+      old.told = null;
+      return;
     }
-    known.lookups++;
-    if (name === null) return;
-    const key = nameKey(name.parent, name.name);
-    this.removeName(key);
-    this.names.set(key, { parent: name.parent, name: name.name.slice(), ino });
-    known.names.add(key);
+    this.dropName(asked);
+    // A directory has one name in the kernel: the old one has moved here (d_splice_alias).
+    if (alone) for (const other of [...known.names]) this.retire(other);
+    const before = this.former.get(key);
+    if (before?.ino === ino) this.remove(before);
+    const { parent } = asked;
+    const name: KnownName = { parent, name: latin1(asked.name), ino, usedUntilMs, told: null };
+    this.names.set(key, name);
+    known.names.push(name);
+    const [oldest] = known.names;
+    if (known.names.length > NAMES_MAX && oldest !== undefined) this.remove(oldest);
   }
 
   /** Returns whether the kernel does not know the inode any more. */
@@ -39,7 +78,7 @@ export class KnownNames {
     if (known === undefined) return true;
     known.lookups -= count;
     if (known.lookups > 0) return false;
-    for (const key of known.names) this.names.delete(key);
+    for (const name of [...known.names]) this.remove(name);
     this.inodes.delete(ino);
     return true;
   }
@@ -48,27 +87,95 @@ export class KnownNames {
     return this.inodes.has(ino);
   }
 
-  /** The name means something else now, or nothing. */
-  dropName(parent: Ino, name: Uint8Array): void {
-    this.removeName(nameKey(parent, name));
+  /** The kernel has the name in its cache, whatever it means. */
+  hasName({ parent, name }: AskedName): boolean {
+    return this.names.has(nameKey(parent, name));
+  }
+
+  /** Somebody else made the name mean something else, or nothing. */
+  dropName({ parent, name }: AskedName): void {
+    const dropped = this.names.get(nameKey(parent, name));
+    if (dropped !== undefined) this.retire(dropped);
+  }
+
+  /** A call of this mount took the name away: whoever acts on it holds the lock that the call had. */
+  removeName({ parent, name }: AskedName): void {
+    const key = nameKey(parent, name);
+    for (const names of [this.names, this.former]) {
+      const removed = names.get(key);
+      if (removed !== undefined) this.remove(removed);
+    }
+  }
+
+  /** A call of this mount moved one name to the other, or exchanged what they mean. */
+  rename(from: AskedName, to: AskedName, exchange: boolean): void {
+    const [moved, replaced] = [from, to].map((of) => this.names.get(nameKey(of.parent, of.name)));
+    this.removeName(from);
+    this.removeName(to);
+    if (moved !== undefined) this.setName(to, moved.ino, moved.usedUntilMs, false);
+    if (exchange && replaced !== undefined) {
+      this.setName(from, replaced.ino, replaced.usedUntilMs, false);
+    }
+  }
+
+  /** Names of the inode, other than this one, on which a thread may have acted at that time. */
+  othersUsed(ino: Ino, asked: AskedName, atMs: number): readonly AskedName[] {
+    const { names = [] } = this.inodes.get(ino) ?? {};
+    if (names.length === 0 || (names.length === 1 && this.isNamed(asked, names[0]))) return [];
+    return names
+      .filter((name) => name.usedUntilMs >= atMs && !this.isNamed(asked, name))
+      .map(askedName);
+  }
+
+  isTold(ino: Ino, other: AskedName, thread: number): boolean {
+    const known = this.nameOf(ino, other);
+    return known === undefined || known.told?.has(thread) === true;
+  }
+
+  /** The thread is told that the name does not mean the inode any more. */
+  tell(ino: Ino, other: AskedName, thread: number): void {
+    const known = this.nameOf(ino, other);
+    if (known === undefined) return;
+    known.told ??= new Set();
+    if (known.told.size >= THREADS_MAX) known.told.clear();
+    known.told.add(thread);
   }
 
   /** Everything known; the names are not, from now on. */
-  takeAll(): { readonly inodes: readonly Ino[]; readonly names: readonly KnownName[] } {
-    const names = [...this.names.values()];
-    this.names.clear();
-    for (const known of this.inodes.values()) known.names.clear();
+  takeAll(): { readonly inodes: readonly Ino[]; readonly names: readonly AskedName[] } {
+    const names = [...this.names.values()].map(askedName);
+    for (const name of [...this.names.values()]) this.retire(name);
     return { inodes: [...this.inodes.keys()], names };
   }
 
-  private removeName(key: string): void {
-    const old = this.names.get(key);
-    if (old === undefined) return;
+  /** The inode's, even if the name means something else by now. */
+  private nameOf(ino: Ino, asked: AskedName): KnownName | undefined {
+    return this.inodes.get(ino)?.names.find((known) => this.isNamed(asked, known));
+  }
+
+  private isNamed(asked: AskedName, known: KnownName | undefined): boolean {
+    return known?.parent === asked.parent && known.name === latin1(asked.name);
+  }
+
+  private retire(name: KnownName): void {
+    const key = entryKey(name.parent, name.name);
+    if (this.names.get(key) !== name) return;
+    const older = this.former.get(key);
+    if (older !== undefined) this.remove(older);
     this.names.delete(key);
-    this.inodes.get(old.ino)?.names.delete(key);
+    this.former.set(key, name);
+  }
+
+  private remove(name: KnownName): void {
+    const key = entryKey(name.parent, name.name);
+    for (const names of [this.names, this.former]) {
+      if (names.get(key) === name) names.delete(key);
+    }
+    const known = this.inodes.get(name.ino);
+    if (known !== undefined) known.names = known.names.filter((one) => one !== name);
   }
 }
 
-export function nameKey(parent: Ino, name: Uint8Array): string {
-  return `${parent}/${Buffer.from(name.buffer, name.byteOffset, name.length).toString('latin1')}`;
+function askedName({ parent, name }: KnownName): AskedName {
+  return { parent, name: bytesOfLatin1(name) };
 }

@@ -1,6 +1,10 @@
 import type { Clock } from '../base/clock.js';
 import { isMootError, MootError } from '../base/errors.js';
-import type { CallOptions, FilesystemClient } from '../client/filesystem-client.js';
+import {
+  type CallOptions,
+  DEADLINE_MS_DEFAULT,
+  type FilesystemClient,
+} from '../client/filesystem-client.js';
 import type { ReadLevel } from '../codec/client-messages.js';
 import type {
   AllocateMode,
@@ -20,7 +24,8 @@ import {
   NAME_BYTES_MAX,
 } from '../filesystem/records.js';
 import { Handles, type OpenFile } from './handles.js';
-import { type AskedName, KernelCaches } from './kernel-caches.js';
+import { KernelCaches } from './kernel-caches.js';
+import type { AskedName } from './known-names.js';
 import { Listing } from './listing.js';
 import type {
   AttributeChange,
@@ -58,8 +63,8 @@ export interface ClusterOperations extends MountOperations {
   /** From now on the kernel is told of what others change. */
   setNotifier(notifier: KernelNotifier): void;
   /**
-   * Stops watching when what is written is committed, or the deadline has passed; INTERRUPTED when
-   * `signal` is aborted before.
+   * Stops watching when what is written is committed, or the deadline has passed, or CLOSE_MS_MAX, or
+   * `signal` is aborted. Fails when bytes are lost, or may be, of which no program was told.
    */
   close(signal?: AbortSignal): Promise<void>;
 }
@@ -68,6 +73,8 @@ export interface ClusterOperations extends MountOperations {
 const STATFS_BLOCK_BYTES = 4_096;
 /** Inodes are numbered, not reserved: this many free ones are shown, whatever is used. */
 const INODES_FREE = 2 ** 30;
+/** Whoever stops a mount waits no longer for a cluster that does not decide, whatever the deadline. */
+const CLOSE_MS_MAX = 30_000;
 /** S_IFMT and S_IFREG, S_IFLNK, S_IFDIR of stat(2). */
 const TYPE_MASK = 0o170000;
 const REGULAR_TYPE = 0o100000;
@@ -127,7 +134,8 @@ class Operations implements ClusterOperations {
 
   async close(signal?: AbortSignal): Promise<void> {
     try {
-      await this.writes.settleAll(signal);
+      const { deadlineMs = DEADLINE_MS_DEFAULT } = this.callOptions;
+      await this.writes.end(Math.min(deadlineMs, CLOSE_MS_MAX), signal);
     } finally {
       this.unwatch();
     }
@@ -136,13 +144,39 @@ class Operations implements ClusterOperations {
   // Names.
 
   async lookup(parent: Ino, name: Uint8Array, caller: Caller): Promise<Attributes> {
+    const asked = { parent, name };
+    const begun = this.caches.beginLookup(asked);
     const { value, watched } = await this.caches.watching(async () => {
-      const { inode } = await this.query({ type: 'lookup', parent, name }, caller);
+      const inode = await this.find(asked, caller);
+      await this.caches.refuseMoved(asked, inode, begun, caller, (other) =>
+        this.meaningOf(other, caller),
+      );
+      return inode;
+    });
+    return this.caches.entry(asked, value, watched);
+  }
+
+  private async find(asked: AskedName, caller: Caller): Promise<Inode> {
+    const query = { type: 'lookup', ...asked } as const;
+    try {
+      const { inode } = await this.query(query, caller);
       if (!this.writes.isPending(inode.ino)) return inode;
       await this.writes.settle(inode.ino, caller.signal);
-      return (await this.query({ type: 'lookup', parent, name }, caller)).inode;
-    });
-    return this.caches.entry({ parent, name }, value, watched);
+      return (await this.query(query, caller)).inode;
+    } catch (error) {
+      if (isMootError(error, 'ENOENT')) this.caches.absent(asked);
+      throw error;
+    }
+  }
+
+  /** null: there is no such name. */
+  private async meaningOf(name: AskedName, caller: Caller): Promise<Ino | null> {
+    try {
+      return (await this.query({ type: 'lookup', ...name }, caller)).inode.ino;
+    } catch (error) {
+      if (isMootError(error, 'ENOENT') || isMootError(error, 'ESTALE')) return null;
+      throw error;
+    }
   }
 
   absenceTimeoutSec(parent: Ino, name: Uint8Array): number {
@@ -180,10 +214,12 @@ class Operations implements ClusterOperations {
 
   async unlink(parent: Ino, name: Uint8Array, caller: Caller): Promise<void> {
     await this.remove({ type: 'unlink', parent, name }, caller);
+    this.caches.removedName({ parent, name });
   }
 
   async removeDirectory(parent: Ino, name: Uint8Array, caller: Caller): Promise<void> {
     await this.remove({ type: 'remove-directory', parent, name }, caller);
+    this.caches.removedName({ parent, name });
   }
 
   async rename(
@@ -198,6 +234,8 @@ class Operations implements ClusterOperations {
     // its bytes. Which inode it is, only the cluster knows: so all that is buffered goes first.
     this.writes.sendAll();
     await this.remove({ type: 'rename', parent, name, newParent, newName, mode }, caller);
+    const to = { parent: newParent, name: newName };
+    this.caches.renamed({ parent, name }, to, mode === 'exchange');
   }
 
   private async remove(

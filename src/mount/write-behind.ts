@@ -1,6 +1,11 @@
 import type { Clock, Timer } from '../base/clock.js';
-import { isMootError, MootError } from '../base/errors.js';
-import type { CallOptions, FilesystemClient } from '../client/filesystem-client.js';
+import { describe, type ErrorCode, isMootError, MootError } from '../base/errors.js';
+import { CallLimits, seconds } from '../client/call.js';
+import {
+  type CallOptions,
+  DEADLINE_MS_DEFAULT,
+  type FilesystemClient,
+} from '../client/filesystem-client.js';
 import type { ChangedInode } from '../filesystem/commands.js';
 import { FILE_BYTES_MAX, type Ino, WRITE_BYTES_MAX } from '../filesystem/records.js';
 import { interrupted, settledOrAborted } from './abort.js';
@@ -16,6 +21,15 @@ export const UNCOMMITTED_BYTES_MAX = 16 * 1_048_576;
 
 /** What a command costs beside its bytes: it bounds the number of tiny ones. */
 const COMMAND_OVERHEAD_BYTES = 1_024;
+
+/**
+ * Files that are closed and of whose failed write nobody was told. Each waits for the next open(2) or
+ * for the end of the mount; beyond it the oldest is forgotten.
+ */
+const UNREPORTED_MAX = 1_024;
+
+/** How many of the files whose writes were lost are named in a message. */
+const NAMED_MAX = 5;
 
 /**
  * Written bytes start on their way to the cluster after this time at the latest, so that other
@@ -77,8 +91,12 @@ interface InodeWrites {
  */
 export class WriteBehind {
   private readonly inodes = new Map<Ino, InodeWrites>();
+  /** Nobody has them open, and nobody was told of their errors. */
+  private readonly unreported = new Set<InodeWrites>();
   private readonly bytesMax: number;
+  /** Of extents, of commands on their way, and of writers that were admitted. */
   private bytes = 0;
+  private decidedAtMs = Number.NEGATIVE_INFINITY;
   /** Writers that wait for room, in order. */
   private readonly waiting: Waiter[] = [];
 
@@ -90,6 +108,7 @@ export class WriteBehind {
   opened(ino: Ino): number {
     const writes = this.writesOf(ino);
     writes.openFiles++;
+    this.unreported.delete(writes);
     return writes.reported ? writes.errors : writes.errors - 1;
   }
 
@@ -166,11 +185,49 @@ export class WriteBehind {
     await Promise.all([...this.inodes.keys()].map((ino) => this.settle(ino, signal)));
   }
 
+  /**
+   * Settles all for good. What was not committed, and nobody was told of, is the error: after a mount
+   * has ended there is nobody else to tell. Waits at most that long for what is not decided.
+   */
+  async end(waitMs: number, signal?: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const stop = () => over.abort();
+    const timer = this.parts.clock.setTimer(waitMs, stop);
+    signal?.addEventListener('abort', stop, { once: true });
+    if (signal?.aborted) stop();
+    try {
+      await this.settleAll(over.signal);
+    } catch (error) {
+      if (!isMootError(error, 'INTERRUPTED')) throw error;
+    } finally {
+      timer.cancel();
+      signal?.removeEventListener('abort', stop);
+    }
+    this.throwLost();
+  }
+
+  private throwLost(): void {
+    const lost: string[] = [];
+    let code: ErrorCode | null = null;
+    for (const writes of this.inodes.values()) {
+      const isUnknown = this.isPending(writes.ino);
+      if (!isUnknown && writes.reported) continue;
+      code ??= isUnknown ? 'OUTCOME_UNKNOWN' : (writes.lastError?.code ?? null);
+      const why = isUnknown ? 'not decided' : describe(writes.lastError);
+      lost.push(`inode ${writes.ino} (${why})`);
+    }
+    if (code === null) return;
+    const more = lost.length > NAMED_MAX ? ` and ${lost.length - NAMED_MAX} more` : '';
+    const named = lost.slice(0, NAMED_MAX).join(', ');
+    throw new MootError(code, `bytes were written that are not committed: ${named}${more}`);
+  }
+
   private throwUnseenError(file: OpenFile): void {
     const writes = this.inodes.get(file.ino);
     if (writes === undefined || writes.errors === file.errorsSeen) return;
     file.errorsSeen = writes.errors;
     writes.reported = true;
+    this.unreported.delete(writes);
     const { lastError } = writes;
     if (lastError === null) return;
     throw new MootError(lastError.code, `an earlier write to inode ${file.ino} failed`, {
@@ -186,8 +243,13 @@ export class WriteBehind {
     data: Uint8Array,
     killPrivileges: boolean,
   ): void {
+    const before = writes.extent?.length ?? 0;
     if (writes.extent !== null && !merge(writes.extent, append, offset, data, killPrivileges)) {
       this.sendExtent(writes);
+    } else if (writes.extent !== null) {
+      // What lies over earlier bytes takes no room of its own.
+      this.bytes -= data.length - (writes.extent.length - before);
+      this.admitWaiting();
     }
     if (writes.extent === null) {
       this.bytes += COMMAND_OVERHEAD_BYTES;
@@ -244,6 +306,7 @@ export class WriteBehind {
   private finish(writes: InodeWrites, length: number): void {
     writes.commandsInFlight--;
     this.bytes -= length + COMMAND_OVERHEAD_BYTES;
+    this.decidedAtMs = this.parts.clock.monotonicMs();
     this.admitWaiting();
     this.dropIfIdle(writes);
   }
@@ -252,27 +315,43 @@ export class WriteBehind {
     return this.bytes === 0 || this.bytes + bytes + COMMAND_OVERHEAD_BYTES <= this.bytesMax;
   }
 
-  /** Waits for its turn and reserves the bytes. */
+  /**
+   * Waits for its turn and reserves the bytes. NO_LEADER when no write was decided for the time of the
+   * deadline.
+   */
   private room(bytes: number, signal: AbortSignal): Promise<void> {
     this.sendAll();
+    if (signal.aborted) return Promise.reject(interrupted());
     return new Promise((resolve, reject) => {
-      const giveUp = () => {
+      const { clock, callOptions } = this.parts;
+      const deadlineMs = callOptions.deadlineMs ?? DEADLINE_MS_DEFAULT;
+      const startedMs = clock.monotonicMs();
+      const giveUp = (error: MootError) => {
+        limits.release();
         this.waiting.splice(this.waiting.indexOf(waiter), 1);
-        reject(interrupted());
+        reject(error);
         this.admitWaiting();
       };
+      const limits = new CallLimits(
+        clock,
+        deadlineMs,
+        signal,
+        () => {
+          const sinceMs = clock.monotonicMs() - Math.max(startedMs, this.decidedAtMs);
+          if (sinceMs < deadlineMs) return deadlineMs - sinceMs;
+          const waited = `no room for written bytes for ${seconds(sinceMs)}`;
+          giveUp(new MootError('NO_LEADER', waited));
+          return 0;
+        },
+        () => giveUp(interrupted()),
+      );
       const waiter: Waiter = {
         bytes,
         admit: () => {
-          signal.removeEventListener('abort', giveUp);
+          limits.release();
           resolve();
         },
       };
-      if (signal.aborted) {
-        reject(interrupted());
-        return;
-      }
-      signal.addEventListener('abort', giveUp, { once: true });
       this.waiting.push(waiter);
     });
   }
@@ -306,9 +385,16 @@ export class WriteBehind {
   }
 
   private dropIfIdle(writes: InodeWrites): void {
-    if (writes.openFiles === 0 && writes.extent === null && writes.commandsInFlight === 0) {
+    if (writes.openFiles > 0 || writes.extent !== null || writes.commandsInFlight > 0) return;
+    if (writes.reported) {
       this.inodes.delete(writes.ino);
+      return;
     }
+    this.unreported.add(writes);
+    const [oldest] = this.unreported;
+    if (this.unreported.size <= UNREPORTED_MAX || oldest === undefined) return;
+    this.unreported.delete(oldest);
+    this.inodes.delete(oldest.ino);
   }
 }
 

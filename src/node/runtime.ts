@@ -126,6 +126,8 @@ class Runtime implements Node {
   private running: Running | null = null;
   /** As of the end of the last `process`. */
   private present: RaftStatus | null = null;
+  /** Commands of this turn. */
+  private readonly proposed: LogCommand[] = [];
   private turnScheduled = false;
   private processing = false;
   /** A snapshot takes the tree's place, and the core rests. */
@@ -578,11 +580,11 @@ class Runtime implements Node {
     this.scheduleTurn();
   }
 
-  /** All that comes in one turn of the event loop goes on together, at its end. */
+  /** What many clients and peers have sent by now goes on together: one message, one save. */
   private scheduleTurn(): void {
     if (this.turnScheduled) return;
     this.turnScheduled = true;
-    queueMicrotask(() => {
+    this.parts.clock.soon(() => {
       this.turnScheduled = false;
       this.turn();
     });
@@ -592,6 +594,8 @@ class Runtime implements Node {
     if (this.closed() !== null) return;
     this.proposals.flush();
     this.process();
+    // On their way to the followers' disks; meanwhile what they need is brought into memory.
+    for (const command of this.proposed.splice(0)) this.tree.prefetch(command);
   }
 
   /** Does what the core asks for, until it asks for nothing. */
@@ -632,8 +636,11 @@ class Runtime implements Node {
   private handle(ready: Ready): void {
     const { saver, feed } = this.alive;
     this.sendAll(ready.messages);
-    if (ready.save !== null) saver.add(ready.save, ready.messagesAfterSave);
-    else if (saver.after(ready.messagesAfterSave)) this.sendAll(ready.messagesAfterSave);
+    if (ready.save !== null) {
+      saver.add(ready.save, ready.messagesAfterSave);
+      // Before the tree has its work: the disk is what everybody waits for.
+      saver.kick();
+    } else if (saver.after(ready.messagesAfterSave)) this.sendAll(ready.messagesAfterSave);
     const truncateFrom = ready.save?.truncateFrom ?? null;
     if (truncateFrom !== null) this.parts.observer?.onTruncated(truncateFrom);
     if (ready.committedFromLog !== null) feed.addFromLog(ready.committedFromLog.last);
@@ -909,7 +916,7 @@ class Runtime implements Node {
 
   private propose(command: LogCommand, decide: Decide): void {
     this.proposals.add(command, decide);
-    this.tree.prefetch(command);
+    this.proposed.push(command);
     this.scheduleTurn();
   }
 }

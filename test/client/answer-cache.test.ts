@@ -84,7 +84,7 @@ t.test('a change ends what older answers said, whichever comes first', async (t)
   t.ok(cache.answer(getInode(7)));
 });
 
-t.test('a reset ends everything older', async (t) => {
+t.test('missed changes end everything older', async (t) => {
   const cache = new AnswerCache();
   cache.learn(5, [keepInode(7)]);
   cache.learn(9, [keepInode(8)]);

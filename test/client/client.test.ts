@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
-import { systemClock } from '../../src/base/clock.js';
 import { MootError } from '../../src/base/errors.js';
 import { seededRandom } from '../../src/base/random.js';
+import { systemClock } from '../../src/base/system-clock.js';
 import { type ClientOptions, createFilesystemClient } from '../../src/client/client.js';
 import type { FilesystemClient } from '../../src/client/filesystem-client.js';
 import { sessionKey } from '../../src/filesystem/keys.js';

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { systemClock } from '../../src/base/clock.js';
 import { seededRandom } from '../../src/base/random.js';
+import { systemClock } from '../../src/base/system-clock.js';
 import { Lease } from '../../src/client/lease.js';
 import { Link } from '../../src/client/link.js';
 import type { ClientRequest, ClientResponse, Refusal } from '../../src/codec/client-messages.js';
@@ -38,6 +38,7 @@ function world() {
         timers.push(timer);
         return { cancel: () => void timers.splice(timers.indexOf(timer) >>> 0, 1) };
       },
+      soon: (action: () => void) => void setImmediate(action),
     },
     leader: link() as Link | null,
     ask(_link: Link, request: (id: number) => ClientRequest, onAnswer: Asked['onAnswer']) {
@@ -203,4 +204,21 @@ t.test('a refusal by who does not lead is news for all', async (t) => {
   } as const;
   asked[0]?.onAnswer(refusal);
   t.equal(refusals.length, 1);
+});
+
+t.test('when the leader has forgotten what we keep, nothing of it is kept', async (t) => {
+  const { cluster, lease, begin, learn } = world();
+  const leader = cluster.leader;
+  if (leader === null) throw new Error('there is one');
+  const reset = (index: number) =>
+    lease.changed(leader, { type: 'changes', id: 1, index, reset: true, effects: [] });
+  begin();
+  learn(9);
+  t.ok(lease.answer(QUERY));
+  reset(9);
+  t.equal(lease.answer(QUERY), undefined, 'the leader tells of no change of it any more');
+  learn(9);
+  t.ok(lease.answer(QUERY), 'answers behind the reset are noted again');
+  lease.watched(9, true, []);
+  t.ok(lease.answer(QUERY), 'what the stream of changes has missed the leader told');
 });

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap';
-import { systemClock } from '../../src/base/clock.js';
+import { systemClock } from '../../src/base/system-clock.js';
 import type { NodeDocument } from '../../src/control/document.js';
 import type { NodeEvent } from '../../src/control/events.js';
 import { DurationHistogram } from '../../src/control/histogram.js';

@@ -3,6 +3,7 @@ import { LocalCluster } from '../support/local-client.js';
 import {
   caller,
   close,
+  code,
   contentOf,
   create,
   idle,
@@ -212,4 +213,53 @@ t.test('local reads work without a leader', async (t) => {
   const opened = await open(a, 'f', READ);
   t.equal(await read(a, opened), 'here');
   cluster.resume();
+});
+
+t.test('a name found for an inode that another mount has moved is refused once', async (t) => {
+  const { a, b } = twoMounts();
+  const lookup = (of: string, pid = 1) => code(a.ops.lookup(ROOT, name(of), { ...caller, pid }));
+  const rename = (mount: typeof a, from: string, to: string, mode = 'replace' as const) =>
+    mount.ops.rename(ROOT, name(from), ROOT, name(to), mode, caller);
+  for (const mode of [0o100644, 0o040755]) {
+    await a.ops.makeNode(ROOT, name('b'), node(mode), caller);
+    await rename(b, 'b', 'c');
+    t.equal(await lookup('c'), 'ESTALE', 'the kernel may just be renaming b to c');
+    t.equal(await lookup('c', 2), 'ESTALE', 'and so may another thread');
+    t.equal(await lookup('b'), 'ENOENT', 'it asks again');
+    t.equal(await lookup('c'), 'ok');
+    t.equal(await lookup('c', 2), 'ok');
+    await rename(a, 'c', 'd');
+    t.equal(await lookup('d'), 'ok', 'what the kernel has renamed itself it knows');
+    await rename(b, 'd', 'e');
+    a.clock.advance(5_000);
+    t.equal(await lookup('e'), 'ok', 'nobody can be between two names for so long');
+    await b.ops[mode === 0o040755 ? 'removeDirectory' : 'unlink'](ROOT, name('e'), caller);
+    a.clock.advance(5_000);
+  }
+});
+
+t.test('it is refused again when the kernel was only checking a name that it had', async (t) => {
+  const { a, b } = twoMounts();
+  await put(a, 'b', 'x');
+  await put(a, 'c', 'y');
+  await b.ops.rename(ROOT, name('b'), ROOT, name('c'), 'replace', caller);
+  t.equal(await code(a.ops.lookup(ROOT, name('c'), caller)), 'ESTALE');
+  t.equal(await code(a.ops.lookup(ROOT, name('c'), caller)), 'ESTALE');
+  t.equal(await code(a.ops.lookup(ROOT, name('c'), caller)), 'ok');
+});
+
+t.test('another name of the same file is refused only when the first is gone', async (t) => {
+  const { a, b } = twoMounts();
+  const ino = await put(a, 'one', 'x');
+  await b.ops.link(ino, ROOT, name('two'), caller);
+  await b.ops.link(ino, ROOT, name('three'), caller);
+  t.equal(await code(a.ops.lookup(ROOT, name('two'), caller)), 'ok');
+  await b.ops.unlink(ROOT, name('one'), caller);
+  t.equal(await code(a.ops.lookup(ROOT, name('three'), caller)), 'ESTALE');
+  t.equal(await code(a.ops.lookup(ROOT, name('three'), caller)), 'ok');
+  await a.ops.unlink(ROOT, name('two'), caller);
+  t.equal(await code(a.ops.lookup(ROOT, name('three'), caller)), 'ok');
+  await b.ops.rename(ROOT, name('three'), ROOT, name('four'), 'replace', caller);
+  a.ops.forget(ino, 10);
+  t.equal(await code(a.ops.lookup(ROOT, name('four'), caller)), 'ok', 'the kernel knows no name');
 });

@@ -387,7 +387,30 @@ t.test('close can be interrupted', async (t) => {
   const closed = a.ops.close(controller.signal);
   t.notOk(await isSettled(closed));
   controller.abort();
-  t.equal(await code(closed), 'INTERRUPTED');
+  t.equal(await code(closed), 'OUTCOME_UNKNOWN');
+});
+
+t.test('close says what is lost, and waits no longer than a while', async (t) => {
+  const { cluster, a } = twoMounts({ deadlineMs: Infinity });
+  const files = [];
+  for (let i = 0; i < 3; i++) files.push(await create(a, `f${i}`));
+  const [one, two, three] = files;
+  if (!one || !two || !three) throw new Error('made above');
+  a.client.refuse = (command) => (command.type === 'write' ? 'ENOSPC' : null);
+  for (const file of [one, two]) await write(a, file, 0, 'lost');
+  t.equal(await code(close(a, one)), 'ENOSPC', 'this program was told');
+  a.client.refuse = (command) => (command.type === 'write' ? 'EFBIG' : null);
+  await a.ops.release(two.ino, two.handle);
+  await isSettled(Promise.resolve());
+  a.client.refuse = () => null;
+  cluster.pause();
+  await write(a, three, 0, 'nobody knows');
+  const closed = a.ops.close().catch((error: Error) => error.message);
+  t.notOk(await isSettled(closed));
+  a.clock.advance(60_000);
+  const message = await closed;
+  t.match(message, new RegExp(`inode ${two.ino} .*refused.*inode ${three.ino} .not decided`));
+  t.notMatch(message, `inode ${one.ino} `);
 });
 
 /** All of a directory, as a program reads it with a buffer of this size. */

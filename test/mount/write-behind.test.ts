@@ -151,6 +151,37 @@ t.test(
   },
 );
 
+t.test('writes over each other count once, and nothing when they are committed', async (t) => {
+  const { cluster, a } = twoMounts({ uncommittedBytesMax: 100_000 });
+  const file = await create(a, 'f');
+  const block = 'x'.repeat(4_000);
+  for (let i = 0; i < 10_000; i++) {
+    const written = write(a, file, (i % 3) * 1_000, block);
+    if (!(await isSettled(written))) throw new Error(`write ${i} waits`);
+    if (i % 100 === 0) a.clock.advance(WRITE_DELAY_MS);
+  }
+  await a.ops.fsync(file.ino, file.handle, caller);
+  cluster.pause();
+  const [part, overhead] = [20_000, 1_024];
+  for (let at = 0; at + part + overhead <= 100_000; at += part + overhead) {
+    t.ok(await isSettled(write(a, file, 2 * at, 'x'.repeat(part))), 'all the room is there');
+  }
+  cluster.resume();
+  await close(a, file);
+});
+
+t.test('a write for which there is no room fails after the deadline', async (t) => {
+  const { cluster, a } = twoMounts({ uncommittedBytesMax: 10_000, deadlineMs: 20 });
+  const file = await create(a, 'f');
+  cluster.pause();
+  a.client.execute = () => new Promise(() => {});
+  await write(a, file, 0, 'x'.repeat(9_000));
+  const waiting = [write(a, file, 50_000, 'x'.repeat(9_000)), write(a, file, 90_000, 'x')];
+  t.notOk(await isSettled(Promise.race(waiting)));
+  a.clock.advance(20);
+  t.strictSame(await Promise.all(waiting.map(code)), ['NO_LEADER', 'NO_LEADER']);
+});
+
 t.test('many small files in the buffer do not block each other', async (t) => {
   const { cluster, a } = twoMounts({ uncommittedBytesMax: 100_000 });
   const files = [];
@@ -190,6 +221,20 @@ t.test('an error that nobody was told of waits for the next who opens the file',
   const two = await open(a, 'f', WRITE);
   t.equal(await code(close(a, two)), 'EFBIG');
   t.equal(await code(close(a, one)), 'EFBIG');
+});
+
+t.test('it waits also when all who had the file open are gone', async (t) => {
+  const { a } = twoMounts();
+  const one = await create(a, 'f');
+  a.client.refuse = (command) => (command.type === 'write' ? 'EFBIG' : null);
+  await write(a, one, 0, 'lost');
+  await a.ops.release(one.ino, one.handle);
+  await idle();
+  const two = await open(a, 'f', WRITE);
+  t.equal(await code(close(a, two)), 'EFBIG');
+  const three = await open(a, 'f', WRITE);
+  t.equal(await code(close(a, three)), 'ok');
+  t.equal(await code(a.ops.close()), 'ok');
 });
 
 t.test('a write that nobody decides fails at close after the deadline', async (t) => {

@@ -220,6 +220,7 @@ t.test('a configuration that cannot work is refused', async (t) => {
     monotonicMs: () => 0,
     now: () => ({ sec: 0, nsec: 0 }),
     setTimer: () => ({ cancel() {} }),
+    soon() {},
   };
   t.throws(() => createNode({ ...unused, clock, config }), { code: 'BAD_ARGUMENT' });
   t.throws(() => createNode({ ...unused, clock, config: { ...member.config, id: 'x' } }), {

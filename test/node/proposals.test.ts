@@ -1,5 +1,5 @@
 import t from 'tap';
-import { systemClock } from '../../src/base/clock.js';
+import { systemClock } from '../../src/base/system-clock.js';
 import { decodeLogCommand, encodeLogCommand } from '../../src/codec/commands.js';
 import type { Command } from '../../src/filesystem/commands.js';
 import { COMMAND_NAME_BYTES_MAX } from '../../src/filesystem/records.js';

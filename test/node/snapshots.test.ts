@@ -1,7 +1,8 @@
 import { crc32 } from 'node:zlib';
 import t from 'tap';
-import { type Clock, systemClock } from '../../src/base/clock.js';
+import type { Clock } from '../../src/base/clock.js';
 import { randomBetween, seededRandom } from '../../src/base/random.js';
+import { systemClock } from '../../src/base/system-clock.js';
 import type { SnapshotMessage } from '../../src/codec/peer-messages.js';
 import { decodePeerMessage, encodePeerMessage } from '../../src/codec/peer-wire.js';
 import type { Command } from '../../src/filesystem/commands.js';

@@ -1,8 +1,8 @@
 import { crc32 } from 'node:zlib';
 import t from 'tap';
-import { systemClock } from '../../src/base/clock.js';
 import { MootError } from '../../src/base/errors.js';
 import { type Random, randomBetween, seededRandom } from '../../src/base/random.js';
+import { systemClock } from '../../src/base/system-clock.js';
 import type { Command, LogCommand } from '../../src/filesystem/commands.js';
 import { sessionKey } from '../../src/filesystem/keys.js';
 import type { Query } from '../../src/filesystem/queries.js';

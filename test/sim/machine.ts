@@ -41,6 +41,7 @@ export class Machine {
       monotonicMs: () => this.monotonicMs(),
       now: () => this.wallClock(),
       setTimer: (delayMs, action) => this.setTimer(delayMs, action),
+      soon: (action) => void this.after(0, 'soon', action),
     };
   }
 

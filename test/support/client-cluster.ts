@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
-import { systemClock } from '../../src/base/clock.js';
 import { seededRandom } from '../../src/base/random.js';
+import { systemClock } from '../../src/base/system-clock.js';
 import type { Node } from '../../src/node/node.js';
 import { createNode } from '../../src/node/runtime.js';
 import {

@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
-import { systemClock } from '../../src/base/clock.js';
 import { MootError } from '../../src/base/errors.js';
 import { seededRandom } from '../../src/base/random.js';
+import { systemClock } from '../../src/base/system-clock.js';
 import type {
   ClientRequest,
   ClientResponse,

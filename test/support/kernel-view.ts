@@ -1,9 +1,9 @@
 import { isMootError, MootError } from '../../src/base/errors.js';
 import type { FilesystemClient } from '../../src/client/filesystem-client.js';
 import type { Command, CommandType, CommandValues } from '../../src/filesystem/commands.js';
+import { nameKey } from '../../src/filesystem/facts.js';
 import type { Ino, Inode } from '../../src/filesystem/records.js';
 import { KernelLease } from '../../src/mount/kernel-lease.js';
-import { nameKey } from '../../src/mount/known-names.js';
 
 interface Believed<T> {
   readonly value: T;

@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib';
-import { systemClock, type Timer } from '../../src/base/clock.js';
+import type { Timer } from '../../src/base/clock.js';
 import { type ErrorCode, MootError } from '../../src/base/errors.js';
+import { systemClock } from '../../src/base/system-clock.js';
 import { problemOfCommand, problemOfQuery } from '../../src/client/acceptable.js';
 import type {
   CallOptions,

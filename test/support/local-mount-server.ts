@@ -1,4 +1,4 @@
-import { systemClock } from '../../src/base/clock.js';
+import { systemClock } from '../../src/base/system-clock.js';
 import { createMountOperations } from '../../src/mount/operations.js';
 import { LocalCluster } from './local-client.js';
 import { serveMount } from './mount-server.js';

@@ -4,6 +4,7 @@ import { isMootError } from '../../src/base/errors.js';
 import type { Command } from '../../src/filesystem/commands.js';
 import { ROOT_INO } from '../../src/filesystem/records.js';
 import type {
+  Attributes,
   Caller,
   KernelNotifier,
   NewNode,
@@ -34,6 +35,10 @@ export class HandClock implements Clock {
     const timer = { cancel: () => void this.#timers.delete(timer) };
     this.#timers.set(timer, { atMs: this.#ms + delayMs, action });
     return timer;
+  }
+
+  soon(action: () => void): void {
+    setImmediate(action);
   }
 
   advance(ms: number): void {
@@ -129,9 +134,19 @@ export async function create(mount: TestMount, file: string, flags: Partial<Open
   return { ino: opened.inode.ino, handle: opened.handle, append };
 }
 
+/** As a kernel finds a name: when it hears ESTALE it asks again, after a check and after a walk. */
+export async function find(mount: TestMount, file: string, retries = 2): Promise<Attributes> {
+  try {
+    return await mount.ops.lookup(ROOT, name(file), caller);
+  } catch (error) {
+    if (!isMootError(error, 'ESTALE') || retries === 0) throw error;
+    return find(mount, file, retries - 1);
+  }
+}
+
 /** As a program opens a file by its name. */
 export async function open(mount: TestMount, file: string, flags = READ) {
-  const { inode } = await mount.ops.lookup(ROOT, name(file), caller);
+  const { inode } = await find(mount, file);
   const opened = await mount.ops.open(inode.ino, flags, caller);
   return { ino: inode.ino, append: flags.append, ...opened };
 }

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { systemClock } from '../../src/base/clock.js';
 import { seededRandom } from '../../src/base/random.js';
+import { systemClock } from '../../src/base/system-clock.js';
 import { createFaultyTransport, SLOW_MS_MAX } from '../../src/transport/faulty.js';
 import { createMemoryNetwork } from '../../src/transport/memory.js';
 import { observeTransport } from '../../src/transport/observed.js';

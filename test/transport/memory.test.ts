@@ -1,6 +1,6 @@
 import t from 'tap';
-import { systemClock } from '../../src/base/clock.js';
 import { seededRandom } from '../../src/base/random.js';
+import { systemClock } from '../../src/base/system-clock.js';
 import { createMemoryNetwork } from '../../src/transport/memory.js';
 import type { Transport } from '../../src/transport/transport.js';
 import { transportConformance } from '../conformance/transport.js';

@@ -17,6 +17,7 @@ import {
   WRITE_CACHE,
   WRITE_KILL_SUIDGID,
 } from './protocol.js';
+import { mayBeRenaming } from './threads.js';
 
 /**
  * A request as the kernel sent it: fuse_in_header, and where its arguments lie in the buffer.
@@ -46,6 +47,10 @@ export class KernelRequest implements Caller {
       if (this.#interrupted) this.#controller.abort(interruptedError());
     }
     return this.#controller.signal;
+  }
+
+  mayBeRenaming(): Promise<boolean> {
+    return mayBeRenaming(this.pid);
   }
 
   interrupt(): void {

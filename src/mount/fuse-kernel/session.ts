@@ -1,13 +1,12 @@
-import { readFile } from 'node:fs';
 import { assert } from '../../base/assert.js';
 import { ERRNO, errnoOf } from '../../base/errno.js';
 import { isMootError, type MootError } from '../../base/errors.js';
 import type { MountOperations, RequestObserver } from '../mount.js';
-import { errnoNameOf } from '../mount-point.js';
 import { BODY_BYTES_MIN, handlerOf, type Served, UNANSWERED } from './handlers.js';
 import { OPCODE, SIZE } from './protocol.js';
 import { Replies, type WriteReply } from './replies.js';
 import { type Body, type KernelRequest, readHeader, readLength } from './requests.js';
+import { isBeingKilled } from './threads.js';
 
 /**
  * How long an operation may go on after a signal that its caller survives. Filesystem calls are
@@ -16,8 +15,6 @@ import { type Body, type KernelRequest, readHeader, readLength } from './request
  * waits for nothing.
  */
 const INTERRUPT_GRACE_MS = 1000;
-
-const SIGKILL_BIT = 1n << 8n;
 
 export interface SessionParts {
   readonly operations: MountOperations;
@@ -134,22 +131,4 @@ const NAMES: ReadonlyMap<number, string> = new Map(
 
 function nameOf(opcode: number): string {
   return NAMES.get(opcode) ?? `opcode ${opcode}`;
-}
-
-/**
- * A thread with SIGKILL pending ends as soon as its call returns. The kernel pends it, too, for
- * every thread of a process that another signal kills (proc_pid_status(5), SigPnd).
- */
-function isBeingKilled(pid: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    readFile(`/proc/${pid}/status`, 'latin1', (error, status) => {
-      const gone = error !== null && ['ENOENT', 'ESRCH'].includes(errnoNameOf(error));
-      resolve(error === null ? hasSigkillPending(status) : gone);
-    });
-  });
-}
-
-function hasSigkillPending(status: string): boolean {
-  const pending = /^SigPnd:\s*([0-9a-f]+)$/m.exec(status)?.[1];
-  return pending !== undefined && (BigInt(`0x${pending}`) & SIGKILL_BIT) !== 0n;
 }

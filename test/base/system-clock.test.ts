@@ -1,5 +1,6 @@
 import t from 'tap';
-import { compareTimespec, fineWallClock, systemClock } from '../../src/base/clock.js';
+import { compareTimespec } from '../../src/base/clock.js';
+import { fineWallClock, systemClock } from '../../src/base/system-clock.js';
 
 t.test('fractions of a millisecond never go back, wherever the milliseconds begin', async (t) => {
   const tell = fineWallClock();

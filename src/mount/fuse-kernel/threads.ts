@@ -1,0 +1,55 @@
+import { readFile } from 'node:fs';
+import { errnoNameOf } from '../mount-point.js';
+
+const SIGKILL_BIT = 1n << 8n;
+
+/**
+ * rename(2), renameat(2) and renameat2(2) of x86-64, arm64 and their 32-bit programs (unistd.h). Where
+ * one of them has such a number for something else, an answer is refused once more than needed.
+ */
+const RENAME_SYSCALLS: ReadonlySet<number> = new Set([82, 264, 316, 38, 276, 302, 353, 329, 382]);
+
+/** A thread that has just asked may not have fallen asleep yet: looked at again so often. */
+const LOOKS_MAX = 10;
+
+/**
+ * A thread with SIGKILL pending ends as soon as its call returns. The kernel pends it, too, for
+ * every thread of a process that another signal kills (proc_pid_status(5), SigPnd).
+ */
+export function isBeingKilled(pid: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    readFile(`/proc/${pid}/status`, 'latin1', (error, status) => {
+      const gone = error !== null && ['ENOENT', 'ESRCH'].includes(errnoNameOf(error));
+      resolve(error === null ? hasSigkillPending(status) : gone);
+    });
+  });
+}
+
+function hasSigkillPending(status: string): boolean {
+  const pending = /^SigPnd:\s*([0-9a-f]+)$/m.exec(status)?.[1];
+  return pending !== undefined && (BigInt(`0x${pending}`) & SIGKILL_BIT) !== 0n;
+}
+
+/**
+ * Whether a thread that waits for an answer may be in rename(2): proc_pid_syscall(5) says in which
+ * call it is, but for threads of io_uring, and threads that we may not look at.
+ */
+export async function mayBeRenaming(pid: number): Promise<boolean> {
+  for (let looks = 0; looks < LOOKS_MAX; looks++) {
+    const text = await syscallOf(pid);
+    if (text === null) return true;
+    if (text.startsWith('running')) continue;
+    const number = Number.parseInt(text, 10);
+    return !(number >= 0) || RENAME_SYSCALLS.has(number);
+  }
+  return true;
+}
+
+/** null: unknown. */
+function syscallOf(pid: number): Promise<string | null> {
+  return new Promise((resolve) => {
+    readFile(`/proc/${pid}/syscall`, 'latin1', (error, text) =>
+      resolve(error === null ? text : null),
+    );
+  });
+}

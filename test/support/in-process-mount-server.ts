@@ -1,0 +1,3 @@
+import { serveClusterMount } from './cluster-mount-server.js';
+
+await serveClusterMount('in-process');
