@@ -123,7 +123,9 @@ function renderSummary(reports: readonly NodeReport[]): string {
   const leader = hasLeader(reports)
     ? `leader ${newestLeader(reports)}`
     : 'no leader: a majority of the nodes is needed';
-  const clients = newest.sessions.map((s) => s.name).join(', ') || 'none';
+  const others = newest.sessionCount - newest.sessions.length;
+  const names = newest.sessions.map((s) => s.name).join(', ') || 'none';
+  const clients = others > 0 ? `${names} and ${others} more` : names;
   const office = statuses.find((s) => s.id === newestLeader(reports));
   const waits =
     office?.writeConcern === 'all'

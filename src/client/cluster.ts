@@ -209,10 +209,7 @@ export class Cluster {
   }
 
   private onClaim(link: Link, term: number): void {
-    if (this.leader === link) {
-      this.leaderTerm = term;
-      return;
-    }
+    // A node that leads again may have forgotten what it was asked before.
     if (this.leader !== null && term <= this.leaderTerm) return;
     this.leader = link;
     this.leaderTerm = term;

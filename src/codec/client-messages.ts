@@ -155,7 +155,9 @@ export interface NodeStatus {
   readonly stateHash: string;
   readonly inodes: number;
   readonly bytes: number;
+  /** The first ones, of `sessionCount`. */
   readonly sessions: readonly { readonly id: number; readonly name: string }[];
+  readonly sessionCount: number;
   /** Who decides, by this node's log. */
   readonly configuration: Configuration;
   /** All members. */

@@ -9,9 +9,9 @@ export type PeerMessage =
   | ReadLeaseMessage;
 
 /**
- * A snapshot travels in chunks, in order, one unanswered at a time per window; each is
- * checksummed by the codec like every frame's payload of entries. The receiver keeps what arrived and says from
- * where to go on, so a broken connection costs no more than the chunks on their way.
+ * A snapshot travels in chunks, in order, a window of them unanswered at a time; each carries a
+ * checksum of its own. The receiver keeps what arrived and says from where to go on, so a broken
+ * connection costs no more than the chunks on their way.
  */
 export type SnapshotMessage =
   | {
@@ -72,12 +72,24 @@ export type ReadLeaseMessage =
       readonly durationMs: number;
     };
 
-/** The leader's digest at an index, for followers to compare with their own. */
-export interface StateHashMessage {
-  readonly type: 'state-hash';
-  readonly from: NodeId;
-  readonly to: NodeId;
-  readonly term: number;
-  readonly index: number;
-  readonly hash: number;
-}
+/** Digests of the state at an index, to be compared (see node/state-hash.ts). */
+export type StateHashMessage =
+  /** The leader's, which asks for the other's. */
+  | {
+      readonly type: 'state-hash';
+      readonly from: NodeId;
+      readonly to: NodeId;
+      readonly term: number;
+      readonly index: number;
+      readonly hash: number;
+      /** It is that of a majority. */
+      readonly agreed: boolean;
+    }
+  | {
+      readonly type: 'state-hash-reply';
+      readonly from: NodeId;
+      readonly to: NodeId;
+      readonly term: number;
+      readonly index: number;
+      readonly hash: number;
+    };

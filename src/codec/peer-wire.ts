@@ -231,9 +231,22 @@ const codec: UnionCodec<PeerMessage, Ends> = unionCodec<PeerMessage, Ends>('mess
   },
   'state-hash': {
     tag: 15,
-    pack: (m) => [m.term, m.index, m.hash],
+    pack: (m) => [m.term, m.index, m.hash, m.agreed],
     unpack: (r, { from, to }) => ({
       type: 'state-hash',
+      from,
+      to,
+      term: r.uint('term'),
+      index: r.uint('index'),
+      hash: r.uint32('hash'),
+      agreed: r.bool('agreed'),
+    }),
+  },
+  'state-hash-reply': {
+    tag: 22,
+    pack: (m) => [m.term, m.index, m.hash],
+    unpack: (r, { from, to }) => ({
+      type: 'state-hash-reply',
       from,
       to,
       term: r.uint('term'),

@@ -27,6 +27,7 @@ export function packStatus(s: NodeStatus): Packed {
     s.inodes,
     s.bytes,
     s.sessions.map((session) => [session.id, session.name]),
+    s.sessionCount,
     s.peers.map((peer) => [peer.id, peer.address, peer.connected]),
     s.followers.map(packFollower),
     s.control,
@@ -61,6 +62,7 @@ export function unpackStatus(packed: unknown): NodeStatus {
       const s = new Reader(item, 'status.session');
       return { id: s.uint('id'), name: s.string('name', LABEL_CHARS_MAX) };
     }),
+    sessionCount: r.uint('sessionCount'),
     peers: r.array('peers', STATUS_ITEMS_MAX).map((item) => {
       const p = new Reader(item, 'status.peer');
       return {

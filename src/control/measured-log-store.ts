@@ -16,6 +16,7 @@ export function measureLogStore(inner: LogStore): {
     },
     read: (first, last, bytesMax) => inner.read(first, last, bytesMax),
     compact: (mark) => inner.compact(mark),
+    sweep: () => inner.sweep(),
     reset: (mark) => inner.reset(mark),
     close: () => inner.close(),
   };

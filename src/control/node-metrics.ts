@@ -84,7 +84,7 @@ export function createNodeMetrics(parts: NodeMetricsParts): Metrics {
     ],
   );
   metrics.gauge('mootfs_sessions', 'Sessions of clients that are alive.', () => {
-    return status().sessions.length;
+    return status().sessionCount;
   });
   metrics.gauge('mootfs_client_connections', 'Clients connected to this node.', () => {
     return monitor.clients;

@@ -67,11 +67,6 @@ export class Compaction {
     this.mark = mark;
   }
 
-  /** The log starts behind this. */
-  get snapshotIndex(): number {
-    return this.mark.index;
-  }
-
   /** The entry at `index` is about to be applied. After a restart the count begins anew. */
   count(index: number, dataBytes: number): void {
     this.countedBytes += dataBytes + ENTRY_OVERHEAD_BYTES;
@@ -157,6 +152,7 @@ export class Compaction {
     };
     const upTo = Math.min(this.tailStart(durable.index), this.neededBehind());
     if (upTo <= this.mark.index) return durable.index;
+    // Only the mark keeps the saves waiting; there may be much to remove, and nobody waits for that.
     await saver.exclusive(async () => {
       // A snapshot may have been installed while this waited.
       if (upTo <= this.mark.index) return;
@@ -169,6 +165,7 @@ export class Compaction {
       this.samples.splice(0, (behind < 0 ? this.samples.length : behind) - 1);
       onCompacted(mark);
     });
+    await log.sweep();
     return durable.index;
   }
 }

@@ -80,7 +80,10 @@ export class Proposals {
       }
       this.collected = this.collected.slice(count);
       for (const [i, { decide }] of batch.entries()) {
-        this.proposed.set(result.first + i, { term: result.term, decide });
+        const index = result.first + i;
+        // Another leader took this place from it meanwhile, and so did this node now from that one.
+        this.proposed.get(index)?.decide(unknown('its place in the log was taken'));
+        this.proposed.set(index, { term: result.term, decide });
       }
     }
   }
@@ -102,12 +105,12 @@ export class Proposals {
     }
   }
 
-  /** Nobody here will learn what became of these: they may or may not count. */
-  giveUp(message: string, upTo = Number.POSITIVE_INFINITY): void {
+  /** Nobody here will learn what became of those from there on: they may or may not count. */
+  giveUp(message: string, fromIndex = 0): void {
     for (const [index, { decide }] of this.proposed) {
-      if (index > upTo) continue;
+      if (index < fromIndex) continue;
       this.proposed.delete(index);
-      decide({ type: 'refused', code: 'OUTCOME_UNKNOWN', message });
+      decide(unknown(message));
     }
   }
 
@@ -116,6 +119,10 @@ export class Proposals {
     this.collected = [];
     for (const { decide } of refused) decide({ type: 'refused', ...REFUSALS[reason] });
   }
+}
+
+function unknown(message: string): Decision {
+  return { type: 'refused', code: 'OUTCOME_UNKNOWN', message };
 }
 
 type Refused = Exclude<Extract<ProposeResult, { readonly ok: false }>['reason'], 'transferring'>;

@@ -181,10 +181,17 @@ class Runtime implements Node {
       this.send({ type: 'read-lease', from: config.id, to, term, id }),
     );
     this.expiry = new SessionExpiry(config.sessionTimeoutMs);
-    this.hashes = new StateHashes(({ index, own, leaders }) => {
-      const message = `the state at index ${index} has the digest ${hashText(own)} here and ${hashText(leaders)} at the leader`;
-      this.fail(new MootError('DIVERGED', message));
-    });
+    this.hashes = new StateHashes(
+      {
+        onDiverged: ({ index, own, agreed }) => {
+          const message = `the state at index ${index} has the digest ${hashText(own)} here and ${hashText(agreed)} at a majority`;
+          this.fail(new MootError('DIVERGED', message));
+        },
+        onDisputed: (index) =>
+          parts.report(`the nodes differ at index ${index}, and no majority agrees on what it is`),
+      },
+      (message) => this.send(message),
+    );
   }
 
   async start(): Promise<void> {
@@ -363,8 +370,15 @@ class Runtime implements Node {
     this.scheduleTurn();
   }
 
-  snapshot(): Promise<number> {
-    return this.alive.compaction.run();
+  async snapshot(): Promise<number> {
+    const { compaction } = this.alive;
+    try {
+      return await compaction.run();
+    } catch (error) {
+      // A sync that failed once tells nothing when it succeeds later.
+      this.failUnlessStopping(error);
+      throw error;
+    }
   }
 
   changeMembers(change: MemberChange): Promise<Configuration> {
@@ -486,10 +500,13 @@ class Runtime implements Node {
         if (recentlyActive) this.heardMs.set(id, nowMs);
       }
       if (this.waitsForAll) this.waitForVoters(nowMs);
-      const ids = this.now.followers.map(({ id }) => id);
-      for (const message of this.hashes.tick(nowMs, config.id, this.now.term, ids)) {
-        this.send(message);
-      }
+      const { term, configuration, followers } = this.now;
+      this.hashes.tick(nowMs, {
+        id: config.id,
+        term,
+        configuration: configuration.configuration,
+        others: followers.map(({ id }) => id),
+      });
       for (const session of this.expiry.sweep(this.tree.sessions, nowMs)) {
         const { id, lastIndex } = session;
         const command = { type: 'expire-session', session: id, lastIndex } as const;
@@ -560,7 +577,8 @@ class Runtime implements Node {
         this.alive.bootstrap.heard(message);
         break;
       case 'state-hash':
-        this.hashes.check(message);
+      case 'state-hash-reply':
+        this.hashes.heard(message);
         break;
       case 'read-lease':
         this.grantReadLease(message.from, message.term, message.id);
@@ -640,9 +658,12 @@ class Runtime implements Node {
       saver.add(ready.save, ready.messagesAfterSave);
       // Before the tree has its work: the disk is what everybody waits for.
       saver.kick();
-    } else if (saver.after(ready.messagesAfterSave)) this.sendAll(ready.messagesAfterSave);
+    }
     const truncateFrom = ready.save?.truncateFrom ?? null;
-    if (truncateFrom !== null) this.parts.observer?.onTruncated(truncateFrom);
+    if (truncateFrom !== null) {
+      this.proposals.giveUp('another leader has replaced it in this log', truncateFrom);
+      this.parts.observer?.onTruncated(truncateFrom);
+    }
     if (ready.committedFromLog !== null) feed.addFromLog(ready.committedFromLog.last);
     feed.add(ready.committed);
     this.reads.confirm(ready.reads, this.tree.applied.index);
@@ -833,7 +854,7 @@ class Runtime implements Node {
    * recovery.ts for what a crash between the steps leaves behind. False: its leader is of the past.
    */
   private async install(snapshot: ArrivedSnapshot): Promise<boolean> {
-    const { saver, raft } = this.alive;
+    const { saver, raft, feed } = this.alive;
     const { log, state } = this.parts;
     const { mark, source } = snapshot;
     if (snapshot.term < raft.status().term) return false;
@@ -853,6 +874,8 @@ class Runtime implements Node {
           if (configuration === null) {
             throw new MootError('DATA_CORRUPT', 'a snapshot came without the members');
           }
+          // What was being read from the log is not in it any more.
+          feed.reset(mark.index);
           await log.reset(mark);
           await log.append([{ ...save, hardState }]);
           this.installed = { ...snapshot, configuration };
@@ -866,16 +889,15 @@ class Runtime implements Node {
   }
 
   private onReplaced(mark: SnapshotMark): void {
-    const { raft, feed, watches, compaction } = this.alive;
+    const { raft, watches, compaction } = this.alive;
     if (this.installed === null) return;
     const { from, term, configuration } = this.installed;
     this.installed = null;
-    feed.reset(mark.index);
     compaction.reset(mark);
     this.hashes.reset();
     this.releasedIndex = mark.index;
     raft.snapshotInstalled(from, term, mark, configuration);
-    this.proposals.giveUp('this node was behind and has taken in a snapshot', mark.index);
+    this.proposals.giveUp('this node was behind and has taken in a snapshot');
     watches.reset(mark.index);
     this.reads.applied(mark.index);
     this.parts.observer?.onSnapshot({ type: 'installed', from, index: mark.index });

@@ -17,9 +17,12 @@ export interface SaverEvents {
 export class Saver {
   private saves: Save[] = [];
   private messages: RaftMessage[] = [];
-  /** The messages that the write under way holds back. */
-  private held: RaftMessage[] | null = null;
-  private exclusives: { run(): Promise<void>; refuse(error: Error): void }[] = [];
+  /** Saves are being written. */
+  private writing = false;
+  private exclusives: { behind: number; run(): Promise<void>; refuse(error: Error): void }[] = [];
+  /** Saves that were given, and of them those that are on disk. */
+  private given = 0;
+  private written = 0;
   private busy = false;
   private stopped = false;
   private idle: (() => void)[] = [];
@@ -41,7 +44,7 @@ export class Saver {
 
   /** Saves are given and not on disk yet. */
   get waiting(): boolean {
-    return this.held !== null || this.saves.length > 0;
+    return this.writing || this.saves.length > 0;
   }
 
   /** Counts what the disk has finished. */
@@ -51,27 +54,24 @@ export class Saver {
 
   /** Takes a save in; `kick` starts it. */
   add(save: Save, messagesAfterSave: readonly RaftMessage[]): void {
+    this.given++;
     this.saves.push(save);
     this.messages.push(...messagesAfterSave);
-  }
-
-  /** Messages that wait for the saves given before; true when none is under way and they may go now. */
-  after(messages: readonly RaftMessage[]): boolean {
-    const holder = this.saves.length > 0 ? this.messages : this.held;
-    holder?.push(...messages);
-    return holder === null;
   }
 
   /** Starts what was added, unless a write is under way. */
   kick(): void {
     if (this.busy || this.stopped) return;
-    if (this.saves.length > 0) this.append();
-    else if (this.exclusives.length > 0) this.runExclusive();
+    // In the order in which they came: under steady load there is always another save, and an action
+    // that waited until there is none would wait for ever.
+    const behind = this.exclusives[0]?.behind ?? Number.POSITIVE_INFINITY;
+    if (behind <= this.written) this.runExclusive();
+    else if (this.saves.length > 0) this.append();
   }
 
   /**
    * Runs `action`, which may use the log's writing calls, when all saves given before it are on
-   * disk and while no other runs.
+   * disk, before most that are given later, and while no other write runs.
    */
   exclusive<T>(action: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -79,7 +79,8 @@ export class Saver {
         reject(closed());
         return;
       }
-      this.exclusives.push({ run: () => action().then(resolve, reject), refuse: reject });
+      const run = () => action().then(resolve, reject);
+      this.exclusives.push({ behind: this.given, run, refuse: reject });
       this.kick();
     });
   }
@@ -99,9 +100,10 @@ export class Saver {
     this.saves = [];
     this.messages = [];
     this.busy = true;
-    this.held = messages;
+    this.writing = true;
     this.log.append(saves).then(
       () => {
+        this.written += saves.length;
         for (const save of saves) this.durable = save.hardState ?? this.durable;
         // Still busy: what these events add joins the next write as one.
         if (!this.stopped) this.events.onSaved(last.number, messages);
@@ -130,7 +132,7 @@ export class Saver {
   private ended(): void {
     this.busy = false;
     this.finishedCount++;
-    this.held = null;
+    this.writing = false;
     for (const resolve of this.idle.splice(0)) resolve();
     this.kick();
   }

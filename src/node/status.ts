@@ -5,6 +5,12 @@ import type { NodeParts } from './node.js';
 import { hashText } from './state-hash.js';
 import type { Tree } from './tree.js';
 
+/**
+ * Sessions that a status names: what a person can look at. Clients ask for it often while they seek a
+ * leader, and thousands of the longest names would not fit a frame.
+ */
+const SESSIONS_MAX = 256;
+
 /** What a node says of itself, from what its pieces know. */
 export function nodeStatus(
   parts: NodeParts,
@@ -31,7 +37,8 @@ export function nodeStatus(
     stateHash: hashText(counters.hash),
     inodes: counters.inodes,
     bytes: counters.bytes,
-    sessions: [...tree.sessions.values()].map(({ id, name }) => ({ id, name })),
+    sessions: firstSessions(tree),
+    sessionCount: tree.sessions.size,
     configuration: raft.configuration.configuration,
     peers: membersOf(raft.configuration.configuration).map(({ id, address }) => ({
       id,
@@ -44,4 +51,13 @@ export function nodeStatus(
     memoryBytes: parts.memoryBytes(),
     ...concerns,
   };
+}
+
+function firstSessions({ sessions }: Tree): NodeStatus['sessions'] {
+  const first: NodeStatus['sessions'][number][] = [];
+  for (const { id, name } of sessions.values()) {
+    if (first.length === SESSIONS_MAX) break;
+    first.push({ id, name });
+  }
+  return first;
 }

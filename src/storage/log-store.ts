@@ -16,8 +16,10 @@ export interface LogStore {
   append(saves: readonly Save[]): Promise<void>;
   /** Entries from `first` to `last`, fewer when `bytesMax` is reached (at least one). Compacted ones: empty. */
   read(first: number, last: number, bytesMax: number): Promise<readonly Entry[]>;
-  /** Forgets entries up to `mark`, which the state store holds durably. */
+  /** Forgets entries up to `mark`, which the state store holds durably. Their place is still taken. */
   compact(mark: SnapshotMark): Promise<void>;
+  /** Frees the place of what was forgotten. Not a write in the sense above: all others may run beside it. */
+  sweep(): Promise<void>;
   /** Empties the log, which starts again behind `mark` (a snapshot was installed). Durable. */
   reset(mark: SnapshotMark): Promise<void>;
   close(): Promise<void>;

@@ -153,6 +153,10 @@ class MemoryLogStore implements LogStore {
     });
   }
 
+  async sweep(): Promise<void> {
+    this.disk.check(this.life);
+  }
+
   reset(mark: SnapshotMark): Promise<void> {
     return this.disk.write(this.life, 'log-reset', () => {
       this.disk.log.entries = [];

@@ -78,6 +78,9 @@ class RocksLogStore implements LogStore, StoreFigures {
   private database: RocksDatabase | null = null;
   private mark: SnapshotMark = { index: 0, term: 0 };
   private lastIndex = 0;
+  /** Entries up to here are removed; those from there to the mark are forgotten and still there. */
+  private sweptIndex = 0;
+  private sweeping: Promise<void> = Promise.resolve();
   /** Entries up to here are certainly in the database; behind it while an append is under way. */
   private readableIndex = 0;
   private readonly files: DataFiles;
@@ -170,17 +173,26 @@ class RocksLogStore implements LogStore, StoreFigures {
   async compact(mark: SnapshotMark): Promise<void> {
     if (mark.index <= this.mark.index) return;
     assert(mark.index <= this.lastIndex, 'only what is in the log is compacted');
-    const first = this.mark.index + 1;
     await this.opened().batch([putMark(mark, false)], true);
     this.mark = mark;
-    await this.remove(first, mark.index);
+  }
+
+  sweep(): Promise<void> {
+    this.sweeping = this.sweeping.then(() => this.removeForgotten());
+    return this.sweeping;
+  }
+
+  private async removeForgotten(): Promise<void> {
+    const { index: upTo } = this.mark;
+    await this.remove(this.sweptIndex + 1, upTo);
+    this.sweptIndex = Math.max(this.sweptIndex, upTo);
     const last = Math.max(0, ...this.lastIn.keys());
     // The last file may be appended to, and is dropped with a later one.
-    await this.removeFiles((index, file) => index <= mark.index && file < last);
+    await this.removeFiles((index, file) => index <= upTo && file < last);
   }
 
   async reset(mark: SnapshotMark): Promise<void> {
-    const first = this.mark.index + 1;
+    const first = this.sweptIndex + 1;
     const last = this.lastIndex;
     this.readableIndex = 0;
     // Entries on both sides of the mark go. Should that be interrupted, `open` goes on with it.
@@ -188,12 +200,14 @@ class RocksLogStore implements LogStore, StoreFigures {
     this.mark = mark;
     this.lastIndex = mark.index;
     await this.remove(first, last);
+    this.sweptIndex = Math.max(this.sweptIndex, mark.index);
     await this.removeFiles(() => true);
     await this.opened().batch([putMark(mark, false)], true);
     this.readableIndex = mark.index;
   }
 
   async close(): Promise<void> {
+    await Promise.allSettled([this.sweeping]);
     await this.database?.close();
     await this.files.close();
   }
@@ -271,6 +285,7 @@ class RocksLogStore implements LogStore, StoreFigures {
     const unused = this.files.closed.filter((file) => !this.lastIn.has(file.number));
     if (!readOnly) await this.files.remove(unused.map((file) => file.number));
     this.readableIndex = this.lastIndex;
+    this.sweptIndex = this.mark.index;
     return {
       hardState: hardState === undefined ? FIRST_HARD_STATE : decodeHardState(hardState),
       snapshot: this.mark,

@@ -1,4 +1,3 @@
-import { assert } from '../base/assert.js';
 import type { Clock, Timer } from '../base/clock.js';
 import { isMootError, MootError } from '../base/errors.js';
 import { FRAME_BYTES_MAX } from '../codec/limits.js';
@@ -89,8 +88,13 @@ export class Link {
   }
 
   send(frame: Uint8Array): void {
-    assert(frame.length <= FRAME_BYTES_MAX, `a frame of ${frame.length} bytes is within its bound`);
     if (this.closing) return;
+    if (frame.length > FRAME_BYTES_MAX) {
+      // The other side would refuse it. It asks anew, or elsewhere, over another connection.
+      this.closing = true;
+      this.wire.destroy(`a frame of ${frame.length} bytes is too large to be sent`);
+      return;
+    }
     this.wire.send(frame);
     if (this.queuedBytes <= this.queueBytesMax) return;
     this.closing = true;

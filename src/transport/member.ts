@@ -202,19 +202,16 @@ class NetworkTransport implements Transport {
     link.listen(decodeClientRequest, (request) => handlers?.onRequest(request));
   }
 
-  /** An answer that is too large becomes a refusal; who cannot be told of a change is left, and asks anew. */
+  /** An answer that is too large becomes a refusal; what nobody asked for ends the connection (Link.send). */
   private respond(link: Link, response: ClientResponse): void {
     const frame = encodeClientResponse(response);
-    if (frame.length <= FRAME_BYTES_MAX) {
+    const isAnswer = response.type !== 'watch-event' && response.type !== 'changes';
+    if (frame.length <= FRAME_BYTES_MAX || !isAnswer) {
       link.send(frame);
       return;
     }
     const what = `a ${response.type} of ${frame.length} bytes is too large to be sent`;
     this.report(`${what} to ${link.remote}`);
-    if (response.type === 'watch-event' || response.type === 'changes') {
-      link.close(CLOSE_CODE.closedByNode, what);
-      return;
-    }
     // A command has had its effect. Asked for again, its reply comes without what surrounds it.
     const code = response.type === 'submit-reply' ? 'OUTCOME_UNKNOWN' : 'BAD_MESSAGE';
     const refusal = {

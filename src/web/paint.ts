@@ -30,6 +30,7 @@ const SHAPES: Readonly<Record<MessageKind, readonly [Shape, string, number]>> = 
   bootstrap: ['ring', '#888888', 3],
   'bootstrap-reply': ['dot', '#888888', 3],
   'state-hash': ['ring', '#888888', 2],
+  'state-hash-reply': ['ring', '#888888', 2],
 };
 
 /** One frame: messages on their way, and the election timers around the nodes. */

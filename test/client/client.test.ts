@@ -306,6 +306,22 @@ t.test('queries go to the node that suits their level', async (t) => {
   ]);
 });
 
+t.test(
+  'a leader that leads again in a later term is sent what it may have forgotten',
+  async (t) => {
+    const cluster = new FakeCluster();
+    const client = clientOf(t, cluster);
+    await makeFile(client, 'before');
+    cluster.node(0).forgetful = true;
+    const made = makeFile(client, 'forgotten');
+    await eventually(() => submits(cluster, 'make-node').length === 2);
+    cluster.node(0).forgetful = false;
+    cluster.elect(cluster.node(0));
+    await made;
+    t.equal(cluster.effective().length, 2);
+  },
+);
+
 t.test('a query at a silent node is asked elsewhere', async (t) => {
   const cluster = new FakeCluster();
   cluster.elect(cluster.node(1));

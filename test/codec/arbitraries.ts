@@ -314,6 +314,7 @@ const status: Of<NodeStatus> = fc.record({
   inodes: uint,
   bytes: uint,
   sessions: fc.array(fc.record({ id: uint, name: label })),
+  sessionCount: uint,
   peers: fc.array(fc.record({ id: nodeId, address: label, connected: bool })),
   configuration,
   followers: fc.array(
@@ -501,7 +502,19 @@ const peerByType: Peers = {
   }),
   bootstrap: fc.record({ type: is('bootstrap'), from: nodeId, to: nodeId }),
   'bootstrap-reply': fc.record({ type: is('bootstrap-reply'), ...ends, empty: bool }),
-  'state-hash': fc.record({ type: is('state-hash'), ...ends, index: uint, hash: uint32 }),
+  'state-hash': fc.record({
+    type: is('state-hash'),
+    ...ends,
+    index: uint,
+    hash: uint32,
+    agreed: fc.boolean(),
+  }),
+  'state-hash-reply': fc.record({
+    type: is('state-hash-reply'),
+    ...ends,
+    index: uint,
+    hash: uint32,
+  }),
   'read-lease': fc.record({ type: is('read-lease'), ...ends, id: uint }),
   'read-lease-reply': fc.record({
     type: is('read-lease-reply'),

@@ -142,7 +142,10 @@ export function testLogStore(name: string, makeWorld: (t: Test) => Promise<LogWo
     t.same(await log.read(3004, 3010, ALL), [], 'what is compacted is empty');
     t.same(plain(await log.read(3005, 3010, ALL)), plain(makeEntries(3005, 3010, 2)));
     await log.compact({ index: 3000, term: 1 });
+    const swept = log.sweep();
     await log.append([makeSave({ truncateFrom: 3010, entries: makeEntries(3010, 3011, 5) })]);
+    await swept;
+    t.same(plain(await log.read(3005, 3009, ALL)), plain(makeEntries(3005, 3009, 2)));
     await log.close();
     const again = world.make();
     t.match(await again.open(), {
@@ -214,6 +217,7 @@ export function testLogStore(name: string, makeWorld: (t: Test) => Promise<LogWo
     });
     const reads = [again.read(2, 20, ALL), again.read(250, 300, ALL)];
     await again.compact({ index: 250, term: 2 });
+    await again.sweep();
     t.same(plain((await reads[0]) ?? []), plain(expected.slice(1, 20)), 'begun before');
     t.same(plain((await reads[1]) ?? []), plain(expected.slice(249)));
     await again.append([makeSave({ entries: large(301, 303, 2) })]);

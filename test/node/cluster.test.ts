@@ -20,6 +20,15 @@ t.test('three nodes elect a leader, commit and agree', async (t) => {
   }
 });
 
+t.test('a status names some of many sessions', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 1 });
+  t.teardown(() => cluster.stop());
+  await Promise.all(Array.from({ length: 300 }, (_, i) => cluster.client(`client ${i}`)));
+  const { sessions, sessionCount } = (await cluster.leader()).node.status();
+  t.equal(sessionCount, 300);
+  t.equal(sessions.length, 256);
+});
+
 t.test('the leader reads strongly, every node at session level and locally', async (t) => {
   const cluster = await startMemoryCluster({ nodes: 3 });
   t.teardown(() => cluster.stop());

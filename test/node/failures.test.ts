@@ -3,9 +3,18 @@ import { isMootError } from '../../src/base/errors.js';
 import { COUNTERS } from '../../src/filesystem/keys.js';
 import { createNode } from '../../src/node/runtime.js';
 import { createMemoryStateStore } from '../../src/storage/memory.js';
-import { bytes, makeFile, startMemoryCluster, until } from '../support/cluster.js';
+import { bytes, type Member, makeFile, startMemoryCluster, until } from '../support/cluster.js';
 
 const SMALL = { snapshotLogEntries: 20, snapshotTailEntries: 5 };
+
+/** Reads of this node's log that do not end before `release`. */
+function slowReads(id: string) {
+  let release = () => {};
+  const end = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  return { id, end, release: () => release() };
+}
 
 t.test('a node that lost its data is rebuilt from a snapshot and joins in', async (t) => {
   const cluster = await startMemoryCluster({ nodes: 3, config: SMALL });
@@ -103,6 +112,81 @@ t.test('a follower that was away a long time takes in a snapshot over its old tr
   );
 });
 
+t.test('a snapshot takes the place of a log that is being replayed', async (t) => {
+  let slow: ReturnType<typeof slowReads> | null = null;
+  const cluster = await startMemoryCluster({
+    nodes: 3,
+    config: SMALL,
+    aroundLog: (id, log) => ({
+      open: () => log.open(),
+      append: (saves) => log.append(saves),
+      async read(first, last, bytesMax) {
+        if (slow?.id === id) await slow.end;
+        return log.read(first, last, bytesMax);
+      },
+      compact: (mark) => log.compact(mark),
+      sweep: () => log.sweep(),
+      async reset(mark) {
+        await log.reset(mark);
+        slow?.release();
+        // The read finds an empty log.
+        await new Promise((resolve) => setImmediate(resolve));
+      },
+      close: () => log.close(),
+    }),
+  });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  const [follower] = await cluster.followers();
+  if (follower === undefined) throw new Error('no follower');
+  for (let i = 0; i < 10; i++) await client.execute(makeFile(`f${i}`));
+  await cluster.converged();
+  await follower.kill();
+  slow = slowReads(follower.id);
+  await follower.start();
+  await client.execute(makeFile('committed'));
+  await until('it replays its log', () => {
+    const { commitIndex, appliedIndex } = follower.node.status();
+    return commitIndex > 10 && appliedIndex < 10;
+  });
+  cluster.isolate(follower);
+  for (let i = 0; i < 40; i++) await client.execute(makeFile(`g${i}`));
+  await until('the leader has forgotten what the follower lacks', async () => {
+    const { node } = await cluster.leader();
+    await node.snapshot();
+    return node.status().snapshotIndex > follower.node.status().lastIndex;
+  });
+  cluster.rejoin(follower);
+  await cluster.converged();
+  t.ok(follower.reports.some((line) => line.startsWith('took in a snapshot')));
+  t.match(await follower.query({ type: 'statfs' }, 'local'), { type: 'query-reply' });
+});
+
+t.test('an operator learns that a sync failed, and the node stops', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3 });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  await client.execute(makeFile('a'));
+  await cluster.converged();
+  const [follower] = await cluster.followers();
+  if (follower === undefined) throw new Error('no follower');
+  await follower.node.snapshot();
+  follower.diskFails = true;
+  const { failed } = follower.node;
+  t.match(await follower.request({ type: 'snapshot', id: 1 }), { type: 'refusal' });
+  t.ok(isMootError(await failed, 'DISK_FAILED'));
+});
+
+/** Another digest than all others have; the node must not run. */
+async function corruptHash(member: Member): Promise<void> {
+  const store = createMemoryStateStore(member.disk);
+  const mark = await store.open();
+  const [counters] = await store.get([COUNTERS]);
+  if (counters === undefined) throw new Error('no counters');
+  const value = { ...counters, hash: (counters.hash ^ 1) >>> 0 };
+  await store.write([{ type: 'put', key: COUNTERS, value }], mark);
+}
+
 t.test('a state that differs stops the node and names where', async (t) => {
   const cluster = await startMemoryCluster({ nodes: 3 });
   t.teardown(() => cluster.stop());
@@ -111,12 +195,7 @@ t.test('a state that differs stops the node and names where', async (t) => {
   const [follower] = await cluster.followers();
   if (follower === undefined) throw new Error('no follower');
   await follower.stop();
-  const store = createMemoryStateStore(follower.disk);
-  const mark = await store.open();
-  const [counters] = await store.get([COUNTERS]);
-  if (counters === undefined) throw new Error('no counters');
-  const value = { ...counters, hash: (counters.hash ^ 1) >>> 0 };
-  await store.write([{ type: 'put', key: COUNTERS, value }], mark);
+  await corruptHash(follower);
   await follower.start();
   const failed = follower.node.failed;
   await client.execute(makeFile('b'));
@@ -126,6 +205,36 @@ t.test('a state that differs stops the node and names where', async (t) => {
   const query = { type: 'statfs' } as const;
   t.match(await follower.query(query, 'local'), { type: 'refusal', code: 'DIVERGED' });
   await client.execute(makeFile('c'));
+});
+
+t.test('a leader whose state differs stops, and not those who are right', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3 });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  await client.execute(makeFile('a'));
+  await cluster.converged();
+  const [wrong, right, last] = cluster.members;
+  if (wrong === undefined || right === undefined || last === undefined) throw new Error('no three');
+  await wrong.stop();
+  await last.stop();
+  await corruptHash(wrong);
+  await wrong.start();
+  await client.execute(makeFile('b'));
+  if ((await cluster.leader()) !== wrong) {
+    await until('it can lead', () =>
+      right.node.transferLeadership(wrong.id).then(
+        () => true,
+        () => false,
+      ),
+    );
+  }
+  const { failed } = wrong.node;
+  await client.execute(makeFile('c'));
+  await last.start();
+  t.ok(isMootError(await failed, 'DIVERGED'));
+  await wrong.stop();
+  await client.execute(makeFile('d'));
+  await cluster.converged();
 });
 
 t.test('a disk that fails stops its node, and the others go on', async (t) => {

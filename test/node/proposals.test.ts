@@ -4,6 +4,65 @@ import { decodeLogCommand, encodeLogCommand } from '../../src/codec/commands.js'
 import type { Command } from '../../src/filesystem/commands.js';
 import { COMMAND_NAME_BYTES_MAX } from '../../src/filesystem/records.js';
 import { type Decision, Proposals } from '../../src/node/proposals.js';
+import type { ProposeResult } from '../../src/raft/types.js';
+
+const APPLIED = {
+  outcome: { type: 'gap', lastSequence: 0 },
+  changes: [],
+  effects: [],
+} as const;
+
+/** Proposals of a node whose log ends at `lastIndex` and that leads in `term`. */
+function world() {
+  const log = { lastIndex: 9, term: 1 };
+  const told = new Map<string, Decision[]>();
+  const proposals = new Proposals(
+    systemClock,
+    { encode: encodeLogCommand, decode: decodeLogCommand },
+    (data): ProposeResult => {
+      const first = log.lastIndex + 1;
+      log.lastIndex += data.length;
+      return { ok: true, first, term: log.term };
+    },
+  );
+  const propose = (...names: string[]) => {
+    for (const name of names) {
+      const command = proposals.stamp(1, 1, 0, { type: 'close-session' });
+      proposals.add(command, (decision) => told.set(name, [...(told.get(name) ?? []), decision]));
+    }
+    proposals.flush();
+  };
+  return { log, told, proposals, propose };
+}
+
+t.test(
+  'whoever waits for a place in the log that was taken hears that it is unknown',
+  async (t) => {
+    const { log, told, proposals, propose } = world();
+    propose('a', 'b', 'c');
+    // Another leader replaced the first one in term 2; this node leads again in term 3.
+    Object.assign(log, { lastIndex: 10, term: 3 });
+    propose('d');
+    t.match(told.get('b'), [{ type: 'refused', code: 'OUTCOME_UNKNOWN' }]);
+    t.equal(told.has('d'), false);
+    proposals.applied({ index: 10, term: 2 }, APPLIED);
+    proposals.applied({ index: 11, term: 3 }, APPLIED);
+    proposals.applied({ index: 12, term: 3 }, APPLIED);
+    t.match(told.get('a'), [{ type: 'refused', code: 'NOT_LEADER' }]);
+    t.match(told.get('c'), [{ type: 'refused', code: 'NOT_LEADER' }]);
+    t.match(told.get('d'), [{ type: 'applied', index: 11 }]);
+    t.equal(proposals.size, 0);
+  },
+);
+
+t.test('what is replaced in the log is given up at once, what stays in it is not', async (t) => {
+  const { told, proposals, propose } = world();
+  propose('a', 'b', 'c');
+  proposals.giveUp('replaced', 11);
+  t.strictSame([...told.keys()], ['b', 'c']);
+  proposals.applied({ index: 10, term: 1 }, APPLIED);
+  t.match(told.get('a'), [{ type: 'applied' }]);
+});
 
 t.test('what no node could read is refused, and what is beside it proposed', async (t) => {
   const proposed: Uint8Array[] = [];

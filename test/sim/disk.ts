@@ -203,6 +203,11 @@ class SimLogStore implements LogStore {
     return this.access.write(this.access.syncMicros(), () => this.inner.compact(mark));
   }
 
+  async sweep(): Promise<void> {
+    await this.access.wait(WRITE_MICROS);
+    await this.inner.sweep();
+  }
+
   reset(mark: SnapshotMark): Promise<void> {
     return this.access.write(this.access.syncMicros(), () => this.inner.reset(mark));
   }

@@ -147,6 +147,7 @@ export class Server {
   snapshot(): void {
     const { node, machine } = this;
     if (!this.serving || node === null) return;
+    // A node whose snapshot fails stops, and says so itself.
     machine?.after(0, 'snapshot', () => void node.snapshot().catch(() => {}));
   }
 

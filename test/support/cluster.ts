@@ -17,6 +17,7 @@ import type { Node, NodeConfig } from '../../src/node/node.js';
 import type { NodeObserver } from '../../src/node/observer.js';
 import { createNode } from '../../src/node/runtime.js';
 import type { NodeId } from '../../src/raft/types.js';
+import type { LogStore } from '../../src/storage/log-store.js';
 import {
   createMemoryLogStore,
   createMemoryStateStore,
@@ -51,6 +52,8 @@ export interface MemoryClusterOptions {
   /** Who looks on at a node, and what stands between it and its transport. */
   readonly observer?: (id: NodeId) => NodeObserver;
   readonly around?: (id: NodeId, transport: Transport) => Transport;
+  /** And between it and its log. */
+  readonly aroundLog?: (id: NodeId, log: LogStore) => LogStore;
 }
 
 const CONFIG: Omit<NodeConfig, 'id' | 'address' | 'peers'> = {
@@ -196,7 +199,7 @@ export class Member {
   constructor(
     private readonly network: MemoryNetwork,
     readonly config: NodeConfig,
-    private readonly options: Pick<MemoryClusterOptions, 'observer' | 'around'>,
+    private readonly options: Pick<MemoryClusterOptions, 'observer' | 'around' | 'aroundLog'>,
   ) {}
 
   get id(): NodeId {
@@ -214,9 +217,10 @@ export class Member {
     const { config, disk, options, id } = this;
     const report = (line: string) => this.reports.push(line);
     const transport = this.network.transport({ ...config, report });
+    const log = createMemoryLogStore(disk);
     const node = createNode({
       config,
-      log: createMemoryLogStore(disk),
+      log: options.aroundLog?.(id, log) ?? log,
       state: createMemoryStateStore(disk),
       transport: options.around?.(id, transport) ?? transport,
       ...(options.observer === undefined ? {} : { observer: options.observer(id) }),

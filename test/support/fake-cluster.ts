@@ -195,6 +195,7 @@ export class FakeCluster {
         };
       case 'submit':
         if (this.leader !== node) return this.refuse(id, 'NOT_LEADER');
+        if (node.forgetful) return null;
         if (this.chance(this.faults.busy)) return this.refuse(id, 'BUSY');
         if (this.chance(this.faults.unknown)) {
           if (this.chance(0.5)) this.apply(request);
@@ -298,6 +299,7 @@ export class FakeCluster {
       inodes: 1,
       bytes: 0,
       sessions: this.world.counters.sessions.map((id) => ({ id, name: '' })),
+      sessionCount: this.world.counters.sessions.length,
       peers: this.nodes
         .filter((peer) => peer !== node)
         .map(({ id, address, down }) => ({ id, address, connected: !down })),
@@ -322,6 +324,8 @@ export class FakeNode {
   down = false;
   frozen = false;
   wrongCluster = false;
+  /** Commands are taken, and nobody ever hears of them again. */
+  forgetful = false;
 
   constructor(
     readonly id: string,

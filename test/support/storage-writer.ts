@@ -45,6 +45,7 @@ for (let index = restored.lastIndex + 1; ; ) {
   if (last % 100 < 5 && last > 300) {
     await tree.sync();
     await log.compact({ index: last - 200, term: 1 });
+    await log.sweep();
   }
   index = last + 1;
 }
