@@ -52,8 +52,12 @@ export const SESSION_NAME_CHARS_MAX = 1_024;
 
 /** Each session costs memory on every node and is read when the slowest one is looked for. */
 export const SESSIONS_MAX = 4096;
-/** Replies kept for a client that does not acknowledge: beyond it commands are answered `gap`. */
+/**
+ * Replies kept for a client that does not acknowledge, and targets of symbolic links in them: beyond
+ * it commands are answered `gap`. With all that it may hold, a session fits into a chunk of a snapshot.
+ */
 export const SESSION_REPLIES_MAX = 1024;
+export const SESSION_TARGET_BYTES_MAX = 131_072;
 /** Unlinked inodes that one session may hold open: as many as a process may have open files. */
 export const SESSION_HOLDS_MAX = 65_536;
 
@@ -125,7 +129,7 @@ export interface Session {
   readonly name: string;
   /** Sequence number of the last command that took effect; the next must be one more. */
   readonly lastSequence: number;
-  /** Replies of commands in (acknowledged, lastSequence]; without the targets of symbolic links. */
+  /** Replies of commands in (acknowledged, lastSequence]. */
   readonly replies: ReadonlyMap<number, Reply>;
   /**
    * The client has processed all changes up to this log index, and `holds` says what it holds of

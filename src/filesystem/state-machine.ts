@@ -10,7 +10,7 @@ import { COUNTERS, sessionKey } from './keys.js';
 import { link, makeNode, makeSymlink, makeUnnamed, removeDirectory, unlink } from './names.js';
 import { answer } from './query.js';
 import { allocate, copyRange } from './ranges.js';
-import { type Reply, SESSION_REPLIES_MAX, type Session } from './records.js';
+import type { Reply, Session } from './records.js';
 import { Refusal, refuse } from './refusal.js';
 import { rename } from './rename.js';
 import { ReplyList } from './replies.js';
@@ -85,7 +85,7 @@ function apply(fingerprint: Fingerprint, view: View, index: number, entry: LogCo
   if (first !== undefined) {
     return { outcome: { type: 'repeated', reply: first }, ...NOTHING_DONE };
   }
-  if (sequence !== lastSequence + 1 || replies.sizeAfter(acknowledged) >= SESSION_REPLIES_MAX) {
+  if (sequence !== lastSequence + 1 || replies.isFullAfter(acknowledged)) {
     return { outcome: { type: 'gap', lastSequence }, ...NOTHING_DONE };
   }
   const draft = new Draft(view, index, entry.time);
@@ -96,29 +96,11 @@ function apply(fingerprint: Fingerprint, view: View, index: number, entry: LogCo
       ...after,
       lastSequence: sequence,
       lastIndex: index,
-      replies: replies.next(sequence, withoutTarget(reply), acknowledged),
+      replies: replies.next(sequence, reply, acknowledged),
     });
   }
   return applied(fingerprint, draft, reply);
 }
-
-/**
- * Of a reply that is kept, all but where a symbolic link points: a session's record, with as many
- * replies as it may have, must fit into one chunk of a snapshot. Who gets a reply again asks.
- */
-function withoutTarget(reply: Reply): Reply {
-  if (!reply.ok || reply.value === null) return reply;
-  const { value } = reply;
-  if ('inode' in value && value.inode.target.length > 0) {
-    return { ok: true, value: { ...value, inode: { ...value.inode, target: NO_BYTES } } };
-  }
-  if ('removed' in value && value.removed !== null && value.removed.target.length > 0) {
-    return { ok: true, value: { ...value, removed: { ...value.removed, target: NO_BYTES } } };
-  }
-  return reply;
-}
-
-const NO_BYTES = new Uint8Array(0);
 
 function execute(draft: Draft, command: Command, session: Session | null): Reply {
   try {
