@@ -315,10 +315,7 @@ class Runtime implements Node {
       transferLeadership: (to) => this.transferLeadership(to),
     };
     this.releasedIndex = treeMark.index;
-    const bootstrap = new Bootstrap(
-      config.id,
-      config.peers.map(({ id }) => id).filter((id) => id !== config.id),
-    );
+    const bootstrap = new Bootstrap(config.id, random);
     const changes = new Changes(clock, raft, this.leases);
     this.running = {
       ...{ raft, saver, feed, watches, compaction, receiver, service, bootstrap, changes },
@@ -492,7 +489,7 @@ class Runtime implements Node {
     this.alive.watches.tick();
     this.noticeStall(nowMs);
     for (const sender of this.senders.values()) sender.tick();
-    if (this.now.recovering && !this.installing) this.tryBootstrap(nowMs);
+    if (this.now.recovering && !this.installing) this.recall(nowMs);
     if (this.alive.changes.busy) this.scheduleTurn();
     if (this.leading) {
       for (const { id, recentlyActive } of this.now.followers) {
@@ -532,13 +529,17 @@ class Runtime implements Node {
     raft.stepDown();
   }
 
-  private tryBootstrap(nowMs: number): void {
-    // Who waits to be made a member has no cluster to begin.
-    if (!this.empty || this.parts.config.peers.length === 0) return;
+  /** A node that has forgotten what it promised asks all others. */
+  private recall(nowMs: number): void {
+    const { config } = this.parts;
     const { bootstrap } = this.alive;
-    const term = bootstrap.termOfNewCluster();
-    if (term !== null) this.raft.bootstrap(term);
-    else for (const message of bootstrap.tick(nowMs)) this.send(message);
+    const { configuration } = this.now.configuration;
+    const others = membersOf(configuration).flatMap(({ id }) => (id === config.id ? [] : id));
+    // Who waits to be made a member has no cluster to begin.
+    const newTerm = config.peers.length > 0 ? bootstrap.termOfNewCluster(others) : null;
+    if (this.empty && newTerm !== null) this.raft.bootstrap(newTerm);
+    else this.raft.othersTerms(bootstrap.terms);
+    for (const message of bootstrap.tick(nowMs, others)) this.send(message);
   }
 
   /** Nothing was ever in this node's log. */
@@ -568,6 +569,7 @@ class Runtime implements Node {
           type: 'bootstrap-reply',
           from: message.to,
           to: message.from,
+          question: message.question,
           term: this.raft.status().term,
           empty: this.empty,
         });

@@ -89,6 +89,8 @@ class Core implements Raft {
   private recoveryIndex = 0;
   private recoveryAsked = false;
   private readonly startedEmpty: boolean;
+  /** Recovering: see `othersTerms`. */
+  private termsOfOthers: ReadonlyMap<NodeId, number> = new Map();
 
   /** While this leader hands over: nothing is proposed, so that the other one can have the whole log. */
   private transfer: {
@@ -296,6 +298,11 @@ class Core implements Raft {
     if (!this.recovering || this.log.lastIndex > 0) return;
     const term = Math.max(this.term, termMin);
     this.outbox.setHardState({ term, vote: this.config.id, recovering: false });
+  }
+
+  othersTerms(terms: ReadonlyMap<NodeId, number>): void {
+    this.termsOfOthers = terms;
+    this.maybeRecovered();
   }
 
   hasReady(): boolean {
@@ -959,12 +966,11 @@ class Core implements Raft {
 
   /**
    * A read index that was asked for after the start proves that a majority of others, which have
-   * forgotten nothing, followed this leader after the disk was lost. The wait before lets
-   * candidates give up for whom this node may have voted before.
+   * forgotten nothing, followed this leader after the disk was lost. So it has all that was committed
+   * with copies that are lost.
    */
   private askRecoveryIndex(): void {
     if (this.recoveryAsked || this.recoveryIndex > 0 || this.leader === null) return;
-    if (this.ticks < this.config.electionTicksMax) return;
     this.recoveryAsked = true;
     this.forwards.ask(RECOVERY_CONTEXT);
   }
@@ -975,9 +981,25 @@ class Core implements Raft {
     this.maybeRecovered();
   }
 
+  /**
+   * Before its disk was lost it may have voted for any other voter, in terms up to the present one of
+   * that. A learner was asked by nobody: no voter becomes a learner, and no id is used twice.
+   */
+  private mayHaveVotedBeyond(term: number): boolean {
+    const { id } = this.config;
+    return this.configurations.possible
+      .filter((configuration) => isVoter(configuration, id))
+      .flatMap((configuration) => voterSets(configuration).flat())
+      .some(
+        (voter) =>
+          voter !== id && (this.termsOfOthers.get(voter) ?? Number.POSITIVE_INFINITY) > term,
+      );
+  }
+
   private maybeRecovered(): void {
     if (!this.recovering || this.recoveryIndex === 0 || this.leader === null) return;
     if (this.committableIndex < this.recoveryIndex) return;
+    if (this.mayHaveVotedBeyond(this.term)) return;
     // The leader won this term: a vote for anybody else in it could only be a second one. A vote that
     // is remembered, given before a crash in the middle of taking in a snapshot, stays given.
     const vote = this.outbox.hardState.vote ?? this.leader;

@@ -271,6 +271,23 @@ t.test('a recovered node keeps the vote that it gave in this term', async (t) =>
   const context = asked?.type === 'read-index' ? asked.context : -1;
   raft.step({ ...TO_US, type: 'read-index-reply', context, index: 1 });
   drain(raft);
+  t.match(raft.status(), { recovering: true }, 'it may have voted for n3 in any term');
+  raft.othersTerms(new Map([['n2', 1]]));
+  t.match(raft.status(), { recovering: true });
+  raft.othersTerms(
+    new Map([
+      ['n2', 1],
+      ['n3', 2],
+    ]),
+  );
+  t.match(raft.status(), { recovering: true }, 'in term 2, too');
+  raft.othersTerms(
+    new Map([
+      ['n2', 1],
+      ['n3', 1],
+    ]),
+  );
+  drain(raft);
   t.match(raft.status(), { recovering: false, term: 1, vote: 'n3', leader: 'n2' });
 });
 
