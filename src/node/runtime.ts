@@ -1,3 +1,4 @@
+import type { Timer } from '../base/clock.js';
 import { describe, type ErrorCode, isMootError, MootError } from '../base/errors.js';
 import type { NodeStatus, QueryRequest, SubmitRequest } from '../codec/client-messages.js';
 import { decodeLogCommand, encodeLogCommand } from '../codec/commands.js';
@@ -391,7 +392,14 @@ class Runtime implements Node {
     if (this.closed() !== null || !this.leading) return;
     const { clock } = this.parts;
     const untilMs = clock.monotonicMs() + HAND_OVER_MS_MAX;
-    await this.transferLeadership(null).catch(() => {});
+    let late: Timer | undefined;
+    await Promise.race([
+      this.transferLeadership(null).catch(() => {}),
+      new Promise<void>((resolve) => {
+        late = clock.setTimer(HAND_OVER_MS_MAX, resolve);
+      }),
+    ]);
+    late?.cancel();
     while (this.proposals.size > 0 && this.closed() === null && clock.monotonicMs() < untilMs) {
       await new Promise<void>((resolve) => clock.setTimer(DUTIES_MS / 10, resolve));
     }
@@ -595,7 +603,13 @@ class Runtime implements Node {
   private onRaftMessage(message: RaftMessage): void {
     // While the tree is being replaced the core must stand still; Raft bears lost messages.
     if (this.installing) return;
-    this.raft.step(message);
+    try {
+      this.raft.step(message);
+    } catch (error) {
+      if (!isMootError(error)) throw error;
+      this.fail(error);
+      return;
+    }
     this.scheduleTurn();
   }
 
@@ -733,7 +747,7 @@ class Runtime implements Node {
     if (!this.waitsForAll || !this.leading || this.now.term !== term) return;
     const grant = () => {
       const leading = this.raft.status();
-      if (leading.role !== 'leader' || leading.term !== term) return;
+      if (leading.role !== 'leader' || leading.term !== term || !staysVoter(leading, to)) return;
       const durationMs = this.liveVoters.grant(this.parts.clock.monotonicMs(), to, leading);
       if (durationMs === 0) return;
       this.send({
@@ -752,8 +766,10 @@ class Runtime implements Node {
   /** A strong read that this node may answer by itself needs its tree to be at the end of its log. */
   private atOwnTree(request: QueryRequest): QueryRequest {
     if (request.level !== 'strong' || !this.waitsForAll || this.leading) return request;
-    if (!this.readLease.use(this.office())) return request;
-    return { ...request, level: 'session', minIndex: this.raft.status().lastIndex };
+    const status = this.raft.status();
+    // Who leaves is not waited for once it has left; it has the entry that says so before that.
+    if (!staysVoter(status, status.id) || !this.readLease.use(this.office())) return request;
+    return { ...request, level: 'session', minIndex: status.lastIndex };
   }
 
   // Entries on their way to the tree.
@@ -942,4 +958,9 @@ class Runtime implements Node {
     this.proposed.push(command);
     this.scheduleTurn();
   }
+}
+
+/** It votes also when the change under way is through. */
+function staysVoter({ configuration }: Pick<RaftStatus, 'configuration'>, id: NodeId): boolean {
+  return configuration.configuration.voters.some((voter) => voter.id === id);
 }

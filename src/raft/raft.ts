@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.js';
+import { MootError } from '../base/errors.js';
 import { type Random, randomBetween } from '../base/random.js';
 import { Configurations } from './configurations.js';
 import { entryBytes, Log } from './log.js';
@@ -676,6 +677,8 @@ class Core implements Raft {
     if (!this.followLeader(message.from)) return;
     const { log } = this;
     const { prevIndex, prevTerm, entries } = message;
+    this.checkCommitted(prevIndex, prevTerm);
+    for (const { index, term } of entries) this.checkCommitted(index, term);
     const last = prevIndex + entries.length;
     // What is committed is the same everywhere: only what lies behind it is looked at.
     if (prevIndex > this.commitIndex && log.terms.termAt(prevIndex) !== prevTerm) {
@@ -700,6 +703,21 @@ class Core implements Raft {
     this.matchedIndex = Math.max(this.matchedIndex, match);
     this.commitTo(Math.min(message.commit, match));
     this.sendAppendReply(message.from, { prevIndex, match });
+  }
+
+  /**
+   * What is committed here is committed everywhere, as long as all nodes are of one cluster. Another
+   * one that goes by the same name must not be mixed with it.
+   */
+  private checkCommitted(index: number, term: number): void {
+    if (index > this.commitIndex) return;
+    const own = this.log.terms.termAt(index);
+    if (own === null || own === term) return;
+    throw new MootError(
+      'DATA_CORRUPT',
+      `entry ${index} is committed, with term ${own} here and ${term} at the leader '${this.leader}': ` +
+        'they are of different clusters, or one of them has lost data',
+    );
   }
 
   private refuseAppend(leader: NodeId, prevIndex: number, prevTerm: number): void {

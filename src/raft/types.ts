@@ -365,6 +365,7 @@ export type TransferResult =
 export interface Raft {
   /** One unit of time passed. */
   tick(): void;
+  /** Throws DATA_CORRUPT when a leader has something else than what is committed here. */
   step(message: RaftMessage): void;
   /**
    * Appends entries with these payloads, in order, if this node leads. Full: too much is not
