@@ -45,3 +45,37 @@ use() { # DIRECTORY: what every mount can do
   process_kill mount1 TERM
   run ! grep " $ROOT/mnt/1 fuse" /proc/self/mounts
 }
+
+# As mount(8) calls it: returns when it is mounted, and the mount lives on.
+helper() {
+  ln -sf "$MOOTFS" "$ROOT/mount.mootfs"
+  "$ROOT/mount.mootfs" "$NODES" "$ROOT/mnt/1" "$@"
+}
+
+@test "mount.mootfs: options as in fstab" {
+  for i in 1 2 3; do node_start "$i"; done
+  wait_for "a leader" has_leader
+  run helper -o ro,nonsense
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"'nonsense' is not an option of mounting"* ]]
+  helper -f -o ro
+  run ! grep " $ROOT/mnt/1 fuse" /proc/self/mounts
+  helper -o "ro,noexec,consistency=session,timeout=10,_netdev,log=$ROOT/logs/helper.log"
+  grep " $ROOT/mnt/1 fuse.mootfs ro,nosuid,nodev,noexec," /proc/self/mounts
+  run touch "$ROOT/mnt/1/file"
+  [[ "$output" == *"Read-only file system"* ]]
+  mount_start 2
+  echo text >"$ROOT/mnt/2/file"
+  wait_for "the file on the other mount" grep -q text "$ROOT/mnt/1/file"
+  run helper
+  [ "$status" -eq 5 ]
+  [[ "$output" == *"mounted"* ]]
+  umount "$ROOT/mnt/1"
+  # mount.fuse(8) has its own way.
+  mootfs "$NODES" "$ROOT/mnt/1" -o rw,dev
+  echo more >>"$ROOT/mnt/1/file"
+  [ "$(cat "$ROOT/mnt/2/file")" = "$(printf 'text\nmore')" ]
+  mootfs "$NODES" "$ROOT/mnt/1" -o remount,ro
+  run ! touch "$ROOT/mnt/1/file"
+  umount "$ROOT/mnt/1"
+}

@@ -273,6 +273,8 @@ export interface MountSettings {
   readonly level: ReadLevel;
   readonly deadline: number;
   readonly writeThrough?: boolean;
+  /** Options of mount(8) for the kernel. Default: nosuid and nodev. */
+  readonly flags?: readonly string[];
   /** The node of this process, reached at the first address; null: all nodes are elsewhere. */
   readonly node: Node | null;
   readonly observer?: RequestObserver;
@@ -287,6 +289,7 @@ interface AdapterOptions {
   readonly directory: string;
   readonly operations: MountOperations;
   readonly source: string;
+  readonly flags?: readonly string[];
   readonly observer?: RequestObserver;
 }
 
@@ -326,6 +329,7 @@ export async function startMount(
       directory,
       operations,
       source: SOURCE,
+      ...(settings.flags === undefined ? {} : { flags: settings.flags }),
       ...(settings.observer === undefined ? {} : { observer: settings.observer }),
     });
     if (mount.notifier !== undefined) operations.setNotifier(mount.notifier);

@@ -5,7 +5,7 @@
  */
 process.env.UV_THREADPOOL_SIZE ??= '16';
 import('./main.js').then(
-  ({ main }) => main(process.argv),
+  ({ main }) => main(),
   (error: unknown) => {
     console.error(error);
     process.exitCode = 1;

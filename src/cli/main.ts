@@ -4,6 +4,7 @@ import { EXIT, exitCodeOf, reportFailure } from './exit.js';
 import { addFileCommands } from './files.js';
 import { addMembershipCommands } from './membership.js';
 import { addMountCommand } from './mount.js';
+import { mountCommandOf } from './mount-helper.js';
 import { addNodeCommand } from './node.js';
 import { addPlayCommand } from './play.js';
 import { addRecoverCommand } from './recover.js';
@@ -14,11 +15,15 @@ import { addUmountCommand } from './umount.js';
 import { addUpCommand } from './up.js';
 import { VERSION } from './version.js';
 
-/** Runs one command line; sets process.exitCode. */
-export async function main(argv: readonly string[]): Promise<void> {
+/** Runs the process's command line; sets process.exitCode. */
+export async function main(): Promise<void> {
+  const { argv } = process;
   const program = makeProgram();
-  leaveClosedPipes(SERVING.has(commandName(argv)));
   try {
+    const translated = mountCommandOf(argv.slice(2));
+    // A mount in the background runs this command again.
+    if (translated !== null) argv.splice(2, argv.length, ...translated);
+    leaveClosedPipes(SERVING.has(commandName(argv)));
     await program.parseAsync(argv);
   } catch (error) {
     if (error instanceof CommanderError) {

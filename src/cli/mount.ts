@@ -1,10 +1,12 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
+import { describe, MootError } from '../base/errors.js';
 import { startMount } from './assemble.js';
 import { EXIT } from './exit.js';
 import { clusterOption, nodesOption } from './members.js';
+import { type MountFlags, parseMountFlags } from './mount-flags.js';
 import { addMountOptions, type MountOptions } from './mount-options.js';
 import { addExample, applyConfigFile, configFileOption, setting } from './settings.js';
 import { stopRequested } from './signals.js';
@@ -17,6 +19,9 @@ interface MountCommandOptions extends MountOptions {
   readonly log: string;
   readonly stopWithStdin?: boolean;
   readonly serve?: boolean;
+  readonly options: string;
+  readonly sloppy?: boolean;
+  readonly fake?: boolean;
 }
 
 export function addMountCommand(program: Command): void {
@@ -26,19 +31,35 @@ export function addMountCommand(program: Command): void {
     .argument('<directory>', 'where; an existing directory')
     .addOption(nodesOption())
     .addOption(clusterOption())
+    .addOption(
+      setting(
+        '-o, --options <list>',
+        'options as mount(8) has them: ro,noexec,consistency=session,…',
+      ).default('', 'nosuid,nodev'),
+    )
     .option('--daemon', 'return when it is mounted, and serve in the background')
     .addOption(
       setting('--log <file>', 'where a background mount writes its messages').default(NO_LOG),
     )
     .addOption(configFileOption())
     .option('--stop-with-stdin', 'unmount when standard input ends (for a supervisor)')
-    .addOption(new Option('--serve').hideHelp());
+    .addOption(new Option('--serve').hideHelp())
+    .addOption(new Option('--sloppy').hideHelp())
+    .addOption(new Option('--fake').hideHelp());
   addMountOptions(command);
   command.action(async (directory: string) => {
     applyConfigFile(command);
-    const options = command.opts<MountCommandOptions>();
+    const given = command.opts<MountCommandOptions>();
+    const { kernel, settings, remount } = readFlags(given);
+    const options = { ...given, ...settings };
+    // mount -f: all but the mounting itself.
+    if (options.fake === true) return;
+    if (remount) {
+      process.exitCode = changeFlags(directory, kernel);
+      return;
+    }
     const inBackground = options.daemon === true && options.serve !== true;
-    await (inBackground ? daemonize(options.log) : serve(directory, options));
+    await (inBackground ? daemonize(options.log) : serve(directory, options, kernel));
   });
   addExample(
     command,
@@ -46,9 +67,27 @@ export function addMountCommand(program: Command): void {
   );
 }
 
-async function serve(directory: string, options: MountCommandOptions): Promise<void> {
+/** The kernel does that alone, and mount(8) knows how. */
+function changeFlags(directory: string, flags: readonly string[]): number {
+  const args = ['-i', '-o', ['remount', ...flags].join(','), '--', directory];
+  return spawnSync('mount', args, { stdio: 'inherit' }).status ?? EXIT.failed;
+}
+
+function readFlags({ options, sloppy }: MountCommandOptions): MountFlags {
+  try {
+    return parseMountFlags(options, sloppy === true);
+  } catch (cause) {
+    throw new MootError('BAD_ARGUMENT', `-o ${options}: ${describe(cause)}`);
+  }
+}
+
+async function serve(
+  directory: string,
+  options: MountCommandOptions,
+  flags: readonly string[],
+): Promise<void> {
   const stop = stopRequested(options.stopWithStdin === true);
-  const mount = await startMount({ ...options, directory: resolve(directory), node: null });
+  const mount = await startMount({ ...options, directory: resolve(directory), node: null, flags });
   process.stdout.write(`mounted ${mount.mount.directory}\n`);
   if (process.send !== undefined) {
     process.send('mounted');

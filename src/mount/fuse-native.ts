@@ -15,6 +15,7 @@ import type {
 } from './mount.js';
 import {
   errnoNameOf,
+  FLAGS_DEFAULT,
   mountAt,
   prepareDirectory,
   readMountinfo,
@@ -29,6 +30,8 @@ export interface FuseNativeOptions {
   readonly operations: MountOperations;
   /** What stands in the first column of df(1): no comma and no space. */
   readonly source: string;
+  /** Options of mount(8) for the kernel; default FLAGS_DEFAULT. */
+  readonly flags?: readonly string[];
 }
 
 const CAPABILITIES: MountCapabilities = {
@@ -70,6 +73,18 @@ const CLOSE_TIMEOUT_MS = 5_000;
  * not empty may be mounted on, as mount(8) allows.
  */
 const LIBFUSE_OPTIONS = 'big_writes,nonempty,attr_timeout=0,entry_timeout=0,negative_timeout=0';
+/** What libfuse 2.9 passes on (mount_flags in its mount.c); the kernel's own default is relatime. */
+const LIBFUSE_FLAGS = new Set([
+  'rw',
+  'ro',
+  'suid',
+  'nosuid',
+  'dev',
+  'nodev',
+  'exec',
+  'noexec',
+  'noatime',
+]);
 const BLOCK_BYTES_PREFERRED = 65_536;
 const STAT_BLOCK_BYTES = 512;
 /** Directory entries asked for at once. */
@@ -89,6 +104,10 @@ const O_TRUNC = 0o1000;
 
 type Package = typeof import('fuse-native');
 
+function flagsOf({ flags }: FuseNativeOptions): readonly string[] {
+  return (flags ?? FLAGS_DEFAULT).filter((flag) => LIBFUSE_FLAGS.has(flag));
+}
+
 /**
  * Mounts with the package fuse-native, on libfuse 2.9. Slower and less able than the kernel's own
  * protocol (see `capabilities` and native-notes/fuse-native.md), but works for users without
@@ -104,7 +123,7 @@ export async function mountFuseNative(options: FuseNativeOptions): Promise<Mount
     // Others than the mounting user need user_allow_other in /etc/fuse.conf, but for root.
     allowOther: process.geteuid?.() === 0,
     defaultPermissions: true,
-    fsname: `${options.source},${LIBFUSE_OPTIONS}`,
+    fsname: [options.source, LIBFUSE_OPTIONS, ...flagsOf(options)].join(','),
     subtype: 'mootfs',
     // The package's own time limit answers twice; operations have their own deadline.
     timeout: false,

@@ -10,6 +10,9 @@ const DEAD_MOUNTS_MAX = 16;
 /** Error text of a program that is worth repeating. */
 const ERROR_TEXT_CHARS_MAX = 500;
 
+/** Device and set-user-ID files of the cluster have no power on this machine. Options of mount(8). */
+export const FLAGS_DEFAULT: readonly string[] = ['nosuid', 'nodev'];
+
 export function unavailable(message: string, cause?: unknown): MootError {
   return new MootError('MOUNT_UNAVAILABLE', message, { cause });
 }

@@ -8,6 +8,7 @@ import type {
   RequestObserver,
 } from '../mount.js';
 import {
+  FLAGS_DEFAULT,
   forceUnmountArguments,
   prepareDirectory,
   unavailable,
@@ -34,6 +35,8 @@ export interface FuseKernelOptions {
   readonly operations: MountOperations;
   /** What stands in the first column of df(1). */
   readonly source: string;
+  /** Options of mount(8) for the kernel; default FLAGS_DEFAULT. */
+  readonly flags?: readonly string[];
   /** Requests read at once; default 4. UV_THREADPOOL_SIZE must be larger, see connection.ts. */
   readonly readers?: number;
   /** Gets a line for every request and reply. */
@@ -86,7 +89,7 @@ export async function mountFuseKernel(
   // A reader before mount(8) has ended: it may itself ask something of the new mount.
   connection.addReaders(1);
   try {
-    await mountDescriptor(device.fd, options.source, path);
+    await mountDescriptor(device.fd, options.source, path, options.flags ?? FLAGS_DEFAULT);
   } catch (error) {
     connection.giveUp();
     await connection.ended;

@@ -43,11 +43,13 @@ export async function openDevice(): Promise<FileHandle> {
   }
 }
 
-/**
- * Runs mount(8) with the descriptor of /dev/fuse as its third. Device and set-user-ID files of the
- * cluster have no power on this machine (nodev, nosuid).
- */
-export async function mountDescriptor(fd: number, source: string, path: string): Promise<void> {
+/** Runs mount(8) with the descriptor of /dev/fuse as its third; `flags` are its own options. */
+export async function mountDescriptor(
+  fd: number,
+  source: string,
+  path: string,
+  flags: readonly string[],
+): Promise<void> {
   const options = [
     'fd=3',
     'rootmode=40000',
@@ -56,8 +58,7 @@ export async function mountDescriptor(fd: number, source: string, path: string):
     'allow_other',
     'default_permissions',
     `max_read=${WRITE_BYTES_MAX}`,
-    'nosuid',
-    'nodev',
+    ...flags,
   ].join(',');
   const args = ['-i', '-t', FILESYSTEM_TYPE, '-o', options, '--', source, path];
   const mount = await run('mount', args, fd);
