@@ -428,7 +428,7 @@ class Runtime implements Node {
     this.ticker.stop();
     for (const sender of this.senders.values()) sender.abort();
     this.senders.clear();
-    this.proposals.giveUp('the node stops');
+    this.proposals.stop();
     this.leases.end();
     this.running?.changes.end(new MootError('CLOSED', 'the node stops'));
     this.reads.stop();

@@ -52,6 +52,35 @@ t.test(
   },
 );
 
+t.test('while leadership is handed over only so much waits', (t) => {
+  const decisions: Decision[] = [];
+  let transferring = true;
+  let index = 0;
+  const proposals = new Proposals(
+    systemClock,
+    () => new Uint8Array(1_048_576),
+    (): ProposeResult =>
+      transferring ? { ok: false, reason: 'transferring' } : { ok: true, first: ++index, term: 2 },
+  );
+  const add = () => {
+    const command = proposals.stamp(1, 1, 0, { type: 'close-session' });
+    proposals.add(command, (decision) => decisions.push(decision));
+    proposals.flush();
+  };
+  for (let i = 0; i < 33; i++) add();
+  t.match(decisions, [{ type: 'refused', code: 'BUSY' }]);
+  t.equal(proposals.size, 32);
+  transferring = false;
+  proposals.flush();
+  t.equal(decisions.length, 1);
+  transferring = true;
+  add();
+  t.equal(proposals.size, 33, 'there is room again');
+  proposals.stop();
+  t.equal(decisions.length, 34, 'in the end everybody hears');
+  t.end();
+});
+
 t.test('what is replaced in the log is given up at once, what stays in it is not', async (t) => {
   const { told, proposals, propose } = world();
   propose('a', 'b', 'c');
