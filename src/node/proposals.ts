@@ -7,6 +7,8 @@ import type { ProposeResult, SnapshotMark } from '../raft/types.js';
 
 /** Entries' bytes proposed in one go: a part of a long queue may pass where the whole would not. */
 const PROPOSE_BYTES_MAX = 1_048_576;
+/** Commands that wait while leadership is handed over, which takes an election at most. */
+const COLLECTED_BYTES_MAX = 33_554_432;
 
 /** How a command that was to enter the log ended. */
 export type Decision =
@@ -26,6 +28,7 @@ export type Decide = (decision: Decision) => void;
  */
 export class Proposals {
   private collected: { readonly data: Uint8Array; readonly decide: Decide }[] = [];
+  private collectedBytes = 0;
   private readonly proposed = new Map<number, { readonly term: number; readonly decide: Decide }>();
   private lastTime: Timespec = { sec: 0, nsec: 0 };
 
@@ -53,6 +56,10 @@ export class Proposals {
 
   /** What no node could read must not enter the log: they would all end over it, for ever. */
   add(command: LogCommand, decide: Decide): void {
+    if (this.collectedBytes >= COLLECTED_BYTES_MAX) {
+      decide({ type: 'refused', ...REFUSALS.full });
+      return;
+    }
     const data = this.codec.encode(command);
     try {
       this.codec.decode(data);
@@ -61,6 +68,7 @@ export class Proposals {
       decide({ type: 'refused', code: 'BAD_ARGUMENT', message: error.message });
       return;
     }
+    this.collectedBytes += data.length;
     this.collected.push({ data, decide });
   }
 
@@ -68,7 +76,8 @@ export class Proposals {
   flush(): void {
     while (this.collected.length > 0) {
       let count = 0;
-      for (let bytes = 0; count < this.collected.length && bytes < PROPOSE_BYTES_MAX; count++) {
+      let bytes = 0;
+      for (; count < this.collected.length && bytes < PROPOSE_BYTES_MAX; count++) {
         bytes += this.collected[count]?.data.length ?? 0;
       }
       const batch = this.collected.slice(0, count);
@@ -79,6 +88,7 @@ export class Proposals {
         return;
       }
       this.collected = this.collected.slice(count);
+      this.collectedBytes -= bytes;
       for (const [i, { decide }] of batch.entries()) {
         const index = result.first + i;
         // Another leader took this place from it meanwhile, and so did this node now from that one.
@@ -114,9 +124,16 @@ export class Proposals {
     }
   }
 
+  /** Nothing is decided here any more. */
+  stop(): void {
+    this.giveUp('the node stops');
+    this.refuseCollected('not-leader');
+  }
+
   private refuseCollected(reason: Refused): void {
     const refused = this.collected;
     this.collected = [];
+    this.collectedBytes = 0;
     for (const { decide } of refused) decide({ type: 'refused', ...REFUSALS[reason] });
   }
 }

@@ -11,6 +11,8 @@ const EVENT_EFFECTS_MAX = 4_096;
 /** A watcher that does not read gets nothing more until it has read; then, when it missed too much, a reset. */
 const WATCHER_QUEUED_BYTES_MAX = 4_194_304;
 
+const NO_EFFECTS: readonly Effect[] = [];
+
 /** Where a watcher's events go. */
 export interface Watcher {
   readonly id: number;
@@ -137,8 +139,9 @@ export class Watches {
       this.bytes > REMEMBERED_BYTES_MAX ||
       this.remembered.length - this.first > REMEMBERED_COMMANDS_MAX
     ) {
-      const one = this.remembered[this.first++];
+      const one = this.remembered[this.first];
       if (one === undefined) return;
+      this.remembered[this.first++] = { ...one, effects: NO_EFFECTS };
       this.bytes -= one.bytes;
       this.forgottenIndex = one.index;
     }

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { systemClock } from '../../src/base/system-clock.js';
 import { decodeLogCommand, encodeLogCommand } from '../../src/codec/commands.js';
-import type { Command } from '../../src/filesystem/commands.js';
+import type { Command, LogCommand } from '../../src/filesystem/commands.js';
 import { COMMAND_NAME_BYTES_MAX } from '../../src/filesystem/records.js';
 import { type Decision, Proposals } from '../../src/node/proposals.js';
 import type { ProposeResult } from '../../src/raft/types.js';
@@ -54,6 +54,38 @@ t.test(
     t.equal(proposals.size, 0);
   },
 );
+
+t.test('while leadership is handed over only so much waits', (t) => {
+  const decisions: Decision[] = [];
+  let transferring = true;
+  let index = 0;
+  const command: LogCommand = {
+    ...{ session: 1, sequence: 1, acknowledged: 0, time: { sec: 0, nsec: 0 } },
+    command: { type: 'close-session' },
+  };
+  const proposals = new Proposals(
+    systemClock,
+    { encode: () => new Uint8Array(1_048_576), decode: () => command },
+    (): ProposeResult =>
+      transferring ? { ok: false, reason: 'transferring' } : { ok: true, first: ++index, term: 2 },
+  );
+  const add = () => {
+    proposals.add(command, (decision) => decisions.push(decision));
+    proposals.flush();
+  };
+  for (let i = 0; i < 33; i++) add();
+  t.match(decisions, [{ type: 'refused', code: 'BUSY' }]);
+  t.equal(proposals.size, 32);
+  transferring = false;
+  proposals.flush();
+  t.equal(decisions.length, 1);
+  transferring = true;
+  add();
+  t.equal(proposals.size, 33, 'there is room again');
+  proposals.stop();
+  t.equal(decisions.length, 34, 'in the end everybody hears');
+  t.end();
+});
 
 t.test('what is replaced in the log is given up at once, what stays in it is not', async (t) => {
   const { told, proposals, propose } = world();

@@ -8,10 +8,9 @@ interface Seen {
   term: number;
   commitIndex: number;
   appliedIndex: number;
-  recovering: boolean;
 }
 
-/** A leader whose disk does not finish a write steps down after 5 s of its clock. */
+/** A leader whose disk does not finish a write steps down within 5 s of its clock. */
 const HUNG_MICROS_MAX = 5_300_000;
 
 /**
@@ -26,6 +25,8 @@ export class Laws {
   private readonly votesGiven = new Map<string, NodeId>();
   /** What any (index, term) ever stood for, and the term of the entry before it. */
   private readonly entries = new Map<string, string>();
+  /** Entries that were on a disk of each node once, replaced or lost since or not. */
+  private readonly held = new Set<string>();
   private readonly seen = new Map<Server, Seen>();
   /** The highest that any node ever had. */
   private committedIndex = 0;
@@ -57,6 +58,9 @@ export class Laws {
   }
 
   onDurable(server: Server, saves: readonly Save[]): void {
+    for (const { entries } of saves) {
+      for (const entry of entries) this.held.add(copyOf(server, entry));
+    }
     for (const { hardState } of saves) {
       if (!hardState?.vote) continue;
       const { term, vote } = hardState;
@@ -112,16 +116,19 @@ export class Laws {
       ensure(term >= durable, `${id}: its term went from ${durable} to ${term} at its start`);
     }
     if (role === 'leader') {
-      this.leads(server, term);
+      this.leads(server, status);
       this.ownTerm(server, term, commitIndex);
       const { machine, disk } = server;
       const hungMicros = disk.appending === null ? 0 : (machine?.awakeSince(disk.appending) ?? 0);
-      ensure(hungMicros < HUNG_MICROS_MAX, `${id} leads although its disk hangs`);
+      ensure(
+        server.stopping || hungMicros < HUNG_MICROS_MAX,
+        `${id} leads although its disk hangs`,
+      );
     }
     this.committedIndex = Math.max(this.committedIndex, commitIndex);
     if (appliedIndex > this.reference.index) this.advance(server, appliedIndex);
     if (appliedIndex !== before?.appliedIndex) this.sameState(status);
-    this.seen.set(server, { term, commitIndex, appliedIndex, recovering: status.recovering });
+    this.seen.set(server, { term, commitIndex, appliedIndex });
   }
 
   /** By counting, a leader commits only up to an entry of its own term (thesis §3.6.2, figure 8). */
@@ -160,12 +167,15 @@ export class Laws {
     );
   }
 
-  private leads(server: Server, term: number): void {
+  /** Leader completeness: it has all that anybody has applied. */
+  private leads(server: Server, { term, lastIndex }: NodeStatus): void {
     const other = this.leaders.get(term);
     ensure(other === undefined || other === server.id, `two leaders in term ${term}`);
     if (other !== undefined) return;
     this.leaders.set(term, server.id);
     this.counts.terms++;
+    const { index: applied } = this.reference;
+    ensure(lastIndex >= applied, `${server.id} leads in term ${term} and lacks ${applied}`);
     for (let index = 1; index <= this.reference.index; index++) {
       const own = termOnDisk(server, index);
       const committed = this.reference.at(index)?.entry.term;
@@ -193,10 +203,10 @@ export class Laws {
   private majorityHas(entry: Entry): void {
     const holders = this.servers.filter((server) => {
       const { mark, hardState } = server.disk.memory.log;
+      if (entry.index <= mark.index || termOnDisk(server, entry.index) === entry.term) return true;
       // A copy that was lost with its disk after it was counted does no harm while that node does
       // not vote.
-      if (entry.index <= mark.index || (hardState?.recovering ?? true)) return true;
-      return termOnDisk(server, entry.index) === entry.term;
+      return (hardState?.recovering ?? true) && this.held.has(copyOf(server, entry));
     });
     ensure(
       holders.length * 2 > this.servers.length,
@@ -210,6 +220,10 @@ export class Laws {
       appliedIndex === 0 ? this.reference.hashAt(0) : this.reference.at(appliedIndex)?.hash;
     ensure(stateHash === hash, `${id}: its state at ${appliedIndex} is ${stateHash}, not ${hash}`);
   }
+}
+
+function copyOf(server: Server, { index, term }: Entry): string {
+  return `${server.id} ${index}:${term}`;
 }
 
 function termOnDisk(server: Server, index: number): number | undefined {
