@@ -40,13 +40,20 @@ export type SnapshotMessage =
       readonly state: 'receiving' | 'installed' | 'refused';
     };
 
-/** A node that started with an empty data directory asks whether the whole cluster is new. */
+/** A node that started with an empty data directory asks the others what they know (see node/bootstrap.ts). */
 export type BootstrapMessage =
-  | { readonly type: 'bootstrap'; readonly from: NodeId; readonly to: NodeId }
+  | {
+      readonly type: 'bootstrap';
+      readonly from: NodeId;
+      readonly to: NodeId;
+      /** Comes back with the answer; another one after every start. */
+      readonly question: number;
+    }
   | {
       readonly type: 'bootstrap-reply';
       readonly from: NodeId;
       readonly to: NodeId;
+      readonly question: number;
       readonly term: number;
       /** Nothing was ever in this node's log. */
       readonly empty: boolean;

@@ -215,16 +215,17 @@ const codec: UnionCodec<PeerMessage, Ends> = unionCodec<PeerMessage, Ends>('mess
   },
   bootstrap: {
     tag: 13,
-    pack: () => [],
-    unpack: (_, { from, to }) => ({ type: 'bootstrap', from, to }),
+    pack: (m) => [m.question],
+    unpack: (r, { from, to }) => ({ type: 'bootstrap', from, to, question: r.uint('question') }),
   },
   'bootstrap-reply': {
     tag: 14,
-    pack: (m) => [m.term, m.empty],
+    pack: (m) => [m.question, m.term, m.empty],
     unpack: (r, { from, to }) => ({
       type: 'bootstrap-reply',
       from,
       to,
+      question: r.uint('question'),
       term: r.uint('term'),
       empty: r.bool('empty'),
     }),

@@ -1,40 +1,66 @@
+import { type Random, randomBetween } from '../base/random.js';
 import type { BootstrapMessage } from '../codec/peer-messages.js';
 import type { NodeId } from '../raft/types.js';
 
-/** A node that does not know whether its cluster is new asks this often: soon enough for a first start. */
+/** A node that has forgotten what it promised asks this often: soon enough for a first start. */
 const ASK_MS = 100;
 
+interface Other {
+  /** Its term when it first answered, and when it last did. */
+  readonly firstTerm: number;
+  readonly lastTerm: number;
+  readonly empty: boolean;
+}
+
 /**
- * How a node that started with an empty data directory learns that it is not alone in that. It may
- * have promised something before its disk was lost, so it neither votes nor stands until it has
- * caught up with a leader, or until every other node says that nothing was ever in its log: then
- * nothing was promised, and the cluster is new.
+ * What a node that started with an empty data directory asks all others. It may have promised
+ * something before its disk was lost, so it neither votes nor stands until it has caught up with a
+ * leader and knows in which terms it may have voted; or until every other node says that nothing was
+ * ever in its log: then nothing was promised, and the cluster is new.
  */
 export class Bootstrap {
-  private readonly termOf = new Map<NodeId, number>();
+  private readonly heardOf = new Map<NodeId, Other>();
   private askedMs = Number.NEGATIVE_INFINITY;
+  /** What the node that ran here before was answered says nothing of now. */
+  private readonly question: number;
 
   constructor(
     private readonly id: NodeId,
-    private readonly others: readonly NodeId[],
-  ) {}
+    random: Random,
+  ) {
+    this.question = randomBetween(random, 1, 2 ** 48);
+  }
 
   /** What a recovering node asks now. */
-  tick(nowMs: number): readonly BootstrapMessage[] {
+  tick(nowMs: number, others: readonly NodeId[]): readonly BootstrapMessage[] {
     if (nowMs - this.askedMs < ASK_MS) return [];
     this.askedMs = nowMs;
-    return this.others.map((to) => ({ type: 'bootstrap', from: this.id, to }));
+    const { id: from, question } = this;
+    return others.map((to) => ({ type: 'bootstrap', from, to, question }));
   }
 
   /** Takes an answer in. */
   heard(reply: Extract<BootstrapMessage, { type: 'bootstrap-reply' }>): void {
-    if (reply.empty) this.termOf.set(reply.from, reply.term);
-    else this.termOf.delete(reply.from);
+    const { from, question, term: lastTerm, empty } = reply;
+    if (question !== this.question) return;
+    const firstTerm = this.heardOf.get(from)?.firstTerm ?? lastTerm;
+    this.heardOf.set(from, { firstTerm, lastTerm, empty });
   }
 
   /** The highest term of all others when all of them are empty; null: not known, or not so. */
-  termOfNewCluster(): number | null {
-    if (!this.others.every((id) => this.termOf.has(id))) return null;
-    return Math.max(0, ...this.termOf.values());
+  termOfNewCluster(others: readonly NodeId[]): number | null {
+    const heard = this.answersOf(others);
+    if (heard === null || !heard.every(({ empty }) => empty)) return null;
+    return Math.max(0, ...heard.map(({ lastTerm }) => lastTerm));
+  }
+
+  /** The terms in which those who answered were when they did so first. */
+  get terms(): ReadonlyMap<NodeId, number> {
+    return new Map([...this.heardOf].map(([id, { firstTerm }]) => [id, firstTerm]));
+  }
+
+  private answersOf(others: readonly NodeId[]): readonly Other[] | null {
+    const heard = others.flatMap((id) => this.heardOf.get(id) ?? []);
+    return heard.length === others.length ? heard : null;
   }
 }

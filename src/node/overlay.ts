@@ -14,10 +14,6 @@ export class Overlay {
   /** About the memory that the changes take. */
   bytes = 0;
 
-  get empty(): boolean {
-    return this.records.size === 0 && this.discards.length === 0;
-  }
-
   /** null: deleted; undefined: not changed here. */
   get(key: Key): Stored | null | undefined {
     return this.records.get(key);

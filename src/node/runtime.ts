@@ -1,3 +1,4 @@
+import type { Timer } from '../base/clock.js';
 import { describe, type ErrorCode, isMootError, MootError } from '../base/errors.js';
 import type { NodeStatus, QueryRequest, SubmitRequest } from '../codec/client-messages.js';
 import { decodeLogCommand, encodeLogCommand } from '../codec/commands.js';
@@ -316,10 +317,7 @@ class Runtime implements Node {
       transferLeadership: (to) => this.transferLeadership(to),
     };
     this.releasedIndex = treeMark.index;
-    const bootstrap = new Bootstrap(
-      config.id,
-      config.peers.map(({ id }) => id).filter((id) => id !== config.id),
-    );
+    const bootstrap = new Bootstrap(config.id, random);
     const changes = new Changes(clock, raft, this.leases);
     this.running = {
       ...{ raft, saver, feed, watches, compaction, receiver, service, bootstrap, changes },
@@ -395,7 +393,14 @@ class Runtime implements Node {
     if (this.closed() !== null || !this.leading) return;
     const { clock } = this.parts;
     const untilMs = clock.monotonicMs() + HAND_OVER_MS_MAX;
-    await this.transferLeadership(null).catch(() => {});
+    let late: Timer | undefined;
+    await Promise.race([
+      this.transferLeadership(null).catch(() => {}),
+      new Promise<void>((resolve) => {
+        late = clock.setTimer(HAND_OVER_MS_MAX, resolve);
+      }),
+    ]);
+    late?.cancel();
     while (this.proposals.size > 0 && this.closed() === null && clock.monotonicMs() < untilMs) {
       await new Promise<void>((resolve) => clock.setTimer(DUTIES_MS / 10, resolve));
     }
@@ -493,7 +498,7 @@ class Runtime implements Node {
     this.alive.watches.tick();
     this.noticeStall(nowMs);
     for (const sender of this.senders.values()) sender.tick();
-    if (this.now.recovering && !this.installing) this.tryBootstrap(nowMs);
+    if (this.now.recovering && !this.installing) this.recall(nowMs);
     if (this.alive.changes.busy) this.scheduleTurn();
     if (this.leading) {
       for (const { id, recentlyActive } of this.now.followers) {
@@ -533,13 +538,17 @@ class Runtime implements Node {
     raft.stepDown();
   }
 
-  private tryBootstrap(nowMs: number): void {
-    // Who waits to be made a member has no cluster to begin.
-    if (!this.empty || this.parts.config.peers.length === 0) return;
+  /** A node that has forgotten what it promised asks all others. */
+  private recall(nowMs: number): void {
+    const { config } = this.parts;
     const { bootstrap } = this.alive;
-    const term = bootstrap.termOfNewCluster();
-    if (term !== null) this.raft.bootstrap(term);
-    else for (const message of bootstrap.tick(nowMs)) this.send(message);
+    const { configuration } = this.now.configuration;
+    const others = membersOf(configuration).flatMap(({ id }) => (id === config.id ? [] : id));
+    // Who waits to be made a member has no cluster to begin.
+    const newTerm = config.peers.length > 0 ? bootstrap.termOfNewCluster(others) : null;
+    if (this.empty && newTerm !== null) this.raft.bootstrap(newTerm);
+    else this.raft.othersTerms(bootstrap.terms);
+    for (const message of bootstrap.tick(nowMs, others)) this.send(message);
   }
 
   /** Nothing was ever in this node's log. */
@@ -569,6 +578,7 @@ class Runtime implements Node {
           type: 'bootstrap-reply',
           from: message.to,
           to: message.from,
+          question: message.question,
           term: this.raft.status().term,
           empty: this.empty,
         });
@@ -594,7 +604,13 @@ class Runtime implements Node {
   private onRaftMessage(message: RaftMessage): void {
     // While the tree is being replaced the core must stand still; Raft bears lost messages.
     if (this.installing) return;
-    this.raft.step(message);
+    try {
+      this.raft.step(message);
+    } catch (error) {
+      if (!isMootError(error)) throw error;
+      this.fail(error);
+      return;
+    }
     this.scheduleTurn();
   }
 
@@ -732,7 +748,7 @@ class Runtime implements Node {
     if (!this.waitsForAll || !this.leading || this.now.term !== term) return;
     const grant = () => {
       const leading = this.raft.status();
-      if (leading.role !== 'leader' || leading.term !== term) return;
+      if (leading.role !== 'leader' || leading.term !== term || !staysVoter(leading, to)) return;
       const durationMs = this.liveVoters.grant(this.parts.clock.monotonicMs(), to, leading);
       if (durationMs === 0) return;
       this.send({
@@ -751,8 +767,10 @@ class Runtime implements Node {
   /** A strong read that this node may answer by itself needs its tree to be at the end of its log. */
   private atOwnTree(request: QueryRequest): QueryRequest {
     if (request.level !== 'strong' || !this.waitsForAll || this.leading) return request;
-    if (!this.readLease.use(this.office())) return request;
-    return { ...request, level: 'session', minIndex: this.raft.status().lastIndex };
+    const status = this.raft.status();
+    // Who leaves is not waited for once it has left; it has the entry that says so before that.
+    if (!staysVoter(status, status.id) || !this.readLease.use(this.office())) return request;
+    return { ...request, level: 'session', minIndex: status.lastIndex };
   }
 
   // Entries on their way to the tree.
@@ -941,4 +959,9 @@ class Runtime implements Node {
     this.proposed.push(command);
     this.scheduleTurn();
   }
+}
+
+/** It votes also when the change under way is through. */
+function staysVoter({ configuration }: Pick<RaftStatus, 'configuration'>, id: NodeId): boolean {
+  return configuration.configuration.voters.some((voter) => voter.id === id);
 }

@@ -52,12 +52,10 @@ export class Configurations {
     this.items.push({ index: entry.index, configuration });
   }
 
-  /** The entries at and behind `index` are no longer in the log. True when another one is in force now. */
-  truncate(index: number): boolean {
-    const before = this.items.length;
+  /** The entries at and behind `index` are no longer in the log. */
+  truncate(index: number): void {
     this.items = this.items.filter((item) => item.index < index);
     assert(this.items.length > 0, 'a committed configuration is never replaced');
-    return this.items.length < before;
   }
 
   /** Everything up to `index` is committed. */

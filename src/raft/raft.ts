@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.js';
+import { MootError } from '../base/errors.js';
 import { type Random, randomBetween } from '../base/random.js';
 import { Configurations } from './configurations.js';
 import { entryBytes, Log } from './log.js';
@@ -89,6 +90,8 @@ class Core implements Raft {
   private recoveryIndex = 0;
   private recoveryAsked = false;
   private readonly startedEmpty: boolean;
+  /** Recovering: see `othersTerms`. */
+  private termsOfOthers: ReadonlyMap<NodeId, number> = new Map();
 
   /** While this leader hands over: nothing is proposed, so that the other one can have the whole log. */
   private transfer: {
@@ -296,6 +299,11 @@ class Core implements Raft {
     if (!this.recovering || this.log.lastIndex > 0) return;
     const term = Math.max(this.term, termMin);
     this.outbox.setHardState({ term, vote: this.config.id, recovering: false });
+  }
+
+  othersTerms(terms: ReadonlyMap<NodeId, number>): void {
+    this.termsOfOthers = terms;
+    this.maybeRecovered();
   }
 
   hasReady(): boolean {
@@ -669,6 +677,8 @@ class Core implements Raft {
     if (!this.followLeader(message.from)) return;
     const { log } = this;
     const { prevIndex, prevTerm, entries } = message;
+    this.checkCommitted(prevIndex, prevTerm);
+    for (const { index, term } of entries) this.checkCommitted(index, term);
     const last = prevIndex + entries.length;
     // What is committed is the same everywhere: only what lies behind it is looked at.
     if (prevIndex > this.commitIndex && log.terms.termAt(prevIndex) !== prevTerm) {
@@ -693,6 +703,21 @@ class Core implements Raft {
     this.matchedIndex = Math.max(this.matchedIndex, match);
     this.commitTo(Math.min(message.commit, match));
     this.sendAppendReply(message.from, { prevIndex, match });
+  }
+
+  /**
+   * What is committed here is committed everywhere, as long as all nodes are of one cluster. Another
+   * one that goes by the same name must not be mixed with it.
+   */
+  private checkCommitted(index: number, term: number): void {
+    if (index > this.commitIndex) return;
+    const own = this.log.terms.termAt(index);
+    if (own === null || own === term) return;
+    throw new MootError(
+      'DATA_CORRUPT',
+      `entry ${index} is committed, with term ${own} here and ${term} at the leader '${this.leader}': ` +
+        'they are of different clusters, or one of them has lost data',
+    );
   }
 
   private refuseAppend(leader: NodeId, prevIndex: number, prevTerm: number): void {
@@ -959,12 +984,11 @@ class Core implements Raft {
 
   /**
    * A read index that was asked for after the start proves that a majority of others, which have
-   * forgotten nothing, followed this leader after the disk was lost. The wait before lets
-   * candidates give up for whom this node may have voted before.
+   * forgotten nothing, followed this leader after the disk was lost. So it has all that was committed
+   * with copies that are lost.
    */
   private askRecoveryIndex(): void {
     if (this.recoveryAsked || this.recoveryIndex > 0 || this.leader === null) return;
-    if (this.ticks < this.config.electionTicksMax) return;
     this.recoveryAsked = true;
     this.forwards.ask(RECOVERY_CONTEXT);
   }
@@ -975,9 +999,25 @@ class Core implements Raft {
     this.maybeRecovered();
   }
 
+  /**
+   * Before its disk was lost it may have voted for any other voter, in terms up to the present one of
+   * that. A learner was asked by nobody: no voter becomes a learner, and no id is used twice.
+   */
+  private mayHaveVotedBeyond(term: number): boolean {
+    const { id } = this.config;
+    return this.configurations.possible
+      .filter((configuration) => isVoter(configuration, id))
+      .flatMap((configuration) => voterSets(configuration).flat())
+      .some(
+        (voter) =>
+          voter !== id && (this.termsOfOthers.get(voter) ?? Number.POSITIVE_INFINITY) > term,
+      );
+  }
+
   private maybeRecovered(): void {
     if (!this.recovering || this.recoveryIndex === 0 || this.leader === null) return;
     if (this.committableIndex < this.recoveryIndex) return;
+    if (this.mayHaveVotedBeyond(this.term)) return;
     // The leader won this term: a vote for anybody else in it could only be a second one. A vote that
     // is remembered, given before a crash in the middle of taking in a snapshot, stays given.
     const vote = this.outbox.hardState.vote ?? this.leader;

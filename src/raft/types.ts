@@ -25,7 +25,9 @@ export interface HardState {
    * True on a node that started with an empty data directory and has not yet caught up: it may
    * have promised something before its disk was lost, so it neither votes nor stands, and its
    * copies of entries do not count towards a commit. It ends when a majority of others has
-   * confirmed a leader after this node's start, and this node has all that was committed by then.
+   * confirmed a leader after this node's start, this node has all that was committed by then, and
+   * every other voter has said, since the start, that its term is not beyond the present one: so a
+   * vote that was given before the loss is from a term in which this node votes no more.
    */
   readonly recovering: boolean;
 }
@@ -363,6 +365,7 @@ export type TransferResult =
 export interface Raft {
   /** One unit of time passed. */
   tick(): void;
+  /** Throws DATA_CORRUPT when a leader has something else than what is committed here. */
   step(message: RaftMessage): void;
   /**
    * Appends entries with these payloads, in order, if this node leads. Full: too much is not
@@ -397,6 +400,13 @@ export interface Raft {
   stepDown(): void;
   /** A node that started empty learns that the whole cluster is new (see HardState.recovering). */
   bootstrap(termMin: number): void;
+  /**
+   * A recovering node learns in which term others were when it asked them after its start. Whoever
+   * had asked it for a vote before that was in the term of that vote by then, or in a later one. All
+   * that is known by now, at every call; none of what others sent to the node that ran here before
+   * this one may arrive after the answer (a new connection ends the older one).
+   */
+  othersTerms(terms: ReadonlyMap<NodeId, number>): void;
   /** True when `ready` has something to say. */
   hasReady(): boolean;
   ready(): Ready;

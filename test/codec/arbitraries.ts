@@ -500,8 +500,13 @@ const peerByType: Peers = {
     sequence: fc.integer({ min: -1, max: 1_000 }),
     state: fc.constantFrom('receiving', 'installed', 'refused'),
   }),
-  bootstrap: fc.record({ type: is('bootstrap'), from: nodeId, to: nodeId }),
-  'bootstrap-reply': fc.record({ type: is('bootstrap-reply'), ...ends, empty: bool }),
+  bootstrap: fc.record({ type: is('bootstrap'), from: nodeId, to: nodeId, question: uint }),
+  'bootstrap-reply': fc.record({
+    type: is('bootstrap-reply'),
+    ...ends,
+    question: uint,
+    empty: bool,
+  }),
   'state-hash': fc.record({
     type: is('state-hash'),
     ...ends,

@@ -318,6 +318,17 @@ t.test('a crash between the steps of a snapshot installation is mended at the st
   await until('it is recovered', () => !follower.node.status().recovering);
 });
 
+t.test('to hand over takes a second at most, also when nobody is there', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3 });
+  t.teardown(() => cluster.stop());
+  const leader = await cluster.leader();
+  cluster.isolate(leader);
+  const startMs = Date.now();
+  await leader.node.handOver();
+  // Half of what a transfer that somebody asked for may take.
+  t.ok(Date.now() - startMs < 5_000);
+});
+
 t.test('a configuration that cannot work is refused', async (t) => {
   const cluster = await startMemoryCluster({ nodes: 1 });
   t.teardown(() => cluster.stop());

@@ -271,7 +271,41 @@ t.test('a recovered node keeps the vote that it gave in this term', async (t) =>
   const context = asked?.type === 'read-index' ? asked.context : -1;
   raft.step({ ...TO_US, type: 'read-index-reply', context, index: 1 });
   drain(raft);
+  t.match(raft.status(), { recovering: true }, 'it may have voted for n3 in any term');
+  raft.othersTerms(new Map([['n2', 1]]));
+  t.match(raft.status(), { recovering: true });
+  raft.othersTerms(
+    new Map([
+      ['n2', 1],
+      ['n3', 2],
+    ]),
+  );
+  t.match(raft.status(), { recovering: true }, 'in term 2, too');
+  raft.othersTerms(
+    new Map([
+      ['n2', 1],
+      ['n3', 1],
+    ]),
+  );
+  drain(raft);
   t.match(raft.status(), { recovering: false, term: 1, vote: 'n3', leader: 'n2' });
+});
+
+t.test('a leader with something else than what is committed here is of another cluster', (t) => {
+  const disk = new Disk(false, MEMBERS);
+  disk.hardState = { term: 1, vote: null, recovering: false };
+  const raft = create({}, disk);
+  const entry = { index: 1, term: 1, kind: 'empty', data: new Uint8Array(0) } as const;
+  const append = { ...TO_US, type: 'append', prevIndex: 0, prevTerm: 0, commit: 1 } as const;
+  raft.step({ ...append, entries: [entry] });
+  drain(raft);
+  t.equal(raft.status().commitIndex, 1);
+  raft.step({ ...append, entries: [entry] });
+  const corrupt = { code: 'DATA_CORRUPT' };
+  const other = { ...append, term: 2 };
+  t.throws(() => raft.step({ ...other, entries: [{ ...entry, term: 2 }] }), corrupt);
+  t.throws(() => raft.step({ ...other, prevIndex: 1, prevTerm: 2, entries: [] }), corrupt);
+  t.end();
 });
 
 t.test('the same calls give the same answers', async (t) => {

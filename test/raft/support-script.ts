@@ -1,4 +1,5 @@
 import { decodeConfiguration } from '../../src/codec/configuration.js';
+import { membersOf } from '../../src/raft/membership.js';
 import { createRaft } from '../../src/raft/raft.js';
 import type {
   Configuration,
@@ -108,6 +109,7 @@ class Stage {
     },
     tick: (id, count = '1') => {
       const { raft } = this.node(id);
+      this.recall(this.node(id));
       for (let i = 0; i < Number(count); i++) raft?.tick();
     },
     campaign: (id) => this.node(id).raft?.campaign(),
@@ -198,6 +200,17 @@ class Stage {
     command(...args);
     for (const node of this.nodes.values()) this.pump(node);
     return this.output;
+  }
+
+  /** A node that has forgotten what it promised asks all others that are there for their terms. */
+  private recall({ raft }: ScriptNode): void {
+    if (raft?.status().recovering !== true) return;
+    const terms = new Map<NodeId, number>();
+    for (const { id } of membersOf(raft.status().configuration.configuration)) {
+      const term = this.nodes.get(id)?.raft?.status().term;
+      if (term !== undefined) terms.set(id, term);
+    }
+    raft.othersTerms(terms);
   }
 
   private node(id: string | undefined): ScriptNode {

@@ -28,6 +28,10 @@ interface SimNode {
   raft: Raft | null;
   /** It said that it was removed, and has ended. */
   gone: boolean;
+  /** Counts its disks. */
+  life: number;
+  /** Of others, as they answered in this life. */
+  readonly terms: Map<NodeId, number>;
   /** Counts restarts, so that what was begun before one does not end after it. */
   incarnation: number;
   saves: { readonly save: Save; readonly messages: readonly RaftMessage[]; readonly at: number }[];
@@ -140,6 +144,8 @@ export class World {
       raft: null,
       gone: false,
       incarnation: 0,
+      life: 0,
+      terms: new Map(),
       saves: [],
       toApply: [],
       state: 0,
@@ -166,6 +172,7 @@ export class World {
     this.now++;
     for (const node of this.nodes) {
       if (this.chance(0.9)) node.raft?.tick();
+      if (this.chance(0.2)) this.recall(node);
       this.pump(node);
     }
     const due = this.tasks.filter((task) => task.at <= this.now);
@@ -206,6 +213,7 @@ export class World {
 
   private start(node: SimNode): void {
     node.incarnation++;
+    node.terms.clear();
     node.raft = createRaft(node.config, node.disk.restored(node.state), this.random);
     node.commit = node.state;
     node.members = node.raft.status().configuration.configuration;
@@ -303,20 +311,54 @@ export class World {
   /** The disk is lost. Only while all others are there and know what they promised. */
   private wipe(node: SimNode): void {
     if (this.committed.length < 3 || this.someVoterRecovers()) return;
-    // Of two voters each is needed, also for the other's recovery.
+    // Of two voters each is needed, also for the other's recovery. A learner may have been found able
+    // to be the only voter, or one of two, by what it said before.
     const known = this.knownMembers();
     const learns = known.some(({ learners }) => learners.some(({ id }) => id === node.id));
-    const tooFew = (voters: readonly NodeId[]) =>
-      voters.includes(node.id) ? voters.length < 3 : learns && voters.length < 2;
-    if (known.flatMap(voterSets).some(tooFew)) return;
+    const tooFew = (voters: readonly NodeId[]) => voters.includes(node.id) && voters.length < 3;
+    if (learns || known.flatMap(voterSets).some(tooFew)) return;
     this.crash(node);
     this.counts.wipes++;
     node.disk = new Disk(true, node.first);
     node.state = 0;
     node.synced = 0;
     node.durableTerm = 0;
-    // Its connections end with it, and nobody waits for ever in a candidacy of the past.
-    this.tasks = this.tasks.filter((task) => !(task instanceof Delivery && task.from === node.id));
+    node.life++;
+  }
+
+  /**
+   * A node that forgot what it promised asks all others for their terms. Its new connection ends the
+   * older one: what is still on its way over that is lost.
+   */
+  private recall(node: SimNode): void {
+    const { incarnation, raft } = node;
+    if (raft === null || !raft.status().recovering) return;
+    const others = membersOf(raft.status().configuration.configuration);
+    for (const { id } of others) {
+      const other = this.byId.get(id);
+      if (id === node.id || other === undefined || this.isLost(node.id, id)) continue;
+      this.later(() => {
+        this.dropOlder(node.id, id, node.life);
+        const term = other.raft?.status().term;
+        if (term === undefined || this.isLost(id, node.id)) return;
+        this.later(() => {
+          if (node.incarnation !== incarnation) return;
+          if (!node.terms.has(id)) node.terms.set(id, term);
+          raft.othersTerms(node.terms);
+        });
+      });
+    }
+  }
+
+  private isLost(from: NodeId, to: NodeId): boolean {
+    return this.blocked.has(`${from}>${to}`) || this.chance(this.fault.lossRate);
+  }
+
+  private dropOlder(from: NodeId, to: NodeId, life: number): void {
+    this.tasks = this.tasks.filter(
+      (task) =>
+        !(task instanceof Delivery && task.from === from && task.to === to && task.life < life),
+    );
   }
 
   private partition(): void {
@@ -456,13 +498,16 @@ export class World {
     for (let i = 0; i < copies; i++) {
       if (this.chance(this.fault.lossRate)) continue;
       const at = this.now + this.below(this.fault.delayMax);
-      this.tasks.push(new Delivery(at, message.from, () => this.receive(message)));
+      const { from, to } = message;
+      const { life } = node;
+      this.tasks.push(new Delivery(at, from, to, life, () => this.receive(message, life)));
     }
   }
 
-  private receive(message: RaftMessage): void {
+  private receive(message: RaftMessage, life: number): void {
     const target = this.byId.get(message.to);
     if (target === undefined) return;
+    this.dropOlder(message.from, message.to, life);
     target.raft?.step(message);
     this.check(target);
   }
@@ -692,6 +737,9 @@ class Delivery implements Task {
   constructor(
     readonly at: number,
     readonly from: NodeId,
+    readonly to: NodeId,
+    /** Which of the sender's disks it speaks of. */
+    readonly life: number,
     readonly run: () => void,
   ) {}
 }

@@ -39,7 +39,7 @@ export interface ServerOptions {
   readonly onWrong: (error: unknown) => void;
 }
 
-/** A started process that has not served by then is not going to. */
+/** A process that was asked to stop and has not by then is killed. */
 const POLITE_STOP_MICROS = 5_000_000;
 
 /** One production node with its disk and its machine, and how to hurt it. */
@@ -51,6 +51,8 @@ export class Server {
   private node: Node | null = null;
   private serving = false;
   private wanted = false;
+  /** Asked to stop: it says nothing to anybody any more. */
+  stopping = false;
   private lives = 0;
 
   constructor(readonly options: ServerOptions) {
@@ -134,6 +136,7 @@ export class Server {
     if (machine === null || node === null) return;
     this.report('is stopped');
     this.wanted = false;
+    this.stopping = true;
     const ended = () => {
       if (this.machine !== machine) return;
       this.end(false);
@@ -162,6 +165,7 @@ export class Server {
     this.options.network.died(machine, power);
     this.disk.crash(power);
     this.machine = null;
+    this.stopping = false;
     this.node = null;
     this.serving = false;
   }
