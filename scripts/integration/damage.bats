@@ -107,7 +107,7 @@ check_finds() {
 }
 
 @test "a newer format and unreadable settings are refused" {
-  sed -i 's/"format": 2/"format": 3/' "$ROOT/n1/mootfs.json"
+  sed -i 's/"format": 3/"format": 4/' "$ROOT/n1/mootfs.json"
   start_refused "newer"
   echo '{' >"$ROOT/n1/mootfs.json"
   start_refused "$ROOT/n1/mootfs.json"

@@ -1,13 +1,14 @@
 import { type ErrorCode, MootError } from '../base/errors.js';
-import {
-  LIST_ENTRIES_MAX,
-  READ_BYTES_MAX,
-  WIRE_NAME_BYTES_MAX,
-  WIRE_VALUE_BYTES_MAX,
-} from '../codec/limits.js';
+
 import { checkCommand } from '../filesystem/check.js';
 import type { Command } from '../filesystem/commands.js';
 import type { Query } from '../filesystem/queries.js';
+import {
+  COMMAND_NAME_BYTES_MAX,
+  COMMAND_VALUE_BYTES_MAX,
+  LISTED_ENTRIES_MAX,
+  READ_BYTES_MAX,
+} from '../filesystem/records.js';
 
 /**
  * What is wrong with a command that no node would take; null when nothing is. A node ends the
@@ -26,11 +27,11 @@ export function problemOfQuery(query: Query): MootError | null {
 function problemOfBytes(request: Command | Query): MootError | null {
   for (const field of NAMES) {
     const length = lengthOf(request, field);
-    if (length > WIRE_NAME_BYTES_MAX) return tooLong('ENAMETOOLONG', request, field, length);
+    if (length > COMMAND_NAME_BYTES_MAX) return tooLong('ENAMETOOLONG', request, field, length);
   }
   for (const [field, code] of VALUES) {
     const length = lengthOf(request, field);
-    if (length > WIRE_VALUE_BYTES_MAX) return tooLong(code, request, field, length);
+    if (length > COMMAND_VALUE_BYTES_MAX) return tooLong(code, request, field, length);
   }
   return null;
 }
@@ -73,9 +74,9 @@ function queryProblem(query: Query): string | null {
       return whole(query.offset) ? null : `seek: offset ${query.offset} is no whole number`;
     case 'read-directory':
       if (!whole(query.cookie)) return `read-directory: cookie ${query.cookie} is no whole number`;
-      return whole(query.limit) && query.limit <= LIST_ENTRIES_MAX
+      return whole(query.limit) && query.limit <= LISTED_ENTRIES_MAX
         ? null
-        : `read-directory: limit ${query.limit} is not from 0 to ${LIST_ENTRIES_MAX}`;
+        : `read-directory: limit ${query.limit} is not from 0 to ${LISTED_ENTRIES_MAX}`;
     default:
       return null;
   }

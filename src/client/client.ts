@@ -5,7 +5,7 @@ import { systemClock } from '../base/system-clock.js';
 import type { Changes, ReadLevel } from '../codec/client-messages.js';
 import type { Command, CommandType, CommandValues } from '../filesystem/commands.js';
 import type { Query, QueryType, QueryValues } from '../filesystem/queries.js';
-import type { Ino } from '../filesystem/records.js';
+import { type Ino, SESSION_NAME_CHARS_MAX } from '../filesystem/records.js';
 import type { Configuration, MemberChange } from '../raft/types.js';
 import type { Dialer } from '../transport/transport.js';
 import { Administration } from './administration.js';
@@ -48,8 +48,6 @@ export interface ClientOptions {
   readonly random?: Random;
 }
 
-/** Nodes take no longer names of sessions (see open-session in filesystem/check.ts). */
-const NAME_CHARS_MAX = 1_024;
 /** A quarter of the default session timeout of 60 s. */
 const KEEP_ALIVE_MS_DEFAULT = 15_000;
 /** How often waiting calls are looked after; with PROBE_EAGER_MS it decides how soon a new leader is found. */
@@ -135,7 +133,7 @@ class ClusterClient implements FilesystemClient {
     this.submitter = new Submitter(
       this.cluster,
       {
-        name: options.name.slice(0, NAME_CHARS_MAX),
+        name: options.name.slice(0, SESSION_NAME_CHARS_MAX),
         holdsOpen: options.holdsOpen ?? false,
         deadlineMs,
         keepAliveMs: options.keepAliveMs ?? KEEP_ALIVE_MS_DEFAULT,

@@ -28,7 +28,7 @@ const RETRY_MS = 50;
 /** A cluster without leases is asked again after this: it may have been restarted with other settings. */
 const RETRY_WITHOUT_MS = 10_000;
 /** Directories with more entries are not listed ahead: that would cost more than it saves. */
-const LISTED_ENTRIES_MAX = 2_048;
+const LISTED_AHEAD_MAX = 2_048;
 /** While such a listing is on its way there is no other; a lost one counts as over after this. */
 const LIST_AGAIN_MS = 1_000;
 
@@ -152,7 +152,7 @@ export class Lease {
     const directory = this.cache.answer({ type: 'get-inode', ino });
     if (!directory?.ok || !('inode' in directory.value)) return;
     const { entries } = directory.value.inode;
-    if (entries > LISTED_ENTRIES_MAX || this.cache.knowsAllNames(directory.value.inode)) return;
+    if (entries > LISTED_AHEAD_MAX || this.cache.knowsAllNames(directory.value.inode)) return;
     const { leader } = this.cluster;
     const nowMs = this.clock.monotonicMs();
     if (leader === null || nowMs < this.listAgainMs) return;

@@ -2,6 +2,7 @@ import { isErrorCode } from '../base/errno.js';
 import { MootError } from '../base/errors.js';
 import type { Trace } from '../filesystem/facts.js';
 import type { Effect } from '../filesystem/filesystem.js';
+import { COMMAND_NAME_BYTES_MAX } from '../filesystem/records.js';
 import type {
   Changes,
   ClientRequest,
@@ -18,13 +19,7 @@ import {
   unpackConfiguration,
   unpackMemberChange,
 } from './configuration.js';
-import {
-  ADDRESS_CHARS_MAX,
-  EFFECTS_MAX,
-  LABEL_CHARS_MAX,
-  SENTENCE_CHARS_MAX,
-  WIRE_NAME_BYTES_MAX,
-} from './limits.js';
+import { ADDRESS_CHARS_MAX, EFFECTS_MAX, LABEL_CHARS_MAX, SENTENCE_CHARS_MAX } from './limits.js';
 import { pack, unpack } from './msgpack.js';
 import { packQueryResult, queryCodec, resultPayloadBytes, unpackQueryResult } from './queries.js';
 import { Reader } from './reader.js';
@@ -318,7 +313,7 @@ function unpackEffect(packed: unknown): Effect {
       return {
         type: 'entry',
         parent: r.uint('parent'),
-        name: r.bytes('name', WIRE_NAME_BYTES_MAX),
+        name: r.bytes('name', COMMAND_NAME_BYTES_MAX),
       };
     default:
       throw new MootError('BAD_MESSAGE', `effect.kind ${kind} is unknown`);
@@ -344,7 +339,7 @@ function unpackTrace(packed: unknown): Trace {
       return {
         type: 'entry',
         parent: r.uint('parent'),
-        name: r.bytes('name', WIRE_NAME_BYTES_MAX),
+        name: r.bytes('name', COMMAND_NAME_BYTES_MAX),
         ino: r.nullable('ino', r.uint),
       };
     default:

@@ -8,8 +8,14 @@ import type {
   SetAttributes,
   SetXattr,
 } from '../filesystem/commands.js';
-import { WRITE_BYTES_MAX } from '../filesystem/records.js';
-import { HOLDS_MAX, LABEL_CHARS_MAX, WIRE_NAME_BYTES_MAX, WIRE_VALUE_BYTES_MAX } from './limits.js';
+import {
+  COMMAND_NAME_BYTES_MAX,
+  COMMAND_VALUE_BYTES_MAX,
+  SESSION_HOLDS_MAX,
+  SESSION_NAME_CHARS_MAX,
+  WRITE_BYTES_MAX,
+} from '../filesystem/records.js';
+
 import { packOwned, unpack } from './msgpack.js';
 import { Reader } from './reader.js';
 import { type UnionCodec, unionCodec } from './union.js';
@@ -73,7 +79,7 @@ export const commandCodec: UnionCodec<Command> = unionCodec<Command>('command', 
     pack: (c) => [c.name, c.holdsOpen],
     unpack: (r) => ({
       type: 'open-session',
-      name: r.string('name', LABEL_CHARS_MAX),
+      name: r.string('name', SESSION_NAME_CHARS_MAX),
       holdsOpen: r.bool('holdsOpen'),
     }),
   },
@@ -83,7 +89,7 @@ export const commandCodec: UnionCodec<Command> = unionCodec<Command>('command', 
     unpack: (r) => ({
       type: 'keep-alive',
       seenIndex: r.uint('seenIndex'),
-      holds: uints(r, 'holds', HOLDS_MAX),
+      holds: uints(r, 'holds', SESSION_HOLDS_MAX),
     }),
   },
   'close-session': { tag: 3, pack: () => [], unpack: () => ({ type: 'close-session' }) },
@@ -103,7 +109,7 @@ export const commandCodec: UnionCodec<Command> = unionCodec<Command>('command', 
     unpack: (r) => ({
       type: 'make-node',
       parent: r.uint('parent'),
-      name: r.bytes('name', WIRE_NAME_BYTES_MAX),
+      name: r.bytes('name', COMMAND_NAME_BYTES_MAX),
       mode: r.uint32('mode'),
       rdev: r.uint32('rdev'),
       uid: r.uint32('uid'),
@@ -129,8 +135,8 @@ export const commandCodec: UnionCodec<Command> = unionCodec<Command>('command', 
     unpack: (r) => ({
       type: 'make-symlink',
       parent: r.uint('parent'),
-      name: r.bytes('name', WIRE_NAME_BYTES_MAX),
-      target: r.bytes('target', WIRE_VALUE_BYTES_MAX),
+      name: r.bytes('name', COMMAND_NAME_BYTES_MAX),
+      target: r.bytes('target', COMMAND_VALUE_BYTES_MAX),
       uid: r.uint32('uid'),
       gid: r.uint32('gid'),
     }),
@@ -142,7 +148,7 @@ export const commandCodec: UnionCodec<Command> = unionCodec<Command>('command', 
       type: 'link',
       ino: r.uint('ino'),
       parent: r.uint('parent'),
-      name: r.bytes('name', WIRE_NAME_BYTES_MAX),
+      name: r.bytes('name', COMMAND_NAME_BYTES_MAX),
     }),
   },
   unlink: {
@@ -151,7 +157,7 @@ export const commandCodec: UnionCodec<Command> = unionCodec<Command>('command', 
     unpack: (r) => ({
       type: 'unlink',
       parent: r.uint('parent'),
-      name: r.bytes('name', WIRE_NAME_BYTES_MAX),
+      name: r.bytes('name', COMMAND_NAME_BYTES_MAX),
     }),
   },
   'remove-directory': {
@@ -160,7 +166,7 @@ export const commandCodec: UnionCodec<Command> = unionCodec<Command>('command', 
     unpack: (r) => ({
       type: 'remove-directory',
       parent: r.uint('parent'),
-      name: r.bytes('name', WIRE_NAME_BYTES_MAX),
+      name: r.bytes('name', COMMAND_NAME_BYTES_MAX),
     }),
   },
   rename: {
@@ -169,9 +175,9 @@ export const commandCodec: UnionCodec<Command> = unionCodec<Command>('command', 
     unpack: (r) => ({
       type: 'rename',
       parent: r.uint('parent'),
-      name: r.bytes('name', WIRE_NAME_BYTES_MAX),
+      name: r.bytes('name', COMMAND_NAME_BYTES_MAX),
       newParent: r.uint('newParent'),
-      newName: r.bytes('newName', WIRE_NAME_BYTES_MAX),
+      newName: r.bytes('newName', COMMAND_NAME_BYTES_MAX),
       mode: oneOf(r, 'mode', RENAME_MODES),
     }),
   },
@@ -254,8 +260,8 @@ export const commandCodec: UnionCodec<Command> = unionCodec<Command>('command', 
     unpack: (r) => ({
       type: 'set-xattr',
       ino: r.uint('ino'),
-      name: r.bytes('name', WIRE_NAME_BYTES_MAX),
-      value: r.bytes('value', WIRE_VALUE_BYTES_MAX),
+      name: r.bytes('name', COMMAND_NAME_BYTES_MAX),
+      value: r.bytes('value', COMMAND_VALUE_BYTES_MAX),
       mode: oneOf(r, 'mode', XATTR_MODES),
       ...(r.more && r.bool('killSetGid') ? { killSetGid: true } : {}),
     }),
@@ -266,7 +272,7 @@ export const commandCodec: UnionCodec<Command> = unionCodec<Command>('command', 
     unpack: (r) => ({
       type: 'remove-xattr',
       ino: r.uint('ino'),
-      name: r.bytes('name', WIRE_NAME_BYTES_MAX),
+      name: r.bytes('name', COMMAND_NAME_BYTES_MAX),
     }),
   },
 });

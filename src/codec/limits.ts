@@ -1,4 +1,4 @@
-import { NAME_BYTES_MAX, WRITE_BYTES_MAX } from '../filesystem/records.js';
+import { COMMAND_NAME_BYTES_MAX, WRITE_BYTES_MAX } from '../filesystem/records.js';
 
 /**
  * Bounds of what one message may carry. They keep memory bounded; what a name or a file may be is
@@ -11,21 +11,6 @@ export const FRAME_BYTES_MAX = 8 * 1024 * 1024;
 /** One frame from a client: its largest command is one write. */
 export const CLIENT_FRAME_BYTES_MAX = 2 * 1024 * 1024;
 
-/** Longer than NAME_BYTES_MAX, so that the state machine answers ENAMETOOLONG itself. */
-export const WIRE_NAME_BYTES_MAX = 16 * (NAME_BYTES_MAX + 1);
-
-/** Longer than any target or extended attribute that the state machine takes. */
-export const WIRE_VALUE_BYTES_MAX = 131_072;
-
-/** What one `read` may ask for: as much as one write carries. */
-export const READ_BYTES_MAX = WRITE_BYTES_MAX;
-
-/** What one `read-directory` may ask for: with the longest names and inodes it fits a frame twice. */
-export const LIST_ENTRIES_MAX = 4_096;
-
-/** Unlinked inodes that one client holds open; far beyond any limit of open files. */
-export const HOLDS_MAX = 65_536;
-
 /** Effects in one watch event; a node that has more sends several events, or a reset. */
 export const EFFECTS_MAX = 16_384;
 
@@ -36,12 +21,12 @@ export const XATTR_NAMES_MAX = 262_144;
 export const APPEND_ENTRIES_MAX = 65_536;
 
 /** One entry's data: the largest command and what surrounds it. */
-export const ENTRY_BYTES_MAX = WRITE_BYTES_MAX + 4 * WIRE_NAME_BYTES_MAX;
+export const ENTRY_BYTES_MAX = WRITE_BYTES_MAX + 4 * COMMAND_NAME_BYTES_MAX;
 
-/** One chunk of a snapshot. */
+/** One chunk of a snapshot: the largest record, a session with all that it may hold, and a header. */
 export const SNAPSHOT_CHUNK_BYTES_MAX = 1_048_576;
 
-/** Names of clusters, clients and sessions; a mount's is its place, which may be as long as PATH_MAX. */
+/** Names of clusters, nodes and clients; a mount's is its place, which may be as long as PATH_MAX. */
 export const LABEL_CHARS_MAX = 4_096;
 
 /** `host:port`. */

@@ -1,13 +1,13 @@
 import { MootError } from '../base/errors.js';
 import type { ListedEntry, Query, QueryResult, QueryValues } from '../filesystem/queries.js';
-import { NAME_BYTES_MAX } from '../filesystem/records.js';
 import {
-  LIST_ENTRIES_MAX,
+  COMMAND_NAME_BYTES_MAX,
+  COMMAND_VALUE_BYTES_MAX,
+  LISTED_ENTRIES_MAX,
+  NAME_BYTES_MAX,
   READ_BYTES_MAX,
-  WIRE_NAME_BYTES_MAX,
-  WIRE_VALUE_BYTES_MAX,
-  XATTR_NAMES_MAX,
-} from './limits.js';
+} from '../filesystem/records.js';
+import { XATTR_NAMES_MAX } from './limits.js';
 import { Reader } from './reader.js';
 import { type UnionCodec, unionCodec } from './union.js';
 import { type Packed, packInode, unpackInode } from './values.js';
@@ -19,7 +19,7 @@ export const queryCodec: UnionCodec<Query> = unionCodec<Query>('query', {
     unpack: (r) => ({
       type: 'lookup',
       parent: r.uint('parent'),
-      name: r.bytes('name', WIRE_NAME_BYTES_MAX),
+      name: r.bytes('name', COMMAND_NAME_BYTES_MAX),
     }),
   },
   'get-inode': {
@@ -34,7 +34,7 @@ export const queryCodec: UnionCodec<Query> = unionCodec<Query>('query', {
       type: 'read-directory',
       ino: r.uint('ino'),
       cookie: r.uint('cookie'),
-      limit: atMost(r.uint('limit'), LIST_ENTRIES_MAX, 'query read-directory.limit'),
+      limit: atMost(r.uint('limit'), LISTED_ENTRIES_MAX, 'query read-directory.limit'),
       plus: r.bool('plus'),
     }),
   },
@@ -54,7 +54,7 @@ export const queryCodec: UnionCodec<Query> = unionCodec<Query>('query', {
     unpack: (r) => ({
       type: 'get-xattr',
       ino: r.uint('ino'),
-      name: r.bytes('name', WIRE_NAME_BYTES_MAX),
+      name: r.bytes('name', COMMAND_NAME_BYTES_MAX),
     }),
   },
   'list-xattrs': {
@@ -123,18 +123,18 @@ function unpackQueryValue(packed: unknown): QueryValue {
       return { inode: unpackInode(r.any('inode')) };
     case RESULT_ENTRIES:
       return {
-        entries: r.array('entries', LIST_ENTRIES_MAX).map(unpackListed),
+        entries: r.array('entries', LISTED_ENTRIES_MAX).map(unpackListed),
         parent: r.uint('parent'),
         end: r.bool('end'),
       };
     case RESULT_DATA:
       return { data: r.bytes('data', READ_BYTES_MAX), size: r.uint('size') };
     case RESULT_XATTR:
-      return { value: r.bytes('value', WIRE_VALUE_BYTES_MAX) };
+      return { value: r.bytes('value', COMMAND_VALUE_BYTES_MAX) };
     case RESULT_XATTR_NAMES: {
       const names = new Reader(r.array('names', XATTR_NAMES_MAX), 'result.names');
       const list: Uint8Array[] = [];
-      while (names.more) list.push(names.bytes('name', WIRE_NAME_BYTES_MAX));
+      while (names.more) list.push(names.bytes('name', COMMAND_NAME_BYTES_MAX));
       return { names: list };
     }
     case RESULT_OFFSET:

@@ -6,8 +6,11 @@ import { fileType } from './mode.js';
 import { NODE_TYPES } from './names.js';
 import {
   CLEARED_BYTES_MAX,
+  COMMAND_NAME_BYTES_MAX,
+  COMMAND_VALUE_BYTES_MAX,
   COPIED_BYTES_MAX,
   SESSION_HOLDS_MAX,
+  SESSION_NAME_CHARS_MAX,
   WRITE_BYTES_MAX,
 } from './records.js';
 
@@ -19,10 +22,6 @@ import {
  */
 export const checkCommand: CommandCheck = (command) => problemOf(command);
 
-/** Longer names and targets than any limit are apply's to refuse; much longer ones are nonsense. */
-const NAME_BYTES_CHECKED_MAX = 65_536;
-/** A session's name is for people. */
-const SESSION_NAME_CHARS_MAX = 1024;
 const UINT32_MAX = 0xffff_ffff;
 
 function problemOf<T extends CommandType>(command: Extract<Command, { type: T }>): string | null {
@@ -65,7 +64,7 @@ const CHECKS: {
   ],
   'make-symlink': ({ parent, name, target, uid, gid }) => [
     ...place('parent', parent, 'name', name),
-    atMost('target', target.length, NAME_BYTES_CHECKED_MAX, 'bytes'),
+    atMost('target', target.length, COMMAND_VALUE_BYTES_MAX, 'bytes'),
     uint32('uid', uid),
     uint32('gid', gid),
   ],
@@ -107,12 +106,12 @@ const CHECKS: {
   ],
   'set-xattr': ({ ino, name, value }) => [
     inode('ino', ino),
-    atMost('name', name.length, NAME_BYTES_CHECKED_MAX, 'bytes'),
-    atMost('value', value.length, WRITE_BYTES_MAX, 'bytes'),
+    atMost('name', name.length, COMMAND_NAME_BYTES_MAX, 'bytes'),
+    atMost('value', value.length, COMMAND_VALUE_BYTES_MAX, 'bytes'),
   ],
   'remove-xattr': ({ ino, name }) => [
     inode('ino', ino),
-    atMost('name', name.length, NAME_BYTES_CHECKED_MAX, 'bytes'),
+    atMost('name', name.length, COMMAND_NAME_BYTES_MAX, 'bytes'),
   ],
 };
 
@@ -124,7 +123,7 @@ function place(
 ): readonly (string | null)[] {
   return [
     inode(parentField, parent),
-    atMost(nameField, name.length, NAME_BYTES_CHECKED_MAX, 'bytes'),
+    atMost(nameField, name.length, COMMAND_NAME_BYTES_MAX, 'bytes'),
   ];
 }
 

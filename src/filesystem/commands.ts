@@ -114,7 +114,10 @@ export interface Rename {
   readonly mode: 'replace' | 'no-replace' | 'exchange';
 }
 
-/** Only what is named changes. 'now' is the replicated clock. */
+/**
+ * Only what is named changes. 'now' is the replicated clock. E2BIG when `size` would cut off more
+ * than CLEARED_BYTES_MAX of what is stored, unless next to nothing stays: cut in steps then.
+ */
 export interface SetAttributes {
   readonly type: 'set-attributes';
   readonly ino: Ino;

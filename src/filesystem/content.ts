@@ -1,7 +1,8 @@
 import { assert } from '../base/assert.js';
 import { type Draft, getAll, type Records } from './draft.js';
 import { chunkKey, chunkOf, type Key } from './keys.js';
-import { CHUNK_BYTES, type Inode } from './records.js';
+import { CHUNK_BYTES, CLEARED_BYTES_MAX, type Inode } from './records.js';
+import { refuse } from './refusal.js';
 import type { View } from './view.js';
 
 /**
@@ -32,6 +33,9 @@ const SCAN_MAPS = 256;
 const COPIED_CHUNKS_MAX = 32;
 /** "Far more": stored bytes behind which a change for each chunk costs more than copying a few. */
 const COPY_INSTEAD_BYTES = 2 * COPIED_CHUNKS_MAX * CHUNK_BYTES;
+
+/** Maps that stand for CLEARED_BYTES_MAX, wherever that begins. */
+const CUT_MAPS_MAX = CLEARED_BYTES_MAX / (GROUP_CHUNKS * CHUNK_BYTES) + 1;
 
 /** Where the content of an inode is after a change, and how many bytes of it are stored. */
 export interface Stored {
@@ -110,14 +114,27 @@ function overwrite(before: Uint8Array | undefined, at: number, part: Uint8Array)
   return after;
 }
 
-/** Cuts the content at `size`, which is less than the inode's size. */
+/** Cuts the content at `size`, which is less than the inode's size. E2BIG: see refuseLongCut. */
 export function cutContent(draft: Draft, inode: Inode, size: number): Stored {
   if (inode.bytes === 0) return { content: inode.content, bytes: 0 };
   const kept = Math.ceil(size / CHUNK_BYTES);
   if (size === 0 || (kept <= COPIED_CHUNKS_MAX && inode.bytes > COPY_INSTEAD_BYTES)) {
     return copyHead(draft, inode, size, kept);
   }
+  refuseLongCut(draft.view, inode, size);
   return clearContent(draft, inode, size, inode.size);
+}
+
+/** E2BIG when more is stored behind `size` than one command may clear: who wants that cuts in steps. */
+function refuseLongCut(view: View, inode: Inode, size: number): void {
+  const first = Math.max(1, groupOf(Math.floor(size / CHUNK_BYTES)));
+  const last = groupOf(Math.ceil(inode.size / CHUNK_BYTES) - 1);
+  if (last - first < CUT_MAPS_MAX) return;
+  const range = {
+    from: chunkKey(inode.content, mapOf(first)),
+    to: chunkKey(inode.content, mapOf(last + 1)),
+  };
+  if (view.scan(range, CUT_MAPS_MAX + 1).length > CUT_MAPS_MAX) refuse('E2BIG');
 }
 
 /**

@@ -182,7 +182,7 @@ export class Fingerprint {
 
   #bytes(bytes: Uint8Array): void {
     this.#number(bytes.length);
-    if (bytes.length > COPIED_BYTES_MAX) {
+    if (bytes.length > BUFFERED_BYTES_MAX) {
       this.#flush();
       this.#hash = this.#digest(bytes, this.#hash);
     } else {
@@ -205,7 +205,7 @@ export class Fingerprint {
 /** Room for the small changes of an ordinary command; more goes to the digest in pieces. */
 const BUFFER_BYTES = 16_384;
 /** Larger data goes to the digest as it is. */
-const COPIED_BYTES_MAX = 1024;
+const BUFFERED_BYTES_MAX = 1024;
 const NUMBER_BYTES = 8;
 
 const PUT = 1;

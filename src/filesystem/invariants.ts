@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.js';
+import { parse56 } from '../base/binary-key.js';
 import { FIRST_MAP, GROUP_CHUNKS, lengthIn } from './content.js';
 import { COUNTERS, chunkOf, cookieKey, cookieOf, type Key, tableOf } from './keys.js';
 import { fileType, S_IFDIR, S_IFLNK, S_IFREG } from './mode.js';
@@ -95,30 +96,24 @@ const sortIn: { readonly [T in Table]: (into: Records, key: Key, value: Tables[T
   counters: (into, key, counters) => {
     if (key === COUNTERS) into.counters = counters;
   },
-  inode: (into, key, inode) => into.inodes.set(number56(key, 1), inode),
+  inode: (into, key, inode) => into.inodes.set(parse56(key, 1), inode),
   entry: ({ entries }, key, entry) =>
-    entries.push({ parent: number56(key, 1), name: key.slice(8), entry }),
+    entries.push({ parent: parse56(key, 1), name: key.slice(8), entry }),
   cookie: ({ cookies }, key, entry) =>
-    cookies.push({ parent: number56(key, 1), cookie: cookieOf(key as Key<'cookie'>), entry }),
+    cookies.push({ parent: parse56(key, 1), cookie: cookieOf(key as Key<'cookie'>), entry }),
   chunk: ({ contents }, key, data) => {
-    const number = number56(key, 1);
+    const number = parse56(key, 1);
     const content = contents.get(number) ?? { bytes: 0, end: 0, unmapped: new Map(), problems: [] };
     contents.set(number, content);
     const chunk = chunkOf(key as Key<'chunk'>);
     if (chunk < FIRST_MAP) addChunk(content, number, chunk, data);
     else addMap(content, number, chunk - FIRST_MAP, data);
   },
-  xattrs: (into, key, xattrs) => into.xattrs.set(number56(key, 1), xattrs.size),
-  session: (into, key, session) => into.sessions.set(number56(key, 1), session),
-  orphan: (into, key, orphan) => into.orphans.set(number56(key, 1), orphan),
+  xattrs: (into, key, xattrs) => into.xattrs.set(parse56(key, 1), xattrs.size),
+  session: (into, key, session) => into.sessions.set(parse56(key, 1), session),
+  orphan: (into, key, orphan) => into.orphans.set(parse56(key, 1), orphan),
   members: () => {},
 };
-
-function number56(key: Key, at: number): number {
-  let value = 0;
-  for (let i = at; i < at + 7; i++) value = value * 256 + key.charCodeAt(i);
-  return value;
-}
 
 function inodeProblems({ inodes, xattrs }: Records): string[] {
   const problems: string[] = [];

@@ -1,4 +1,5 @@
-import type { Ino, Table, Tables } from './records.js';
+import { number32, number56, parse32, parse56 } from '../base/binary-key.js';
+import type { Ino, Table } from './records.js';
 
 /**
  * The name of a record: a string of characters below 256, which are the bytes of the key in the
@@ -25,28 +26,6 @@ const TABLE_OF_LETTER = new Map(
 
 export function tableOf(key: Key): Table | undefined {
   return TABLE_OF_LETTER.get(key.charAt(0));
-}
-
-/** Seven bytes, big end first: enough for 2^53. */
-function number56(value: number): string {
-  const high = Math.floor(value / 0x1_0000_0000);
-  const low = value >>> 0;
-  return String.fromCharCode((high >>> 16) & 255, (high >>> 8) & 255, high & 255) + number32(low);
-}
-
-function number32(value: number): string {
-  return String.fromCharCode(
-    (value >>> 24) & 255,
-    (value >>> 16) & 255,
-    (value >>> 8) & 255,
-    value & 255,
-  );
-}
-
-function read56(key: string, at: number): number {
-  let value = 0;
-  for (let i = at; i < at + 7; i++) value = value * 256 + key.charCodeAt(i);
-  return value;
 }
 
 export const COUNTERS: Key<'counters'> = LETTER.counters;
@@ -94,11 +73,8 @@ export function chunkRange(content: number, first = 0, end?: number): KeyRange<'
 }
 
 export function cookieOf(key: Key<'cookie'>): number {
-  return read56(key, 8);
+  return parse56(key, 1 + 7);
 }
 export function chunkOf(key: Key<'chunk'>): number {
-  return read56(key, 5) % 2 ** 32;
+  return parse32(key, 1 + 7);
 }
-
-/** A record under its key, with the types held together. */
-export type RecordOf<T extends Table> = Tables[T];

@@ -31,7 +31,10 @@ export interface ReadDirectory {
   readonly type: 'read-directory';
   readonly ino: Ino;
   readonly cookie: number;
-  /** How many entries at most; fewer only at the end of the directory. 1 to LISTED_ENTRIES_MAX, else EINVAL. */
+  /**
+   * How many entries at most: 1 to LISTED_ENTRIES_MAX, else EINVAL. There are fewer at the end of
+   * the directory, or where more would come to more than LISTED_BYTES_MAX; one there always is.
+   */
   readonly limit: number;
   /** Also the inode of each entry (readdirplus). */
   readonly plus: boolean;
@@ -51,6 +54,7 @@ export interface QueryValues {
   'read-directory': {
     readonly entries: readonly ListedEntry[];
     readonly parent: Ino;
+    /** There is nothing behind these entries. */
     readonly end: boolean;
   };
   read: { readonly data: Uint8Array; readonly size: number };

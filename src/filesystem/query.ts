@@ -2,11 +2,26 @@ import { assert } from '../base/assert.js';
 import { readContent } from './content.js';
 import { findData, findHole } from './content-ranges.js';
 import { getAll } from './draft.js';
-import { COUNTERS, cookieOf, cookieRange, entryKey, inodeKey, xattrsKey } from './keys.js';
+import {
+  COUNTERS,
+  cookieOf,
+  cookieRange,
+  entryKey,
+  inodeKey,
+  type Key,
+  xattrsKey,
+} from './keys.js';
 import { isDirectory, isRegular } from './mode.js';
 import { bytesOfLatin1, entryName, isDot, isDotDot } from './name.js';
-import type { Query, QueryResult, QueryType, QueryValues } from './queries.js';
-import { type Ino, type Inode, LISTED_ENTRIES_MAX, READ_BYTES_MAX } from './records.js';
+import type { ListedEntry, Query, QueryResult, QueryType, QueryValues } from './queries.js';
+import {
+  type CookieEntry,
+  type Ino,
+  type Inode,
+  LISTED_BYTES_MAX,
+  LISTED_ENTRIES_MAX,
+  READ_BYTES_MAX,
+} from './records.js';
 import { Refusal, refuse } from './refusal.js';
 import type { View } from './view.js';
 import { xattrName } from './xattrs.js';
@@ -39,20 +54,9 @@ const HANDLERS: { readonly [T in QueryType]: (view: View, query: QueryOf<T>) => 
     const directory = anyDirectory(view, ino);
     if (!(cookie >= 0 && limit > 0 && limit <= LISTED_ENTRIES_MAX)) return refuse('EINVAL');
     const found = view.scan(cookieRange(ino, cookie), limit);
-    const inodes = plus
-      ? getAll(
-          view,
-          found.map(([, entry]) => inodeKey(entry.ino)),
-        )
-      : [];
-    const entries = found.map(([key, entry], i) => ({
-      name: entry.name,
-      ino: entry.ino,
-      type: entry.type,
-      cookie: cookieOf(key),
-      inode: inodes[i] ?? null,
-    }));
-    return { entries, parent: directory.parent, end: found.length < limit };
+    const entries = listedEntries(view, found, plus);
+    const end = entries.length === found.length && found.length < limit;
+    return { entries, parent: directory.parent, end };
   },
 
   read(view, { ino, offset, size }) {
@@ -96,6 +100,33 @@ const HANDLERS: { readonly [T in QueryType]: (view: View, query: QueryOf<T>) => 
     };
   },
 };
+
+/** What an entry takes beside its name and its inode's target, at most. */
+const LISTED_ENTRY_BYTES = 256;
+/** Inodes asked for at once: with the longest targets they are some MiB, whether they fit or not. */
+const LISTED_TOGETHER = 512;
+
+/** Of `found`, as many from the first on as fit into an answer. */
+function listedEntries(
+  view: View,
+  found: readonly (readonly [Key<'cookie'>, CookieEntry])[],
+  plus: boolean,
+): readonly ListedEntry[] {
+  const entries: ListedEntry[] = [];
+  let bytes = 0;
+  for (let from = 0; from < found.length; from += LISTED_TOGETHER) {
+    const some = found.slice(from, from + LISTED_TOGETHER);
+    const keys = some.map(([, entry]) => inodeKey(entry.ino));
+    const inodes = plus ? getAll(view, keys) : [];
+    for (const [i, [key, { name, ino, type }]] of some.entries()) {
+      const inode = inodes[i] ?? null;
+      bytes += LISTED_ENTRY_BYTES + name.length + (inode?.target.length ?? 0);
+      if (bytes > LISTED_BYTES_MAX && entries.length > 0) return entries;
+      entries.push({ name, ino, type, cookie: cookieOf(key), inode });
+    }
+  }
+  return entries;
+}
 
 /** An inode that is there, with or without a name. */
 function inodeAt(view: View, ino: Ino): Inode {

@@ -20,26 +20,44 @@ export const XATTR_TOTAL_BYTES_MAX = 262_144;
 export const FILE_BYTES_MAX = 2 ** 44;
 /** The largest write command: what one FUSE_WRITE carries at most. */
 export const WRITE_BYTES_MAX = 1_048_576;
-/** The largest read query: several FUSE_READs, and yet little memory for a node. */
-export const READ_BYTES_MAX = 4_194_304;
-/** The largest limit of a read-directory query: bounds the answer, inodes included, to some MiB. */
-export const LISTED_ENTRIES_MAX = 16_384;
+/** The largest read query: as much as one write carries. */
+export const READ_BYTES_MAX = WRITE_BYTES_MAX;
+/** The largest limit of a read-directory query. */
+export const LISTED_ENTRIES_MAX = 4_096;
+/**
+ * Names, inodes and targets in one answer to it: as many entries with the longest names and their
+ * inodes fit, and four times as much fits a frame. Long targets make the answer end earlier.
+ */
+export const LISTED_BYTES_MAX = 2 * 1_048_576;
 /**
  * Content is stored in chunks of this many bytes. A small write rewrites one chunk, so a smaller
  * chunk costs a database less, and a larger one makes fewer records of a big file.
  */
 export const CHUNK_BYTES = 32_768;
 /**
- * What one allocate command may free at most, and one copy-range may copy: bounds how long a single
- * command keeps every node, at a record for each chunk. Who wants more sends several.
+ * What one command may free of a range or behind a new end, and one copy-range may copy: bounds how
+ * long a single command keeps every node, at a record for each chunk. Who wants more sends several.
  */
 export const CLEARED_BYTES_MAX = 2 ** 30;
 export const COPIED_BYTES_MAX = 16 * 1_048_576;
 
+/**
+ * What a command may carry. Longer than any name, target or extended attribute, so that a program
+ * gets its errno from apply; what is beyond is refused before it enters the log, and nowhere decoded.
+ */
+export const COMMAND_NAME_BYTES_MAX = 16 * (NAME_BYTES_MAX + 1);
+export const COMMAND_VALUE_BYTES_MAX = 131_072;
+/** A session's name is for people. */
+export const SESSION_NAME_CHARS_MAX = 1_024;
+
 /** Each session costs memory on every node and is read when the slowest one is looked for. */
 export const SESSIONS_MAX = 4096;
-/** Replies kept for a client that does not acknowledge: beyond it commands are answered `gap`. */
+/**
+ * Replies kept for a client that does not acknowledge, and targets of symbolic links in them: beyond
+ * it commands are answered `gap`. With all that it may hold, a session fits into a chunk of a snapshot.
+ */
 export const SESSION_REPLIES_MAX = 1024;
+export const SESSION_TARGET_BYTES_MAX = 131_072;
 /** Unlinked inodes that one session may hold open: as many as a process may have open files. */
 export const SESSION_HOLDS_MAX = 65_536;
 
@@ -60,7 +78,7 @@ export interface Inode {
   readonly btime: Timespec;
   /** Log index of the last command that changed the content (of a directory: its entries). Caches compare it. */
   readonly dataVersion: number;
-  /** Regular file: which content is this inode's; replaced when the file is truncated to nothing. */
+  /** Regular file: which content is this inode's; replaced when next to nothing of a large file is left. */
   readonly content: number;
   /** Directory: its parent (the root is its own); otherwise 0. */
   readonly parent: Ino;

@@ -75,8 +75,8 @@ function exchange(
   }
   removeEntry(draft, source.parent, source.name, source.entry);
   removeEntry(draft, target.parent, target.name, target.entry);
-  settle(draft, source.inode, target.parent, target.name);
-  return { removed: settle(draft, target.inode, source.parent, source.name) };
+  settle(draft, source.inode.ino, target.parent, target.name);
+  return { removed: settle(draft, target.inode.ino, source.parent, source.name) };
 }
 
 function place(draft: Draft, parent: Ino, name: string, entry: DirectoryEntry): Place {
@@ -85,11 +85,14 @@ function place(draft: Draft, parent: Ino, name: string, entry: DirectoryEntry): 
 
 function move(draft: Draft, source: Place, newParent: Ino, newName: string): void {
   removeEntry(draft, source.parent, source.name, source.entry);
-  settle(draft, source.inode, newParent, newName);
+  settle(draft, source.inode.ino, newParent, newName);
 }
 
-/** Gives `inode`, whose old entry is gone, its new place. */
-function settle(draft: Draft, inode: Inode, parent: Ino, name: string): Inode {
+/** Gives the inode, whose old entry is gone, its new place. */
+function settle(draft: Draft, ino: Ino, parent: Ino, name: string): Inode {
+  // As it is now: an orphan that left the queue may have been this very inode.
+  const inode = draft.inode(ino);
+  assert(inode !== undefined, 'an inode with a name is there');
   const settled = {
     ...inode,
     parent: isDirectory(inode) ? parent : 0,

@@ -1,4 +1,4 @@
-import type { Reply } from './records.js';
+import { type Reply, SESSION_REPLIES_MAX, SESSION_TARGET_BYTES_MAX } from './records.js';
 
 /**
  * The replies of a session that its client has not acknowledged: consecutive sequence numbers.
@@ -8,33 +8,48 @@ import type { Reply } from './records.js';
 export class ReplyList implements ReadonlyMap<number, Reply> {
   readonly #first: number;
   readonly #replies: readonly Reply[];
+  /** Of the symbolic links in them. */
+  readonly #targetBytes: number;
 
-  private constructor(first: number, replies: readonly Reply[]) {
+  private constructor(first: number, replies: readonly Reply[], bytes: number) {
     this.#first = first;
     this.#replies = replies;
+    this.#targetBytes = bytes;
   }
 
   /** The replies of a stored record, which come in ascending order of their numbers. */
   static of(replies: ReadonlyMap<number, Reply>): ReplyList {
     if (replies instanceof ReplyList) return replies;
     const [first] = replies.keys();
-    return new ReplyList(first ?? 0, [...replies.values()]);
+    const list = [...replies.values()];
+    return new ReplyList(first ?? 0, list, targetBytes(list));
   }
 
   get size(): number {
     return this.#replies.length;
   }
 
-  /** How many are left when those up to `acknowledged` are forgotten. */
-  sizeAfter(acknowledged: number): number {
-    return this.size - this.#forgotten(acknowledged);
+  /** No more have a place, even when those up to `acknowledged` are forgotten. */
+  isFullAfter(acknowledged: number): boolean {
+    const forgotten = this.#forgotten(acknowledged);
+    return (
+      this.size - forgotten >= SESSION_REPLIES_MAX ||
+      this.#targetBytesBehind(forgotten) >= SESSION_TARGET_BYTES_MAX
+    );
   }
 
   /** With the reply of the next command, and without those up to `acknowledged`. */
   next(sequence: number, reply: Reply, acknowledged: number): ReplyList {
-    const kept = this.#replies.slice(this.#forgotten(acknowledged));
+    const forgotten = this.#forgotten(acknowledged);
+    const kept = this.#replies.slice(forgotten);
     kept.push(reply);
-    return new ReplyList(sequence - kept.length + 1, kept);
+    const bytes = this.#targetBytesBehind(forgotten) + targetBytes([reply]);
+    return new ReplyList(sequence - kept.length + 1, kept, bytes);
+  }
+
+  #targetBytesBehind(forgotten: number): number {
+    if (this.#targetBytes === 0) return 0;
+    return this.#targetBytes - targetBytes(this.#replies.slice(0, forgotten));
   }
 
   #forgotten(acknowledged: number): number {
@@ -68,6 +83,17 @@ export class ReplyList implements ReadonlyMap<number, Reply> {
   [Symbol.iterator](): Generator<[number, Reply], undefined, unknown> {
     return this.entries();
   }
+}
+
+function targetBytes(replies: readonly Reply[]): number {
+  let bytes = 0;
+  for (const reply of replies) {
+    if (!reply.ok || reply.value === null) continue;
+    const { value } = reply;
+    if ('inode' in value) bytes += value.inode.target.length;
+    else if ('removed' in value) bytes += value.removed?.target.length ?? 0;
+  }
+  return bytes;
 }
 
 export const NO_REPLIES = ReplyList.of(new Map());

@@ -10,7 +10,7 @@ import { COUNTERS, sessionKey } from './keys.js';
 import { link, makeNode, makeSymlink, makeUnnamed, removeDirectory, unlink } from './names.js';
 import { answer } from './query.js';
 import { allocate, copyRange } from './ranges.js';
-import { type Reply, SESSION_REPLIES_MAX, type Session } from './records.js';
+import type { Reply, Session } from './records.js';
 import { Refusal, refuse } from './refusal.js';
 import { rename } from './rename.js';
 import { ReplyList } from './replies.js';
@@ -85,7 +85,7 @@ function apply(fingerprint: Fingerprint, view: View, index: number, entry: LogCo
   if (first !== undefined) {
     return { outcome: { type: 'repeated', reply: first }, ...NOTHING_DONE };
   }
-  if (sequence !== lastSequence + 1 || replies.sizeAfter(acknowledged) >= SESSION_REPLIES_MAX) {
+  if (sequence !== lastSequence + 1 || replies.isFullAfter(acknowledged)) {
     return { outcome: { type: 'gap', lastSequence }, ...NOTHING_DONE };
   }
   const draft = new Draft(view, index, entry.time);

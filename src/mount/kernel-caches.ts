@@ -28,6 +28,11 @@ const TOUCHED_MAX = 1_000;
  */
 const BETWEEN_NAMES_MS = 1_000;
 
+/** After ESTALE the kernel looks the same path up once more, at once. */
+const SECOND_WALK_MS = 100;
+/** Threads of which that is remembered. */
+const REFUSED_THREADS_MAX = 1_024;
+
 /** The moment at which a LOOKUP came. */
 export interface LookupBegun {
   readonly atMs: number;
@@ -67,6 +72,8 @@ export class KernelCaches implements WatchListener {
   private readonly requests = new Set<Watched>();
   /** Inodes whose pages are being compared; true: there was another change meanwhile. */
   private readonly comparing = new Map<Ino, boolean>();
+  /** When threads were last sent to look names up anew. */
+  private readonly refusedAtMs = new Map<number, number>();
   private notifier: KernelNotifier | null = null;
   private writeBehind: WriteBehind | null = null;
 
@@ -122,7 +129,7 @@ export class KernelCaches implements WatchListener {
   }
 
   /**
-   * ESTALE, once for each thread, when the kernel knows the inode that a LOOKUP found under another
+   * ESTALE, once for each thread in rename(2), when the kernel knows the inode that a LOOKUP found under another
    * name, too, and that one does not mean it any more: somebody else has moved it. rename(2) of the
    * one to the other would find both to be the same inode, and return success without asking
    * (vfs_rename): two mounts could each have renamed the same file to the same name. After ESTALE
@@ -136,7 +143,9 @@ export class KernelCaches implements WatchListener {
     meaningOf: (other: AskedName) => Promise<Ino | null>,
   ): Promise<void> {
     const { ino } = inode;
-    const others = this.known.othersUsed(ino, asked, atMs);
+    const used = this.known.othersUsed(ino, asked, atMs);
+    // Between two directories the kernel itself finds that a directory was moved (__d_unalias).
+    const others = isDirectory(inode) ? used.filter((one) => one.parent === asked.parent) : used;
     if (others.length === 0) return;
     const isAlone = inode.nlink === 1 || isDirectory(inode);
     const meanings = await Promise.all(isAlone ? [] : others.map(meaningOf));
@@ -145,10 +154,29 @@ export class KernelCaches implements WatchListener {
     const thread = caller.pid;
     if (!moved.some((other) => !this.known.isTold(ino, other, thread))) return;
     // Other calls would gain nothing, and not all of them try again: link(2) does not.
-    if ((await caller.mayBeRenaming?.()) === false) return;
-    if (isCheck) this.known.dropName(asked);
-    else for (const other of moved) this.known.tell(ino, other, thread);
+    const isRenaming = (await caller.isRenaming?.()) ?? null;
+    if (isRenaming === false) return;
+    if (isCheck) {
+      this.known.dropName(asked);
+    } else {
+      for (const other of moved) this.known.tell(ino, other, thread);
+      const isSecondWalk = this.isSecondWalk(thread);
+      if (isRenaming && isSecondWalk) throw new MootError('ENOENT', `inode ${ino} came meanwhile`);
+    }
     throw new MootError('ESTALE', `inode ${ino} was moved by somebody else`);
+  }
+
+  /**
+   * The thread was refused a moment ago: a second ESTALE would reach the program. Since then the inode
+   * was elsewhere, and the name was not there; so it may be told, and rename(2) asks the cluster.
+   */
+  private isSecondWalk(thread: number): boolean {
+    const nowMs = this.parts.clock.monotonicMs();
+    const before = this.refusedAtMs.get(thread) ?? Number.NEGATIVE_INFINITY;
+    if (this.refusedAtMs.size >= REFUSED_THREADS_MAX) this.refusedAtMs.clear();
+    if (nowMs - before < SECOND_WALK_MS) return this.refusedAtMs.delete(thread);
+    this.refusedAtMs.set(thread, nowMs);
+    return false;
   }
 
   /** There is no such name, a LOOKUP found. */

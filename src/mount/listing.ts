@@ -1,7 +1,6 @@
 import { MootError } from '../base/errors.js';
-import { LIST_ENTRIES_MAX } from '../codec/limits.js';
 import type { ListedEntry, QueryValues } from '../filesystem/queries.js';
-import type { Ino } from '../filesystem/records.js';
+import { type Ino, LISTED_ENTRIES_MAX } from '../filesystem/records.js';
 
 /** S_IFDIR of stat(2). */
 const DIRECTORY_TYPE = 0o040000;
@@ -55,7 +54,7 @@ export class Listing {
     // Attributes must be as new as the question: they come with each call, never from the page.
     if (plus) {
       // Programs may have large buffers, a query has its bound: the rest comes with the next call.
-      const limit = Math.min(Math.ceil(bytesMax / recordBytes(1, true)), LIST_ENTRIES_MAX);
+      const limit = Math.min(Math.ceil(bytesMax / recordBytes(1, true)), LISTED_ENTRIES_MAX);
       const page = await this.fetch(cookie, limit, true, fetch);
       return fitting(page.entries, 0, bytesMax, true);
     }

@@ -56,8 +56,8 @@ export interface Caller {
   readonly pid: number;
   /** Aborted when the caller was interrupted (FUSE_INTERRUPT). */
   readonly signal: AbortSignal;
-  /** False: surely not in rename(2). Asked only while the caller waits for its answer. */
-  mayBeRenaming?(): Promise<boolean>;
+  /** Whether it is in rename(2); null: unknown. Asked only while the caller waits for its answer. */
+  isRenaming?(): Promise<boolean | null>;
 }
 
 /** An open file or directory, numbered by `MountOperations`. */

@@ -8,10 +8,12 @@ import {
 import type { ReadLevel } from '../codec/client-messages.js';
 import type {
   AllocateMode,
+  ChangedInode,
   Command,
   CommandType,
   CommandValues,
   CopyRange,
+  SetAttributes,
 } from '../filesystem/commands.js';
 import type { ListedEntry, Query, QueryType, QueryValues } from '../filesystem/queries.js';
 import {
@@ -271,10 +273,38 @@ class Operations implements ClusterOperations {
     const { value, watched } = await this.caches.watching(() => {
       // In order: bytes written before must neither survive a truncation nor move the mtime.
       this.writes.send(ino);
-      return this.execute({ type: 'set-attributes', ino, ...change }, caller);
+      return this.changeAttributes({ type: 'set-attributes', ino, ...change }, caller);
     });
     this.caches.changed(ino, value, false);
     return this.caches.attributes(value.inode, watched);
+  }
+
+  /** A cut that is too long for one command is made in several. */
+  private async changeAttributes(command: SetAttributes, caller: Caller): Promise<ChangedInode> {
+    for (;;) {
+      try {
+        return await this.execute(command, caller);
+      } catch (error) {
+        if (command.size === undefined || !isMootError(error, 'E2BIG')) throw error;
+        await this.cutOnTheWayTo(command.ino, command.size, caller);
+      }
+    }
+  }
+
+  /** Cuts off what one command may at least. Where nothing is stored, and that is not known here, more. */
+  private async cutOnTheWayTo(ino: Ino, size: number, caller: Caller): Promise<void> {
+    const { inode } = await this.query({ type: 'get-inode', ino }, caller);
+    let at = inode.size;
+    for (let step = CLEARED_BYTES_MAX; at - step > size; step *= 2) {
+      try {
+        const cut = { type: 'set-attributes', ino, size: at - step } as const;
+        this.caches.changed(ino, await this.execute(cut, caller), false);
+      } catch (error) {
+        if (!isMootError(error, 'E2BIG')) throw error;
+        return;
+      }
+      at -= step;
+    }
   }
 
   async readLink(ino: Ino, caller: Caller): Promise<Uint8Array> {

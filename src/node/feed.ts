@@ -3,7 +3,7 @@ import type { Entry } from '../raft/types.js';
 /** Entries' bytes that wait in memory for being applied; more than that is read from the log later. */
 const WAITING_BYTES_MAX = 8_388_608;
 /** Entries' bytes read from the log at one time. */
-const READ_BYTES_MAX = 4_194_304;
+const LOG_READ_BYTES_MAX = 4_194_304;
 
 export interface FeedSource {
   read(first: number, last: number, bytesMax: number): Promise<readonly Entry[]>;
@@ -76,7 +76,7 @@ export class Feed {
     if (this.reading || this.given === this.known || this.waiting >= WAITING_BYTES_MAX) return;
     this.reading = true;
     const { epoch } = this;
-    this.source.read(this.given + 1, this.known, READ_BYTES_MAX).then(
+    this.source.read(this.given + 1, this.known, LOG_READ_BYTES_MAX).then(
       (entries) => {
         if (epoch !== this.epoch) return;
         this.reading = false;

@@ -1,5 +1,5 @@
 import { type Clock, compareTimespec, type Timespec } from '../base/clock.js';
-import type { ErrorCode } from '../base/errors.js';
+import { type ErrorCode, isMootError } from '../base/errors.js';
 import type { SubmitRequest } from '../codec/client-messages.js';
 import type { Command, LogCommand } from '../filesystem/commands.js';
 import type { Applied } from '../filesystem/filesystem.js';
@@ -31,7 +31,11 @@ export class Proposals {
 
   constructor(
     private readonly clock: Clock,
-    private readonly encode: (command: LogCommand) => Uint8Array,
+    private readonly codec: {
+      readonly encode: (command: LogCommand) => Uint8Array;
+      /** BAD_MESSAGE when no node could read it. */
+      readonly decode: (data: Uint8Array) => LogCommand;
+    },
     private readonly propose: (data: readonly Uint8Array[]) => ProposeResult,
   ) {}
 
@@ -47,8 +51,17 @@ export class Proposals {
     return { session, sequence, acknowledged, time: this.lastTime, command };
   }
 
+  /** What no node could read must not enter the log: they would all end over it, for ever. */
   add(command: LogCommand, decide: Decide): void {
-    this.collected.push({ data: this.encode(command), decide });
+    const data = this.codec.encode(command);
+    try {
+      this.codec.decode(data);
+    } catch (error) {
+      if (!isMootError(error, 'BAD_MESSAGE')) throw error;
+      decide({ type: 'refused', code: 'BAD_ARGUMENT', message: error.message });
+      return;
+    }
+    this.collected.push({ data, decide });
   }
 
   /** Proposes what was collected. In order: when one is refused, so are all behind it. */

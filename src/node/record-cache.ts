@@ -1,5 +1,5 @@
 import type { Key } from '../filesystem/keys.js';
-import type { Session, Table, Tables, Xattrs } from '../filesystem/records.js';
+import type { Inode, Session, Table, Tables, Xattrs } from '../filesystem/records.js';
 
 /** A record of any table. */
 export type Stored = Tables[Table];
@@ -16,7 +16,7 @@ export function recordBytes(key: Key, value: Stored | null): number {
     case 'c':
       return RECORD_BYTES + (value as Uint8Array).length;
     case 'i':
-      return INODE_BYTES;
+      return INODE_BYTES + (value as Inode).target.length;
     case 's':
       return RECORD_BYTES + (value as Session).replies.size * REPLY_BYTES;
     case 'x': {

@@ -167,7 +167,8 @@ class Runtime implements Node {
       onReplaced: (mark) => this.onReplaced(mark),
       onFailed: (error) => this.fail(error),
     });
-    this.proposals = new Proposals(clock, encodeLogCommand, (data) => {
+    const codec = { encode: encodeLogCommand, decode: decodeLogCommand };
+    this.proposals = new Proposals(clock, codec, (data) => {
       const result = this.raft.propose(data);
       if (result.ok) parts.observer?.onProposed(result.first, data.length);
       return result;

@@ -1,3 +1,4 @@
+import { isMootError } from '../base/errors.js';
 import type { SnapshotMessage } from '../codec/peer-messages.js';
 import type { Digest } from '../filesystem/filesystem.js';
 import type { NodeId, SnapshotMark } from '../raft/types.js';
@@ -118,14 +119,16 @@ export class SnapshotReceiver {
     this.queue(async () => {
       if (this.stream !== stream) return;
       const source = await stream.source;
-      if (chunk.data.length > 0) await source.write(chunk.data);
-      if (chunk.last) {
+      if (stream.state !== 'receiving' || !(await isTaken(source, chunk))) {
+        if (stream.state === 'receiving') await source.abort();
+        stream.state = 'refused';
+      } else if (chunk.last) {
         const { from, term } = chunk;
         const taken = await this.parts.install({ from, term, mark: stream.mark, source });
         stream.state = taken ? 'installed' : 'refused';
         if (!taken) await source.abort();
       }
-      stream.kept = chunk.sequence;
+      if (stream.state !== 'refused') stream.kept = chunk.sequence;
       this.answer(chunk, stream.kept, stream.state);
     });
   }
@@ -145,4 +148,15 @@ export class SnapshotReceiver {
       state,
     });
   }
+}
+
+/** False: what came is not what a sound node exports. That is the sender's trouble, and not this node's. */
+async function isTaken(source: SnapshotImport, chunk: Chunk): Promise<boolean> {
+  try {
+    if (chunk.data.length > 0) await source.write(chunk.data);
+  } catch (error) {
+    if (!isMootError(error, 'BAD_MESSAGE') && !isMootError(error, 'DATA_CORRUPT')) throw error;
+    return false;
+  }
+  return !chunk.last || source.isComplete;
 }

@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.js';
 import type { Clock, Timer } from '../base/clock.js';
-import { MootError } from '../base/errors.js';
+import { isMootError, MootError } from '../base/errors.js';
 import type { LogCommand } from '../filesystem/commands.js';
 import type { Applied, Filesystem } from '../filesystem/filesystem.js';
 import {
@@ -180,7 +180,7 @@ export class Tree {
       } else {
         if (!counted) this.queriesLoading++;
         counted = true;
-        this.load(view, result).then(attempt, (error: unknown) => this.fail(error));
+        this.load(view, result).then(attempt, this.loadFailed(attempt));
       }
     };
     attempt();
@@ -291,13 +291,11 @@ export class Tree {
       const applied = runOrMissing(() => this.filesystem.apply(this.view, mark.index, command));
       if (applied instanceof Missing) {
         this.loading = true;
-        this.load(this.view, applied).then(
-          () => {
-            this.loading = false;
-            this.run();
-          },
-          (error: unknown) => this.fail(error),
-        );
+        const goOn = () => {
+          this.loading = false;
+          this.run();
+        };
+        this.load(this.view, applied).then(goOn, this.loadFailed(goOn));
         return false;
       }
       this.view.forget();
@@ -365,7 +363,9 @@ export class Tree {
             this.cache.set(key, values[i] ?? null);
           }
         },
-        (error: unknown) => this.fail(error),
+        this.loadFailed(() => {
+          for (const key of wanted) if (this.loads.get(key) === load) this.loads.delete(key);
+        }),
       );
       for (const key of wanted) this.loads.set(key, load);
       waits.add(load);
@@ -431,6 +431,19 @@ export class Tree {
     const view = new TreeView(this);
     this.views.add(view);
     return view;
+  }
+
+  /**
+   * Of a store that is closed because another tree takes its place, or because the node stops, no
+   * load is expected any more: what wanted it tries again, and waits as long as the tree is suspended.
+   */
+  private loadFailed(again: () => void): (error: unknown) => void {
+    const { epoch } = this;
+    return (error) => {
+      const given = this.suspended || epoch !== this.epoch;
+      if (given && isMootError(error, 'CLOSED')) again();
+      else this.fail(error);
+    };
   }
 
   private fail(error: unknown): void {

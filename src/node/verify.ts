@@ -2,7 +2,8 @@ import { describe, isMootError } from '../base/errors.js';
 import { decodeLogCommand } from '../codec/commands.js';
 import type { LogCommand } from '../filesystem/commands.js';
 import { TreeCheck } from '../filesystem/invariants.js';
-import { SESSION_REPLIES_MAX, type Session } from '../filesystem/records.js';
+import type { Session } from '../filesystem/records.js';
+import { ReplyList } from '../filesystem/replies.js';
 import type { Entry, RestoredState, SnapshotMark } from '../raft/types.js';
 import type { LogStore, RestoredLog } from '../storage/log-store.js';
 import type { StateStore } from '../storage/state-store.js';
@@ -125,7 +126,7 @@ class Story {
     if (entry.index <= this.mark.index) this.compare(entry.index, command);
   }
 
-  private compare(index: number, { session: id, sequence }: LogCommand): void {
+  private compare(index: number, { session: id, sequence, acknowledged }: LogCommand): void {
     const session = this.sessions.get(id);
     if (session === undefined) return;
     if (index === session.lastIndex) {
@@ -137,7 +138,7 @@ class Story {
     } else if (
       index > session.lastIndex &&
       sequence === session.lastSequence + 1 &&
-      session.replies.size < SESSION_REPLIES_MAX
+      !ReplyList.of(session.replies).isFullAfter(acknowledged)
     ) {
       this.problems.push(
         `entry ${index}, command ${sequence} of session ${id}, is not in the tree`,

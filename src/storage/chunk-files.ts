@@ -1,9 +1,12 @@
 import { isMootError } from '../base/errors.js';
-import { checksumOf, corruptRecord, seal, unseal } from '../codec/records.js';
+import { corruptRecord, seal } from '../codec/records.js';
 import { chunkRange, tableOf } from '../filesystem/keys.js';
-import { DataFiles, decodePlace, encodePlace, type Place } from './data-files.js';
+import { CHUNK_BYTES } from '../filesystem/records.js';
+import { type ClosedFile, DataFiles, type Place } from './data-files.js';
+import { isMarker } from './discarded.js';
+import { FileRegister } from './file-register.js';
 import type { KeyValue, Operation, RocksDatabase } from './rocksdb.js';
-import { isMarker } from './rocksdb-garbage.js';
+import { checkBehind, isPlace, openChunk, sealPlace } from './stored-chunk.js';
 
 /**
  * A write to the tree with so many bytes of large chunks puts these into data files; the tree's
@@ -23,9 +26,11 @@ export interface ChunkFilesOptions {
   readonly directory: string;
   readonly readOnly: boolean;
   /**
-   * The files are swept when they have grown by half of what is in use, and by this much: so the
-   * work of a sweep is in proportion to what was written, and the files take two and a half times
-   * what is in use at most, and this.
+   * The files are swept when, since the last time, they have grown by half of what was in use then,
+   * and by this much; when contents were discarded, so that they take two and a half times what is
+   * in use, and this; or when half as many chunks as there are, and this, were overwritten or
+   * deleted one by one. So the work of a sweep is in proportion to what was written or freed. And
+   * once after the start, unless the files take no more than this.
    */
   readonly slackBytes: number;
   readonly onFailure: (error: unknown) => void;
@@ -42,18 +47,46 @@ export class ChunkFiles {
   private writing: Promise<unknown> = Promise.resolve();
   private readonly reads = new Set<Promise<unknown>>();
   private exports = 0;
+  /** Files that nothing refers to any more, but perhaps an export or a read that has begun. */
   private unused: readonly number[] = [];
-  private sweepAtBytes = 0;
   private sweeping: Promise<void> | null = null;
+  private readonly register: FileRegister;
+  /** The tree is the node's present one, so that there may be something to free. */
+  private present = false;
+  /** What the last sweep found; null: there was none. */
+  private last: { readonly usedBytes: number; readonly chunks: number } | null = null;
+  /** Since then: bytes that came into the files, and that discarded contents had there. */
+  private stored = 0;
+  private freedBytes = 0;
+  /** Since then: chunks put beside the files or deleted, which may have been in one before. */
+  private singly = 0;
   private stopped = false;
 
   constructor(private readonly options: ChunkFilesOptions) {
     this.files = new DataFiles(options.directory, FILE_BYTES);
+    this.register = new FileRegister(options.database);
   }
 
-  async open(): Promise<void> {
-    await this.files.open({ readOnly: this.options.readOnly });
-    this.sweepAtBytes = this.files.bytes + this.options.slackBytes;
+  /**
+   * DATA_CORRUPT when a file is missing or too short that the database counts on. `registered`: the
+   * database knows which files there are; an older one does not yet.
+   */
+  async open({ registered }: { readonly registered: boolean }): Promise<void> {
+    const { database, readOnly } = this.options;
+    await this.files.open({ readOnly });
+    if (registered) await this.register.load();
+    else {
+      const ends = new Map<number, number>();
+      await this.eachPlace(async (_, { file, offset, length }) => {
+        ends.set(file, Math.max(ends.get(file) ?? 0, offset + length));
+      });
+      await database.batch(this.register.start(ends), true);
+    }
+    for (const [file, bytes] of this.register.bytes) this.files.check(file, bytes);
+    if (readOnly) return;
+    // Appended to before a crash, and never referred to; or not referred to any more.
+    const unknown = this.files.closed.filter(({ number }) => !this.register.bytes.has(number));
+    await this.files.remove(unknown.map(({ number }) => number));
   }
 
   /** Of all files, in use or not. */
@@ -68,18 +101,39 @@ export class ChunkFiles {
     return result;
   }
 
-  /** The database's values for these chunks. What they refer to is on disk. */
-  async store(chunks: readonly KeyValue[]): Promise<Buffer[]> {
+  /**
+   * The database's values for these chunks, and what else belongs into the same batch. What they
+   * refer to is on disk. `deleted`: so many chunks are deleted in that batch.
+   */
+  async store(chunks: readonly KeyValue[], deleted = 0): Promise<StoredChunks> {
     const large = chunks.filter(([, data]) => data.length >= FILED_CHUNK_BYTES_MIN);
     const bytes = large.reduce((sum, [, data]) => sum + data.length, 0);
-    if (bytes < FILED_BYTES_MIN) return chunks.map(([key, data]) => seal(key, data));
+    if (bytes < FILED_BYTES_MIN) {
+      this.singly += chunks.length + deleted;
+      this.startSweepWhenDue();
+      return { values: chunks.map(([key, data]) => seal(key, data)), operations: [] };
+    }
     const places = await this.files.append(large.map(([, data]) => data));
     const placeOf = new Map(large.map((chunk, i) => [chunk, places[i]] as const));
-    if (this.files.bytes >= this.sweepAtBytes) this.startSweep();
-    return chunks.map((chunk) => {
+    this.stored += bytes;
+    this.singly += chunks.length - large.length + deleted;
+    this.startSweepWhenDue();
+    const values = chunks.map((chunk) => {
       const place = placeOf.get(chunk);
       return place === undefined ? seal(...chunk) : sealPlace(chunk[0], place);
     });
+    return { values, operations: this.register.note(places, this.files) };
+  }
+
+  /** Discarded contents had so many bytes in the files, to which nothing refers any more. */
+  freed(bytes: number): void {
+    this.freedBytes += bytes;
+  }
+
+  /** All discarded contents are freed. */
+  collected(): void {
+    this.present = true;
+    this.startSweepWhenDue();
   }
 
   /** The chunks behind values of the database; what a sweep removes waits for `reading`. */
@@ -110,7 +164,8 @@ export class ChunkFiles {
 
   exportEnds(): void {
     this.exports--;
-    if (this.exports === 0) this.removeUnused().catch((error: unknown) => this.failed(error));
+    if (this.exports === 0 && this.unused.length > 0)
+      this.removeUnused().catch((error: unknown) => this.failed(error));
   }
 
   /** Waits for the sweep; the database can be closed then. */
@@ -121,8 +176,13 @@ export class ChunkFiles {
 
   async close(): Promise<void> {
     await this.stop();
-    await Promise.allSettled(this.reads);
+    await this.readsEnd();
     await this.files.close();
+  }
+
+  /** Waits for every read that is under way. */
+  async readsEnd(): Promise<void> {
+    await Promise.allSettled(this.reads);
   }
 
   private async nameDamaged(
@@ -140,8 +200,8 @@ export class ChunkFiles {
     throw error;
   }
 
-  private startSweep(): void {
-    if (this.sweeping !== null || this.stopped) return;
+  private startSweepWhenDue(): void {
+    if (this.sweeping !== null || this.stopped || !this.present || !this.due) return;
     this.sweeping = this.sweep()
       .catch((error: unknown) => this.failed(error))
       .finally(() => {
@@ -149,36 +209,69 @@ export class ChunkFiles {
       });
   }
 
+  /** See `slackBytes`. */
+  private get due(): boolean {
+    const { slackBytes } = this.options;
+    const { last, stored, freedBytes, singly } = this;
+    const bytes = this.files.bytes - this.files.bytesOf(this.unused);
+    if (bytes <= slackBytes) return false;
+    if (last === null) return true;
+    const left = Math.max(0, last.usedBytes + stored - freedBytes);
+    return (
+      stored >= last.usedBytes / 2 + slackBytes ||
+      bytes >= 2.5 * left + slackBytes ||
+      singly >= last.chunks / 2 + slackBytes / CHUNK_BYTES
+    );
+  }
+
   private failed(error: unknown): void {
     if (!isMootError(error, 'CLOSED')) this.options.onFailure(error);
   }
 
   private async sweep(): Promise<void> {
-    const files = this.files.closed;
+    this.stored = 0;
+    this.freedBytes = 0;
+    this.singly = 0;
+    const files = await this.exclusively(async () => {
+      this.files.endFile();
+      return this.files.closed.filter(({ number }) => !this.unused.includes(number));
+    });
     const used = new Map<number, number>();
-    await this.eachPlace(async (_, { file, length }) => {
+    const chunks = await this.eachPlace(async (_, { file, length }) => {
       used.set(file, (used.get(file) ?? 0) + length);
     });
     if (this.stopped) return;
     const bytesIn = (file: number) => used.get(file) ?? 0;
-    const sparse = files.filter(({ number, bytes }) => bytesIn(number) < bytes / 2);
-    const gone = new Set(sparse.map(({ number }) => number));
-    if (sparse.some(({ number }) => bytesIn(number) > 0)) await this.moveOut(gone);
+    const numbersOf = (some: readonly ClosedFile[]) => some.map(({ number }) => number);
+    // First, since this needs no room on a disk that may be full.
+    await this.drop(numbersOf(files.filter(({ number }) => bytesIn(number) === 0)));
+    const sparse = numbersOf(
+      files.filter(({ number, bytes }) => bytesIn(number) > 0 && bytesIn(number) < bytes / 2),
+    );
+    if (sparse.length > 0) await this.moveOut(new Set(sparse));
     if (this.stopped) return;
-    await this.exclusively(() => this.options.database.sync());
-    this.unused = [...this.unused, ...gone];
+    await this.drop(sparse);
+    const usedBytes = [...used.values()].reduce((sum, bytes) => sum + bytes, 0);
+    this.last = { usedBytes, chunks };
+  }
+
+  /** Nothing refers to these files any more. */
+  private async drop(numbers: readonly number[]): Promise<void> {
+    if (numbers.length === 0) return;
+    // Synced, and with it all that took the references away.
+    await this.exclusively(() => this.options.database.batch(this.register.remove(numbers), true));
+    this.unused = [...this.unused, ...numbers];
     await this.removeUnused();
-    const inUse = [...used.values()].reduce((sum, bytes) => sum + bytes, 0);
-    this.sweepAtBytes = this.files.bytes + inUse / 2 + this.options.slackBytes;
   }
 
   /** An export sees the database as it was, and needs what it referred to. */
   private async removeUnused(): Promise<void> {
     if (this.exports > 0) return;
     const { unused } = this;
-    this.unused = [];
-    await Promise.allSettled(this.reads);
+    await this.readsEnd();
+    if (this.exports > 0) return;
     await this.files.remove(unused);
+    this.unused = this.unused.filter((number) => !unused.includes(number));
   }
 
   private async moveOut(files: ReadonlySet<number>): Promise<void> {
@@ -211,45 +304,38 @@ export class ChunkFiles {
         const place = places[i];
         return place === undefined ? [] : [{ type: 'put', key, value: sealPlace(key, place) }];
       });
-      await database.batch(operations, false);
+      await database.batch([...operations, ...this.register.note(places, this.files)], false);
     });
   }
 
-  /** Every chunk that is in a file, as of this call. */
-  private async eachPlace(visit: (key: string, place: Place) => Promise<void>): Promise<void> {
+  /** Every chunk that is in a file, as of this call. Resolves to how many there are, also elsewhere. */
+  private async eachPlace(visit: (key: string, place: Place) => Promise<void>): Promise<number> {
     const { database } = this.options;
+    let chunks = 0;
     await database.using(database.iterate(CHUNKS_FROM), async (iterator) => {
       while (!this.stopped) {
         const record = await iterator.next();
-        if (record === null || tableOf(record[0]) !== 'chunk') return;
-        if (isMarker(record[0])) continue;
+        if (record === null || tableOf(record[0]) !== 'chunk') {
+          checkBehind(record);
+          return;
+        }
+        // A block that is damaged may be entered too far behind, which a get finds (rocksdb.ts).
+        if (chunks === 0) await database.get(record[0]);
         const found = openChunk(...record);
+        if (isMarker(record[0])) continue;
+        chunks++;
         if (isPlace(found)) await visit(record[0], found);
       }
     });
+    return chunks;
   }
+}
+
+/** What a batch of the database needs so that chunks are stored. */
+export interface StoredChunks {
+  /** One for each chunk. */
+  readonly values: readonly Buffer[];
+  readonly operations: readonly Operation[];
 }
 
 const EMPTY = Buffer.alloc(0);
-const CHECKSUM_BYTES = 4;
-
-/** Sealed like any record, but with the complement of the checksum: so it is told from a chunk's own bytes. */
-function sealPlace(key: string, place: Place): Buffer {
-  const sealed = seal(key, encodePlace(place));
-  sealed.writeUInt32LE(~sealed.readUInt32LE() >>> 0);
-  return sealed;
-}
-
-/** A chunk's bytes, or where they are; what holds as neither is DATA_CORRUPT. */
-export function openChunk(key: string, sealed: Buffer): Buffer | Place {
-  if (sealed.length >= CHECKSUM_BYTES) {
-    const payload = sealed.subarray(CHECKSUM_BYTES);
-    const place = decodePlace(payload);
-    if (place !== null && sealed.readUInt32LE() === ~checksumOf(key, payload) >>> 0) return place;
-  }
-  return unseal(key, sealed);
-}
-
-function isPlace(found: Buffer | Place): found is Place {
-  return !Buffer.isBuffer(found);
-}

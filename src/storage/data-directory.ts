@@ -6,9 +6,10 @@ import { writeFileDurably } from './files.js';
 
 /**
  * The layout of a data directory; a newer one is refused. An older one is taken over, and from
- * then on refused by the versions that know no other: 1 has no data files in the log.
+ * then on refused by the versions that know no other: 1 has no data files in the log, 2 no register
+ * of those of the tree.
  */
-const FORMAT = 2;
+const FORMAT = 3;
 const OLDEST_FORMAT = 1;
 const DESCRIPTION_FILE = 'mootfs.json';
 /** Our own names: what an interrupted first start may leave besides. */

@@ -64,15 +64,33 @@ export class DataFiles {
 
   /** Of all files. */
   get bytes(): number {
-    let bytes = 0;
-    for (const size of this.sizes.values()) bytes += size;
-    return bytes;
+    return this.bytesOf(this.sizes.keys());
   }
 
   get closed(): readonly ClosedFile[] {
     return [...this.sizes]
       .filter(([number]) => number !== this.current?.number)
       .map(([number, bytes]) => ({ number, bytes }));
+  }
+
+  /** Of these; what is not there has none. */
+  bytesOf(numbers: Iterable<number>): number {
+    let bytes = 0;
+    for (const number of numbers) bytes += this.sizes.get(number) ?? 0;
+    return bytes;
+  }
+
+  /** What is there is appended to no more. Not while an append is under way. */
+  endFile(): void {
+    this.current = null;
+  }
+
+  /** DATA_CORRUPT unless the file has at least so many bytes, which were once synced. */
+  check(number: number, bytes: number): void {
+    const size = this.sizes.get(number);
+    const path = this.pathOf(number);
+    if (size === undefined) throw new MootError('DATA_CORRUPT', `${path} is missing`);
+    if (size < bytes) throw new MootError('DATA_CORRUPT', `${path} has lost its end`);
   }
 
   /** On disk, synced, when the promise resolves: one place for each part. */

@@ -409,9 +409,13 @@ class MemoryImport implements SnapshotImport {
     }
   }
 
+  get isComplete(): boolean {
+    return this.reader.isComplete;
+  }
+
   async finish(): Promise<void> {
     this.checkOpen();
-    if (!this.reader.isComplete) {
+    if (!this.isComplete) {
       throw new MootError('BAD_MESSAGE', 'the snapshot is not complete');
     }
     this.over = true;

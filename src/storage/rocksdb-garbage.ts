@@ -1,40 +1,11 @@
 import { isMootError } from '../base/errors.js';
-import { chunkRange } from '../filesystem/keys.js';
-import { number56 } from './binary-key.js';
-import type { Operation, RocksDatabase } from './rocksdb.js';
+import type { ChunkFiles } from './chunk-files.js';
+import { openQueued, QUEUE_PREFIX } from './discarded.js';
+import type { KeyValue, Operation, RocksDatabase } from './rocksdb.js';
+import { checkBehind, openChunk, placedBytes } from './stored-chunk.js';
 
-/**
- * Discarded contents. Each has two records of this node's own, in the batch that discarded it: one
- * in a queue for the collector, and one right in front of its chunks, so that an export that comes
- * along knows what to leave out. Both go with the last chunk.
- */
-
-/** In front of all tables' letters. */
-const QUEUE_PREFIX = '\u0001g';
-const EMPTY = Buffer.alloc(0);
-
-/** Chunks deleted in one batch. Their keys are read from disk with their values: 8 MiB at most. */
+/** Chunks deleted in one batch: 8 MiB are read for it at most. */
 const CHUNKS_MAX = 256;
-
-/** `index` is that of the write: it grows, so that the collector never goes back over what it deleted. */
-export function discardOperations(index: number, content: number): Operation[] {
-  const marker = markerKey(content);
-  return [
-    { type: 'put', key: QUEUE_PREFIX + number56(index) + marker, value: EMPTY },
-    { type: 'put', key: marker, value: EMPTY },
-  ];
-}
-
-/** A chunk's key without the chunk's number: sorts right before all chunks of its content. */
-function markerKey(content: number): string {
-  return chunkRange(content).from.slice(0, MARKER_LENGTH);
-}
-
-const MARKER_LENGTH = 8;
-
-export function isMarker(key: string): boolean {
-  return key.startsWith('c') && key.length === MARKER_LENGTH;
-}
 
 /** Deletes discarded contents' chunks in the background, a bounded batch at a time. */
 export class GarbageCollector {
@@ -47,6 +18,7 @@ export class GarbageCollector {
 
   constructor(
     private readonly database: RocksDatabase,
+    private readonly chunks: ChunkFiles,
     private readonly onFailure: (error: unknown) => void,
   ) {}
 
@@ -78,44 +50,59 @@ export class GarbageCollector {
       for (;;) {
         const queued = await this.firstInQueue();
         if (queued === null || this.stopped) break;
-        await this.collectContent(queued);
+        await this.collectContent(...queued);
       }
     }
+    if (!this.stopped) this.chunks.collected();
   }
 
-  private firstInQueue(): Promise<string | null> {
-    const iterator = this.database.iterate(this.cursor, { values: false });
-    return this.database.using(iterator, async () => {
+  private firstInQueue(): Promise<KeyValue | null> {
+    return this.database.using(this.database.iterate(this.cursor), async (iterator) => {
       const record = await iterator.next();
-      return record?.[0].startsWith(QUEUE_PREFIX) ? record[0] : null;
+      if (record?.[0].startsWith(QUEUE_PREFIX)) return record;
+      checkBehind(record);
+      return null;
     });
   }
 
-  private async collectContent(queued: string): Promise<void> {
-    const marker = queued.slice(-MARKER_LENGTH);
+  private async collectContent(...queued: KeyValue): Promise<void> {
+    const marker = openQueued(...queued);
+    const [key] = queued;
     while (!this.stopped) {
-      const keys = await this.someChunks(marker);
-      const operations: Operation[] = keys.map((key) => ({ type: 'del', key }));
-      const isLast = keys.length < CHUNKS_MAX;
-      if (isLast) operations.push({ type: 'del', key: marker }, { type: 'del', key: queued });
-      await this.database.batch(operations, false);
+      // A sweep reads chunks and puts them elsewhere: in between none of them may be deleted, or
+      // it would be there again, and with its marker gone for ever.
+      const isLast = await this.chunks.exclusively(() => this.deleteSome(key, marker));
       if (!isLast) continue;
-      this.cursor = `${queued}\u0000`;
+      this.cursor = `${key}\u0000`;
       return;
     }
   }
 
-  private someChunks(marker: string): Promise<string[]> {
+  /** True: these were the last. */
+  private async deleteSome(queued: string, marker: string): Promise<boolean> {
+    const records = await this.someChunks(marker);
+    const operations: Operation[] = records.map(([key]) => ({ type: 'del', key }));
+    const isLast = records.length < CHUNKS_MAX;
+    if (isLast) operations.push({ type: 'del', key: marker }, { type: 'del', key: queued });
+    await this.database.batch(operations, false);
+    this.chunks.freed(placedBytes(records));
+    return isLast;
+  }
+
+  private someChunks(marker: string): Promise<KeyValue[]> {
     // The first possible key behind the marker.
-    const iterator = this.database.iterate(`${marker}\u0000`, { values: false });
-    return this.database.using(iterator, async () => {
-      const keys: string[] = [];
-      while (keys.length < CHUNKS_MAX) {
+    return this.database.using(this.database.iterate(`${marker}\u0000`), async (iterator) => {
+      const records: KeyValue[] = [];
+      while (records.length < CHUNKS_MAX) {
         const record = await iterator.next();
-        if (record === null || !record[0].startsWith(marker)) break;
-        keys.push(record[0]);
+        if (record === null || !record[0].startsWith(marker)) {
+          checkBehind(record);
+          break;
+        }
+        openChunk(...record);
+        records.push(record);
       }
-      return keys;
+      return records;
     });
   }
 }

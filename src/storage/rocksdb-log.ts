@@ -1,22 +1,22 @@
 import { join } from 'node:path';
 import { assert } from '../base/assert.js';
-
+import { number56, parse56 } from '../base/binary-key.js';
 import { isMootError, MootError } from '../base/errors.js';
 import { decodeConfiguration } from '../codec/configuration.js';
-
 import { pack, unpack } from '../codec/msgpack.js';
 import { Reader } from '../codec/reader.js';
 import { seal, unseal } from '../codec/records.js';
 import type { Entry, EntryKind, HardState, Save, SnapshotMark, TermRun } from '../raft/types.js';
-import { number56, parse56 } from './binary-key.js';
-
 import { DataFiles, decodePlace, encodePlace, type Place } from './data-files.js';
-
 import type { StoreFigures } from './figures.js';
-
 import type { LogStore, RestoredLog } from './log-store.js';
-
-import { type DatabaseOptions, type Operation, RocksDatabase } from './rocksdb.js';
+import {
+  type DatabaseOptions,
+  type KeyValue,
+  type Operation,
+  RocksDatabase,
+  type RocksIterator,
+} from './rocksdb.js';
 
 /**
  * Keys: e<index> the entries, f the format, h the hard state, m the mark behind which the log
@@ -308,10 +308,14 @@ class RocksLogStore implements LogStore, StoreFigures {
     let expected = this.mark.index + 1;
     let term = this.mark.term;
     let leftFrom: number | null = null;
-    await database.using(database.iterate(entryKey(0)), async (iterator) => {
+    // From the very first record to the last: what has no known key is an entry whose key is damaged.
+    await database.using(database.iterate(''), async (iterator) => {
       for (;;) {
         const record = await iterator.next();
-        if (record === null || !isEntryKey(record[0])) break;
+        if (record === null || !isEntryKey(record[0])) {
+          await checkRest(iterator, record);
+          break;
+        }
         const index = indexOf(record[0]);
         if (index <= this.mark.index) {
           leftFrom ??= index;
@@ -331,6 +335,8 @@ class RocksLogStore implements LogStore, StoreFigures {
         expected++;
       }
     });
+    // What was read was not verified; a get is.
+    if ((await database.get(entryKey(expected))) !== undefined) throw missing(expected);
     this.lastIndex = expected - 1;
     if (leftFrom !== null && this.options.readOnly !== true) {
       await this.remove(leftFrom, this.mark.index);
@@ -466,6 +472,18 @@ function decodeEntry(index: number, sealed: Buffer): StoredEntry {
   const place = decodePlace(rest);
   if (place === null) throw corrupt(`log entry ${index} does not say where its data is`);
   return { index, term, kind, data: null, place };
+}
+
+/** Behind the entries lie the format and what else there is one of, and nothing more. */
+async function checkRest(iterator: RocksIterator, first: KeyValue | null): Promise<void> {
+  let record = first;
+  for (const key of [FORMAT_KEY, HARD_STATE_KEY, MARK_KEY]) {
+    if (record?.[0] === key) {
+      openValue(key, 'record', record[1]);
+      record = await iterator.next();
+    } else if (key === FORMAT_KEY) throw corrupt('what follows the last log entry is damaged');
+  }
+  if (record !== null) throw corrupt('the log has a record with a damaged key');
 }
 
 function checkConfiguration(entry: Entry): Entry {

@@ -1,44 +1,37 @@
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { assert } from '../base/assert.js';
-import { isMootError, MootError } from '../base/errors.js';
-import { pack, unpack } from '../codec/msgpack.js';
-import { Reader } from '../codec/reader.js';
-import { corruptRecord, decodeRecord, encodeRecord, seal, unseal } from '../codec/records.js';
+import { MootError } from '../base/errors.js';
+import { encodeRecord } from '../codec/records.js';
 import { type Key, type KeyRange, tableOf } from '../filesystem/keys.js';
 import type { Table, Tables } from '../filesystem/records.js';
 import type { Change } from '../filesystem/view.js';
 import type { SnapshotMark } from '../raft/types.js';
-import { ChunkFiles, openChunk } from './chunk-files.js';
+import { ChunkFiles } from './chunk-files.js';
+import { discardOperations } from './discarded.js';
 import type { StoreFigures } from './figures.js';
 import { syncDirectory, writeFileDurably } from './files.js';
+import { type DatabaseOptions, type KeyValue, type Operation, RocksDatabase } from './rocksdb.js';
+import { RocksExport, visitRecords } from './rocksdb-export.js';
+import { GarbageCollector } from './rocksdb-garbage.js';
+import { RocksImport } from './rocksdb-import.js';
 import {
-  type DatabaseOptions,
-  type KeyValue,
-  type Operation,
-  RocksDatabase,
-  type RocksIterator,
-} from './rocksdb.js';
-import { discardOperations, GarbageCollector, isMarker } from './rocksdb-garbage.js';
-import { ChunkReader, ChunkWriter, type SnapshotRecord } from './snapshot-format.js';
-import {
-  type RecordVisitor,
-  SNAPSHOT_CHUNK_BYTES,
-  type SnapshotExport,
-  type SnapshotImport,
-  type StateStore,
-  visitRecord,
-} from './state-store.js';
+  decodeMark,
+  getRecords,
+  MARK_KEY,
+  putMark,
+  readMark,
+  scanRecords,
+} from './rocksdb-records.js';
+import type { RecordVisitor, SnapshotExport, SnapshotImport, StateStore } from './state-store.js';
+import { hasPresentFormat, putFormat, sealQueue } from './tree-format.js';
 
 /**
  * The directory holds one database per number, and the file `present` with the number of the one
  * that counts: a snapshot is taken in under the next number, and writing `present` makes it the
- * tree. Keys below the tables' letters are this node's own and never leave it.
+ * tree.
  */
 const PRESENT_FILE = 'present';
-const MARK_KEY = '\u0001m';
-/** The first key that may be a table's. */
-const TABLES_FROM = '\u0002';
 /** Below a database's directory: its large chunks. */
 const CHUNKS_DIRECTORY = 'data';
 const GARBAGE_BYTES_MAX = 268_435_456;
@@ -60,7 +53,7 @@ export interface RocksStateOptions {
   readonly readOnly?: boolean;
   /** The background failed; nothing can be relied on from here. */
   readonly onFailure: (error: unknown) => void;
-  /** Unused bytes of large chunks that stay, beside as many as are in use. Default: 256 MiB. */
+  /** Bytes of data files that may be unused in any case; see ChunkFilesOptions.slackBytes. Default: 256 MiB. */
   readonly garbageBytesMax?: number;
 }
 
@@ -129,18 +122,19 @@ class RocksStateStore implements StateStore, StoreFigures {
 
   private async writeNow(changes: readonly Change[], mark: SnapshotMark): Promise<void> {
     const { database, chunks } = this.opened();
-    const stored = await chunks.store(changes.flatMap(chunkPut));
+    const deleted = changes.filter((change) => change.type === 'delete' && isChunk(change.key));
+    const stored = await chunks.store(changes.flatMap(chunkPut), deleted.length);
     let next = 0;
     const operations = changes.flatMap((change): readonly Operation[] => {
       const { type } = change;
       if (type === 'delete') return [{ type: 'del', key: change.key }];
       if (type === 'discard') return discardOperations(mark.index, change.content);
       const { key } = change;
-      const value = tableOf(key) === 'chunk' ? stored[next++] : encodeRecord(key, change.value);
+      const value = isChunk(key) ? stored.values[next++] : encodeRecord(key, change.value);
       assert(value !== undefined, 'each chunk was stored');
       return [{ type: 'put', key, value }];
     });
-    operations.push(putMark(mark));
+    operations.push(...stored.operations, putMark(mark));
     await database.batch(operations, false);
   }
 
@@ -170,7 +164,15 @@ class RocksStateStore implements StateStore, StoreFigures {
     const next = number + 1;
     await RocksDatabase.destroy(this.pathOf(next));
     const opened = await this.openDatabase(next, false);
-    this.importing = new RocksImport(opened, mark, () => this.replaceTree(next, opened, mark));
+    this.importing = new RocksImport({
+      ...opened,
+      mark,
+      replaceTree: () => this.replaceTree(next, opened, mark),
+      drop: async () => {
+        await closeDatabase(opened);
+        await RocksDatabase.destroy(this.pathOf(next));
+      },
+    });
     return this.importing;
   }
 
@@ -181,18 +183,7 @@ class RocksStateStore implements StateStore, StoreFigures {
 
   async readAll(visitor: RecordVisitor): Promise<void> {
     const { database, chunks } = this.opened();
-    const reading = database.using(database.iterate(TABLES_FROM), async (iterator) => {
-      const live = new LiveRecords(iterator);
-      for (let record = await live.next(); record !== null; record = await live.next()) {
-        try {
-          visitRecord(visitor, await withItsData(chunks, record));
-        } catch (error) {
-          if (!isMootError(error, 'DATA_CORRUPT')) throw error;
-          visitor.onDamaged(error);
-        }
-      }
-    });
-    await chunks.reading(reading);
+    await chunks.reading(visitRecords({ database, chunks }, visitor));
   }
 
   private get readOnly(): boolean {
@@ -211,7 +202,8 @@ class RocksStateStore implements StateStore, StoreFigures {
   }
 
   private makeTree(number: number, opened: OpenDatabase): Tree {
-    const garbage = new GarbageCollector(opened.database, this.options.onFailure);
+    const { database, chunks } = opened;
+    const garbage = new GarbageCollector(database, chunks, this.options.onFailure);
     if (!this.readOnly) garbage.wake({ again: true });
     return { number, ...opened, garbage };
   }
@@ -243,7 +235,11 @@ class RocksStateStore implements StateStore, StoreFigures {
       onFailure: this.options.onFailure,
     });
     try {
-      await chunks.open();
+      const registered = await hasPresentFormat(database);
+      if (!registered && readOnly) throw olderFormat(path);
+      if (!registered) await sealQueue(database);
+      await chunks.open({ registered });
+      if (!registered) await putFormat(database);
     } catch (error) {
       await database.close();
       throw error;
@@ -287,143 +283,9 @@ class RocksStateStore implements StateStore, StoreFigures {
   }
 }
 
-class RocksExport implements SnapshotExport {
-  private readonly writer = new ChunkWriter(SNAPSHOT_CHUNK_BYTES);
-  /** Read, and had no place in the last chunk. */
-  private held: SnapshotRecord | null = null;
-  private state: 'records' | 'end' | 'over' = 'records';
-  private readonly records: LiveRecords;
-  private closed: Promise<void> | null = null;
-
-  constructor(
-    iterator: RocksIterator,
-    private readonly chunks: ChunkFiles,
-    readonly mark: SnapshotMark,
-    private readonly end: () => Promise<void>,
-  ) {
-    this.records = new LiveRecords(iterator);
-  }
-
-  async next(): Promise<Uint8Array | null> {
-    if (this.state === 'records') {
-      await this.fill();
-      if (!this.writer.isEmpty) return this.writer.take();
-    }
-    if (this.state === 'over') return null;
-    this.state = 'over';
-    await this.close();
-    return this.writer.takeEnd();
-  }
-
-  close(): Promise<void> {
-    this.closed ??= this.end();
-    return this.closed;
-  }
-
-  private async fill(): Promise<void> {
-    for (;;) {
-      const record = this.held ?? (await this.nextRecord());
-      this.held = null;
-      if (record === null) {
-        this.state = 'end';
-        return;
-      }
-      if (!this.writer.fits(record)) {
-        this.held = record;
-        return;
-      }
-      this.writer.add(record);
-    }
-  }
-
-  private async nextRecord(): Promise<SnapshotRecord | null> {
-    const record = await this.records.next();
-    if (record === null) return null;
-    const whole = await withItsData(this.chunks, record);
-    unseal(whole.key, whole.sealed);
-    return whole;
-  }
-}
-
-/** A chunk that is in a file, as it is in a snapshot. */
-async function withItsData(chunks: ChunkFiles, record: SnapshotRecord): Promise<SnapshotRecord> {
-  const { key, sealed } = record;
-  if (tableOf(key) !== 'chunk' || Buffer.isBuffer(openChunk(key, sealed))) return record;
-  const [data] = await chunks.load([[key, sealed]]);
-  assert(data !== undefined, 'a place has its data');
-  return { key, sealed: seal(key, data) };
-}
-
-/** The tables' records, without the chunks of contents that are discarded and not freed yet. */
-class LiveRecords {
-  /** Chunks of this content are left out. */
-  private discarded: string | null = null;
-
-  constructor(private readonly iterator: RocksIterator) {}
-
-  /** Not verified. */
-  async next(): Promise<SnapshotRecord | null> {
-    for (;;) {
-      const record = await this.iterator.next();
-      if (record === null) return null;
-      const [key, sealed] = record;
-      if (key < TABLES_FROM) continue;
-      if (isMarker(key)) this.discarded = key;
-      else if (this.discarded === null || !key.startsWith(this.discarded)) return { key, sealed };
-    }
-  }
-}
-
-class RocksImport implements SnapshotImport {
-  private readonly reader = new ChunkReader();
-  private over = false;
-
-  constructor(
-    private readonly opened: OpenDatabase,
-    private readonly mark: SnapshotMark,
-    private readonly replaceTree: () => Promise<void>,
-  ) {}
-
-  async write(chunk: Uint8Array): Promise<void> {
-    this.checkOpen();
-    const { database, chunks } = this.opened;
-    const operations: Operation[] = [];
-    const chunkPuts: KeyValue[] = [];
-    for (const { key, sealed } of this.reader.read(chunk)) {
-      const table = tableOf(key);
-      if (table === undefined || isMarker(key)) {
-        throw new MootError('BAD_MESSAGE', 'snapshot chunk: it has a record of no table');
-      }
-      const payload = unseal(key, sealed);
-      if (table === 'chunk') chunkPuts.push([key, payload]);
-      else operations.push({ type: 'put', key, value: sealed });
-    }
-    await chunks.exclusively(async () => {
-      operations.push(...(await putChunks(chunks, chunkPuts)));
-      if (operations.length > 0) await database.batch(operations, false);
-    });
-  }
-
-  async finish(): Promise<void> {
-    this.checkOpen();
-    if (!this.reader.isComplete) {
-      throw new MootError('BAD_MESSAGE', 'the snapshot is not complete');
-    }
-    this.over = true;
-    await this.opened.database.batch([putMark(this.mark)], true);
-    await this.replaceTree();
-  }
-
-  async abort(): Promise<void> {
-    if (this.over) return;
-    this.over = true;
-    await closeDatabase(this.opened);
-    await RocksDatabase.destroy(this.opened.database.directory);
-  }
-
-  private checkOpen(): void {
-    if (this.over) throw new MootError('CLOSED', 'the import is over');
-  }
+function olderFormat(path: string): MootError {
+  const what = `the tree in ${path} has an older format`;
+  return new MootError('DATA_DIR_FOREIGN', `${what}: start its node once, which takes it over`);
 }
 
 async function closeTree(tree: Tree): Promise<void> {
@@ -433,127 +295,19 @@ async function closeTree(tree: Tree): Promise<void> {
 
 async function closeDatabase({ database, chunks }: OpenDatabase): Promise<void> {
   await chunks.stop();
+  // A read may go to the database more than once, and from there to the files.
+  await chunks.readsEnd();
   await database.close();
   await chunks.close();
 }
 
+function isChunk(key: Key): boolean {
+  return tableOf(key) === 'chunk';
+}
+
 function chunkPut(change: Change): KeyValue[] {
-  if (change.type !== 'put' || tableOf(change.key) !== 'chunk') return [];
+  if (change.type !== 'put' || !isChunk(change.key)) return [];
   // The key's table says what the value is.
   const { buffer, byteOffset, length } = change.value as Tables['chunk'];
   return [[change.key, Buffer.from(buffer, byteOffset, length)]];
-}
-
-async function putChunks(chunks: ChunkFiles, puts: readonly KeyValue[]): Promise<Operation[]> {
-  const values = await chunks.store(puts);
-  return puts.flatMap(([key], i): Operation[] => {
-    const value = values[i];
-    return value === undefined ? [] : [{ type: 'put', key, value }];
-  });
-}
-
-async function getRecords<T extends Table>(
-  database: RocksDatabase,
-  chunks: ChunkFiles,
-  keys: readonly Key<T>[],
-): Promise<(Tables[T] | undefined)[]> {
-  const values = await database.getMany(keys).catch(async (error: unknown) => {
-    throw isMootError(error, 'DATA_CORRUPT')
-      ? await nameCorruptRecord(database, keys, error)
-      : error;
-  });
-  const records = values.map((value, i): ReadRecord<T> | undefined => {
-    const key = keys[i];
-    return value === undefined || key === undefined ? undefined : readRecord<T>(key, value);
-  });
-  await loadChunks(
-    chunks,
-    records.flatMap((record) => record ?? []),
-  );
-  return records.map((record) => record?.value);
-}
-
-/** A record of the database; a chunk is loaded later, together with others. */
-interface ReadRecord<T extends Table> {
-  readonly key: Key<T>;
-  readonly stored: Buffer;
-  value: Tables[T] | undefined;
-}
-
-function readRecord<T extends Table>(key: Key<T>, stored: Buffer): ReadRecord<T> {
-  if (tableOf(key) !== 'chunk') return { key, stored, value: decodeRecord<T>(key, stored) };
-  openChunk(key, stored);
-  return { key, stored, value: undefined };
-}
-
-async function loadChunks<T extends Table>(
-  chunks: ChunkFiles,
-  records: readonly ReadRecord<T>[],
-): Promise<void> {
-  const lacking = records.filter((record) => record.value === undefined);
-  if (lacking.length === 0) return;
-  const loaded = await chunks.load(lacking.map(({ key, stored }) => [key, stored] as const));
-  // Only chunks lack their values.
-  for (const [i, record] of lacking.entries()) record.value = loaded[i] as Uint8Array as Tables[T];
-}
-
-async function scanRecords<T extends Table>(
-  database: RocksDatabase,
-  chunks: ChunkFiles,
-  range: KeyRange<T>,
-  limit: number,
-): Promise<(readonly [Key<T>, Tables[T]])[]> {
-  const found: ReadRecord<T>[] = [];
-  await database.using(database.iterate(range.from), async (iterator) => {
-    while (found.length < limit) {
-      const record = await iterator.next();
-      if (record === null) break;
-      const [key, value] = record;
-      if (isMarker(key)) continue;
-      // The record behind the range is checked as well: were it in truth one of the range, with
-      // a damaged key, it would be missing without a word.
-      const read = readRecord<T>(key, value);
-      if (key >= range.to) break;
-      found.push(read);
-    }
-  });
-  // Iterators do not verify blocks, and a damaged one may be entered too far behind. A get does.
-  const first = found[0];
-  if (first !== undefined) await database.get(first.key);
-  await loadChunks(chunks, found);
-  return found.flatMap(({ key, value }) => (value === undefined ? [] : [[key, value] as const]));
-}
-
-/** RocksDB says in which file the damage is; which record cannot be read is found one by one. */
-async function nameCorruptRecord(
-  database: RocksDatabase,
-  keys: readonly string[],
-  error: MootError,
-): Promise<MootError> {
-  for (const key of keys) {
-    try {
-      await database.get(key);
-    } catch (cause) {
-      return corruptRecord(key, 'cannot be read', cause);
-    }
-  }
-  return error;
-}
-
-function putMark({ index, term }: SnapshotMark): Operation {
-  return { type: 'put', key: MARK_KEY, value: seal(MARK_KEY, pack([index, term])) };
-}
-
-async function readMark(database: RocksDatabase): Promise<SnapshotMark> {
-  const sealed = await database.get(MARK_KEY);
-  return sealed === undefined ? { index: 0, term: 0 } : decodeMark(sealed);
-}
-
-function decodeMark(sealed: Buffer): SnapshotMark {
-  try {
-    const r = new Reader(unpack(unseal(MARK_KEY, sealed)), 'mark');
-    return { index: r.uint('index'), term: r.uint('term') };
-  } catch (cause) {
-    throw new MootError('DATA_CORRUPT', "the tree's applied mark is damaged", { cause });
-  }
 }

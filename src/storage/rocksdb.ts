@@ -31,8 +31,8 @@ const OPEN_FILES_MAX = 256;
 /** How much an iterator reads ahead in one visit to the thread pool. */
 const READ_AHEAD_BYTES = 262_144;
 
-/** Written by `sync`; below all keys of others. */
-const SYNC_KEY = '\u0001s';
+/** Written by `sync`, not sealed; behind all other keys that are no table's. */
+export const SYNC_KEY = '\u0001s';
 
 export type Operation =
   | { readonly type: 'put'; readonly key: string; readonly value: Buffer }

@@ -45,8 +45,11 @@ export interface SnapshotExport {
 }
 
 export interface SnapshotImport {
+  /** All chunks of the export were written. */
+  readonly isComplete: boolean;
+  /** BAD_MESSAGE or DATA_CORRUPT when the chunk is not what was exported: then there is only `abort`. */
   write(chunk: Uint8Array): Promise<void>;
-  /** Atomically and durably makes the imported tree the present one. */
+  /** BAD_MESSAGE when it is not complete. Atomically and durably makes the imported tree the present one. */
   finish(): Promise<void>;
   abort(): Promise<void>;
 }

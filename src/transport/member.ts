@@ -1,8 +1,10 @@
 import type { MootError } from '../base/errors.js';
 import { type Random, systemRandom } from '../base/random.js';
 import type { Report } from '../base/report.js';
+import type { ClientResponse } from '../codec/client-messages.js';
 import { decodeClientRequest, encodeClientResponse } from '../codec/client-wire.js';
 import { decodeGreeting, encodeGreeting, type Greeting } from '../codec/greeting.js';
+import { FRAME_BYTES_MAX } from '../codec/limits.js';
 import type { PeerMessage } from '../codec/peer-messages.js';
 import { decodePeerMessage } from '../codec/peer-wire.js';
 import type { Member, NodeId } from '../raft/types.js';
@@ -188,7 +190,7 @@ class NetworkTransport implements Transport {
     checkClient(greeting, this.options);
     link.send(encodeGreeting(this.self));
     const handlers = this.handlers?.onClient({
-      send: (response) => link.send(encodeClientResponse(response)),
+      send: (response) => this.respond(link, response),
       get queuedBytes() {
         return link.queuedBytes;
       },
@@ -199,5 +201,27 @@ class NetworkTransport implements Transport {
       handlers?.onClose();
     });
     link.listen(decodeClientRequest, (request) => handlers?.onRequest(request));
+  }
+
+  /** An answer that is too large becomes a refusal; what nobody asked for ends the connection (Link.send). */
+  private respond(link: Link, response: ClientResponse): void {
+    const frame = encodeClientResponse(response);
+    const isAnswer = response.type !== 'watch-event' && response.type !== 'changes';
+    if (frame.length <= FRAME_BYTES_MAX || !isAnswer) {
+      link.send(frame);
+      return;
+    }
+    const what = `a ${response.type} of ${frame.length} bytes is too large to be sent`;
+    this.report('error', `${what} to ${link.remote}`);
+    // A command has had its effect. Asked for again, its reply comes without what surrounds it.
+    const code = response.type === 'submit-reply' ? 'OUTCOME_UNKNOWN' : 'BAD_MESSAGE';
+    const refusal = {
+      type: 'refusal',
+      id: response.id,
+      code,
+      message: what,
+      leader: null,
+    } as const;
+    link.send(encodeClientResponse(refusal));
   }
 }

@@ -240,7 +240,11 @@ export function testStateStore(name: string, makeWorld: (t: Test) => Promise<Sta
     const taken = await target.importSnapshot(exported.mark);
     for (const chunk of chunks) await taken.write(chunk);
     t.not((await target.get([orphanKey(55)]))[0], undefined, 'the old tree until finish');
+    // Reads that go on while the tree is replaced are of the old one or of the new.
+    const reads = RECORDS.map(([key]) => target.get([key]));
+    const scans = numbersTo(20).map((i) => target.scan(chunkRange(100, i), 50));
     await taken.finish();
+    await Promise.all([...reads, ...scans]);
     for (const store of [target, null]) {
       const present = store ?? world.make();
       if (store === null) {
@@ -265,7 +269,8 @@ export function testStateStore(name: string, makeWorld: (t: Test) => Promise<Sta
       t.same(await present.scan(chunkRange(101), 10), [], 'nothing that was discarded');
       if (store !== null) continue;
       await present.write([put(orphanKey(56), { ino: 1, index: 1 })], { index: 11, term: 3 });
-      await present.close();
+      const last = numbersTo(20).map((i) => present.scan(chunkRange(100, i), 50));
+      await Promise.all([present.close(), ...last]);
     }
     await source.close();
   });
@@ -298,11 +303,13 @@ export function testStateStore(name: string, makeWorld: (t: Test) => Promise<Sta
     t.ok(await isRefused(twice.write(first)), 'a chunk twice');
     const short = await attempt();
     for (const chunk of chunks.slice(0, -1)) await short.write(chunk);
+    t.notOk(short.isComplete);
     t.ok(await isRefused(short.finish()), 'without its end');
     await short.abort();
     t.same(await target.get([chunkKey(1, 0), orphanKey(55)]), [undefined, { ino: 1, index: 1 }]);
     const whole = await attempt();
     for (const chunk of chunks) await whole.write(chunk);
+    t.ok(whole.isComplete);
     await whole.finish();
     t.same(await target.get([orphanKey(55)]), [undefined]);
     await target.close();

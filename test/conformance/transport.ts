@@ -120,6 +120,40 @@ export function transportConformance(t: Test, name: string, world: TransportWorl
     a.send('nobody', 1);
   });
 
+  t.test(
+    `${name}: an answer that is too large is refused, and a change ends the connection`,
+    async (t) => {
+      const peers = await makePeers(world, 1);
+      const [node] = peers.map(({ id }) => new TestNode(world, id, peers)) as [TestNode];
+      t.teardown(() => node.transport.close());
+      await node.start();
+      const client = new TestClient();
+      const channel = await client.dial(dialer, peers[0]?.address ?? '');
+      await until('the node has it', () => node.clients.length === 1);
+      const names = Array.from({ length: 3 }, () => new Uint8Array(4_194_304));
+      const [connection] = node.clients;
+      const entries = names.map((entry) => ({ type: 'entry', parent: 1, name: entry }) as const);
+      const ok = true;
+      const result = { ok, value: { names } } as const;
+      connection?.send({ type: 'query-reply', id: 7, index: 1, result });
+      const outcome = { type: 'reply', reply: { ok, value: null } } as const;
+      const traces = entries.map((entry) => ({ ...entry, ino: null }));
+      const reply = { type: 'submit-reply', id: 8, index: 1, outcome, repeated: false } as const;
+      connection?.send({ ...reply, traces, changes: null });
+      await until('both are refused', () => client.responses.length === 2);
+      t.match(client.responses, [
+        { type: 'refusal', id: 7, code: 'BAD_MESSAGE' },
+        { type: 'refusal', id: 8, code: 'OUTCOME_UNKNOWN' },
+      ]);
+      t.equal(client.closed, 0);
+      channel.send({ type: 'status', id: 9 });
+      await until('it goes on', () => client.responses.length === 3);
+      connection?.send({ type: 'watch-event', id: 1, index: 1, reset: false, effects: entries });
+      await until('it is left', () => client.closed === 1);
+      t.equal(client.responses.length, 3);
+    },
+  );
+
   t.test(`${name}: a full append and a full snapshot chunk arrive`, async (t) => {
     const peers = await makePeers(world, 2);
     const [a, b] = peers.map(({ id }) => new TestNode(world, id, peers)) as [TestNode, TestNode];

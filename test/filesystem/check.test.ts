@@ -1,7 +1,15 @@
 import t from 'tap';
+import { decodeLogCommand, encodeLogCommand } from '../../src/codec/commands.js';
+import { ENTRY_BYTES_MAX } from '../../src/codec/limits.js';
 import { checkCommand } from '../../src/filesystem/check.js';
 import type { Command } from '../../src/filesystem/commands.js';
-import { SESSION_HOLDS_MAX, WRITE_BYTES_MAX } from '../../src/filesystem/records.js';
+import {
+  COMMAND_NAME_BYTES_MAX,
+  COMMAND_VALUE_BYTES_MAX,
+  SESSION_HOLDS_MAX,
+  SESSION_NAME_CHARS_MAX,
+  WRITE_BYTES_MAX,
+} from '../../src/filesystem/records.js';
 import { bytes, ROOT } from '../support/filesystem-world.js';
 
 const NAME = bytes('f');
@@ -60,4 +68,48 @@ t.test('nonsense is named', async (t) => {
   for (const [command, problem] of nonsense) {
     t.match(checkCommand(command), problem, `${command.type}: ${problem}`);
   }
+});
+
+t.test('what passes enters the log, and everybody can read it there', async (t) => {
+  const name = new Uint8Array(COMMAND_NAME_BYTES_MAX);
+  const value = new Uint8Array(COMMAND_VALUE_BYTES_MAX);
+  const data = new Uint8Array(WRITE_BYTES_MAX);
+  const [ino, moment] = [Number.MAX_SAFE_INTEGER, { sec: -(2 ** 53) + 1, nsec: 999_999_999 }];
+  const large: Command[] = [
+    {
+      type: 'open-session',
+      name: '\u{10ffff}'.repeat(SESSION_NAME_CHARS_MAX / 2),
+      holdsOpen: true,
+    },
+    { type: 'keep-alive', seenIndex: ino, holds: Array(SESSION_HOLDS_MAX).fill(ino) },
+    { ...NODE, mode: 0o177777 & 0o140777, umask: 2 ** 32 - 1, name, uid: 2 ** 32 - 1 },
+    { type: 'make-symlink', parent: ino, name, target: value, uid: 0, gid: 0 },
+    { type: 'link', ino, parent: ino, name },
+    { type: 'rename', parent: ino, name, newParent: ino, newName: name, mode: 'exchange' },
+    { type: 'set-attributes', ino, size: ino, mode: 2 ** 32 - 1, atime: moment, ctime: moment },
+    { type: 'write', ino, offset: ino, data, append: true, killPrivileges: true },
+    { type: 'set-xattr', ino, name, value, mode: 'replace' },
+    { type: 'remove-xattr', ino, name },
+  ];
+  for (const command of large) {
+    t.equal(checkCommand(command), null, command.type);
+    const stamped = { session: 1, sequence: 1, acknowledged: 0, time: MOMENT, command };
+    const entry = encodeLogCommand(stamped);
+    t.ok(entry.length <= ENTRY_BYTES_MAX, `${command.type}: ${entry.length} bytes`);
+    t.same(decodeLogCommand(entry).command, command);
+  }
+  const longer: Command[] = [
+    { type: 'link', ino, parent: ino, name: new Uint8Array(name.length + 1) },
+    { type: 'remove-xattr', ino, name: new Uint8Array(name.length + 1) },
+    { type: 'set-xattr', ino, name, value: new Uint8Array(value.length + 1), mode: 'set' },
+    {
+      type: 'make-symlink',
+      parent: 1,
+      name,
+      target: new Uint8Array(value.length + 1),
+      uid: 0,
+      gid: 0,
+    },
+  ];
+  for (const command of longer) t.not(checkCommand(command), null, command.type);
 });

@@ -1,8 +1,11 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { encodeClientResponse } from '../../src/codec/client-wire.js';
+import { FRAME_BYTES_MAX } from '../../src/codec/limits.js';
 import { S_IFDIR, S_IFREG } from '../../src/filesystem/mode.js';
-import { type Ino, LISTED_ENTRIES_MAX } from '../../src/filesystem/records.js';
-import { bytes, FilesystemWorld, ROOT } from '../support/filesystem-world.js';
+import { SWEEP_ORPHANS_MAX } from '../../src/filesystem/orphans.js';
+import { type Ino, LISTED_ENTRIES_MAX, SYMLINK_BYTES_MAX } from '../../src/filesystem/records.js';
+import { bytes, FilesystemWorld, ROOT, text } from '../support/filesystem-world.js';
 import { checkTree } from '../support/tree-invariants.js';
 
 type Mode = 'replace' | 'no-replace' | 'exchange';
@@ -147,6 +150,63 @@ t.test('listings that cannot be', async (t) => {
   t.match(world.query({ ...list, cookie: -1 }), { ok: false, code: 'EINVAL' });
   t.match(world.query({ ...list, ino: 99 }), { ok: false, code: 'ESTALE' });
   t.match(world.query(list), { ok: true, value: { entries: [], parent: ROOT, end: true } });
+});
+
+t.test('what leaves the orphan queue while it is renamed is as it is then', async (t) => {
+  const tree = new Tree();
+  const { world, session } = tree;
+  const holder = world.open(true);
+  // One keep-alive takes so many from the queue, and leaves the file that has a name again by then.
+  for (let i = 0; i < SWEEP_ORPHANS_MAX; i++) {
+    tree.file(ROOT, 'gone');
+    world.do(session, { type: 'unlink', parent: ROOT, name: bytes('gone') });
+  }
+  const unnamed = { type: 'make-unnamed', parent: ROOT, mode: 0o600, uid: 0, gid: 0 } as const;
+  const { ino } = world.do(session, unnamed).inode;
+  world.do(session, { type: 'link', ino, parent: ROOT, name: bytes('source') });
+  t.match(tree.inode(ino), { holds: 1 });
+  world.do(holder, { type: 'keep-alive', seenIndex: world.index, holds: [] });
+  t.match(tree.inode(ino), { holds: 1 });
+  tree.file(ROOT, 'target');
+  t.equal(tree.rename(ROOT, 'source', ROOT, 'target'), 'ok');
+  t.match(tree.inode(ino), { holds: 0, nlink: 1 });
+});
+
+t.test('an answer ends when it has its bytes, and goes on behind them', async (t) => {
+  const { world, session } = new Tree();
+  const target = new Uint8Array(SYMLINK_BYTES_MAX).fill(0x61);
+  const names = Array.from({ length: LISTED_ENTRIES_MAX + 10 }, (_, i) => `${i} `.padEnd(255, 'n'));
+  for (const name of names) {
+    const symlink = { type: 'make-symlink', parent: ROOT, target, uid: 0, gid: 0 } as const;
+    world.do(session, { ...symlink, name: bytes(name) });
+  }
+  const limit = LISTED_ENTRIES_MAX;
+  const listed: string[] = [];
+  for (let cookie = 0, end = false; !end; ) {
+    const query = { type: 'read-directory', ino: ROOT, cookie, limit, plus: true } as const;
+    const result = world.query(query);
+    if (!result.ok) throw new Error(result.code);
+    const frame = encodeClientResponse({ type: 'query-reply', id: 1, index: 1, result });
+    t.ok(frame.length <= FRAME_BYTES_MAX / 2, `${frame.length} bytes`);
+    const { entries } = result.value;
+    if (entries.length === 0) throw new Error('no entry at all');
+    t.ok(entries.every(({ inode }) => inode?.target.length === SYMLINK_BYTES_MAX));
+    listed.push(...entries.map((entry) => text(entry.name)));
+    cookie = entries.at(-1)?.cookie ?? 0;
+    end = result.value.end;
+  }
+  t.strictSame(listed, names);
+  const withoutInodes = {
+    type: 'read-directory',
+    ino: ROOT,
+    cookie: 0,
+    limit,
+    plus: false,
+  } as const;
+  t.match(world.query(withoutInodes), {
+    ok: true,
+    value: { entries: { length: limit }, end: false },
+  });
 });
 
 t.test('a removed directory takes nothing', async (t) => {

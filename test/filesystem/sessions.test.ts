@@ -6,7 +6,9 @@ import {
   HOLDERS_NONE,
   type Ino,
   SESSION_REPLIES_MAX,
+  SESSION_TARGET_BYTES_MAX,
   SESSIONS_MAX,
+  SYMLINK_BYTES_MAX,
 } from '../../src/filesystem/records.js';
 import { bytes, FilesystemWorld, ROOT, text } from '../support/filesystem-world.js';
 import { checkTree } from '../support/tree-invariants.js';
@@ -251,3 +253,24 @@ t.test('the queue drains while files are removed', async (t) => {
   t.equal(world.counters.inodes, 1);
   checkTree(world.view);
 });
+
+t.test(
+  'replies with long targets are kept up to a bound, and go on behind an acknowledgement',
+  async (t) => {
+    const world = new FilesystemWorld();
+    const session = world.open();
+    const target = new Uint8Array(SYMLINK_BYTES_MAX).fill(0x61);
+    const symlink = { type: 'make-symlink', parent: ROOT, target, uid: 0, gid: 0 } as const;
+    const make = (sequence: number, acknowledged: number) =>
+      world.apply(session, sequence, { ...symlink, name: bytes(`${sequence}`) }, acknowledged);
+    const kept = Math.ceil(SESSION_TARGET_BYTES_MAX / SYMLINK_BYTES_MAX);
+    for (let i = 1; i <= kept; i++) t.match(make(i, 0).outcome, { reply: { ok: true } });
+    const full = { type: 'gap', lastSequence: kept };
+    t.match(make(kept + 1, 0).outcome, full);
+    t.match(world.apply(session, kept + 1, { type: 'nothing' }).outcome, full);
+    t.match(make(1, 0).outcome, { type: 'repeated', reply: { value: { inode: { target } } } });
+    t.match(make(kept + 1, 1).outcome, { reply: { ok: true } });
+    t.match(make(kept + 2, 1).outcome, { type: 'gap', lastSequence: kept + 1 });
+    t.match(make(kept + 2, kept + 1).outcome, { reply: { ok: true } });
+  },
+);

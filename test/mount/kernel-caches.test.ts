@@ -238,6 +238,30 @@ t.test('a name found for an inode that another mount has moved is refused once',
   }
 });
 
+t.test('it is moved to and fro: no call hears ESTALE twice', async (t) => {
+  const { a, b } = twoMounts();
+  const renaming = { ...caller, isRenaming: async () => true };
+  const lookup = (of: string) => code(a.ops.lookup(ROOT, name(of), renaming));
+  const rename = (from: string, to: string) =>
+    b.ops.rename(ROOT, name(from), ROOT, name(to), 'replace', caller);
+  await put(a, 'b', 'x');
+  await rename('b', 'c');
+  t.equal(await lookup('c'), 'ESTALE');
+  await rename('c', 'b');
+  t.equal(await lookup('b'), 'ok', 'the second walk');
+  await rename('b', 'c');
+  t.equal(await lookup('c'), 'ENOENT', 'it was not there when the walk began');
+  t.equal(await lookup('c'), 'ok');
+});
+
+t.test('of a directory that changed its parent the kernel hears by itself', async (t) => {
+  const { a, b } = twoMounts();
+  const { inode } = await a.ops.makeNode(ROOT, name('d'), node(0o040755), caller);
+  await a.ops.makeNode(ROOT, name('e'), node(0o040755), caller);
+  await b.ops.rename(ROOT, name('e'), inode.ino, name('e'), 'replace', caller);
+  t.equal(await code(a.ops.lookup(inode.ino, name('e'), caller)), 'ok');
+});
+
 t.test('it is refused again when the kernel was only checking a name that it had', async (t) => {
   const { a, b } = twoMounts();
   await put(a, 'b', 'x');

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { isMootError } from '../../src/base/errors.js';
-import type { Ino } from '../../src/filesystem/records.js';
+import { CLEARED_BYTES_MAX, type Ino } from '../../src/filesystem/records.js';
 import type { Caller } from '../../src/mount/mount.js';
 import {
   caller,
@@ -496,4 +496,20 @@ t.test('a listing fits the buffer as the kernel counts it', async (t) => {
       t.ok(bytes.reduce((sum, one) => sum + one, 0) <= bytesMax && entries.length > 2);
     }
   }
+});
+
+t.test('a truncation of more than one command may clear', async (t) => {
+  const { a, b } = twoMounts();
+  const file = await create(a, 'f');
+  const group = 2_097_152;
+  const groups = (2 * CLEARED_BYTES_MAX) / group + 7;
+  for (let at = 0; at < groups; at++) await write(a, file, at * group, 'x');
+  const size = 2 * group + 1;
+  const { inode } = await a.ops.setAttributes(file.ino, { size, mode: 0o640 }, file.handle, caller);
+  t.match(inode, { size, bytes: 3 });
+  t.equal(inode.mode & 0o777, 0o640);
+  t.match(await attributes(b, file.ino), { size, bytes: 3 });
+  await a.ops.setAttributes(file.ino, { size: groups * group }, file.handle, caller);
+  const end = { ino: file.ino, handle: file.handle, offset: size };
+  await t.rejects(a.ops.seek(end, 'data', caller), { code: 'ENXIO' });
 });

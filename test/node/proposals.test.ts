@@ -1,5 +1,8 @@
 import t from 'tap';
 import { systemClock } from '../../src/base/system-clock.js';
+import { decodeLogCommand, encodeLogCommand } from '../../src/codec/commands.js';
+import type { Command } from '../../src/filesystem/commands.js';
+import { COMMAND_NAME_BYTES_MAX } from '../../src/filesystem/records.js';
 import { type Decision, Proposals } from '../../src/node/proposals.js';
 import type { ProposeResult } from '../../src/raft/types.js';
 
@@ -15,7 +18,7 @@ function world() {
   const told = new Map<string, Decision[]>();
   const proposals = new Proposals(
     systemClock,
-    () => new Uint8Array(1),
+    { encode: encodeLogCommand, decode: decodeLogCommand },
     (data): ProposeResult => {
       const first = log.lastIndex + 1;
       log.lastIndex += data.length;
@@ -59,4 +62,22 @@ t.test('what is replaced in the log is given up at once, what stays in it is not
   t.strictSame([...told.keys()], ['b', 'c']);
   proposals.applied({ index: 10, term: 1 }, APPLIED);
   t.match(told.get('a'), [{ type: 'applied' }]);
+});
+
+t.test('what no node could read is refused, and what is beside it proposed', async (t) => {
+  const proposed: Uint8Array[] = [];
+  const codec = { encode: encodeLogCommand, decode: decodeLogCommand };
+  const proposals = new Proposals(systemClock, codec, (data) => {
+    proposed.push(...data);
+    return { ok: true, first: 1, term: 1 };
+  });
+  const decisions: Decision[] = [];
+  const add = (command: Command) =>
+    proposals.add(proposals.stamp(1, 1, 0, command), (decision) => decisions.push(decision));
+  add({ type: 'unlink', parent: 1, name: new Uint8Array(COMMAND_NAME_BYTES_MAX + 1) });
+  t.match(decisions, [{ type: 'refused', code: 'BAD_ARGUMENT', message: /name/ }]);
+  add({ type: 'unlink', parent: 1, name: new Uint8Array(COMMAND_NAME_BYTES_MAX) });
+  proposals.flush();
+  t.equal(proposed.length, 1);
+  t.equal(proposals.size, 1);
 });

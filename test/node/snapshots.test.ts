@@ -4,14 +4,36 @@ import type { Clock } from '../../src/base/clock.js';
 import { randomBetween, seededRandom } from '../../src/base/random.js';
 import { systemClock } from '../../src/base/system-clock.js';
 import type { SnapshotMessage } from '../../src/codec/peer-messages.js';
-import { chunkKey } from '../../src/filesystem/keys.js';
+import { decodePeerMessage, encodePeerMessage } from '../../src/codec/peer-wire.js';
+import type { Command } from '../../src/filesystem/commands.js';
+import { COUNTERS, chunkKey, sessionKey } from '../../src/filesystem/keys.js';
+import {
+  SESSION_HOLDS_MAX,
+  SESSION_NAME_CHARS_MAX,
+  SESSION_REPLIES_MAX,
+  SESSION_TARGET_BYTES_MAX,
+  SYMLINK_BYTES_MAX,
+} from '../../src/filesystem/records.js';
 import { SnapshotReceiver } from '../../src/node/snapshot-receiver.js';
 import { SnapshotSender } from '../../src/node/snapshot-sender.js';
 import { createMemoryStateStore, MemoryDisk } from '../../src/storage/memory.js';
 import { until } from '../support/cluster.js';
+import { FilesystemWorld } from '../support/filesystem-world.js';
 
 const MARK = { index: 70, term: 3 };
 const RECORDS = 400;
+
+type Chunk = Extract<SnapshotMessage, { type: 'snapshot-chunk' }>;
+
+/** The line changed nothing: so the sender itself meant it. */
+function withData(chunk: Chunk, data: Uint8Array): Chunk {
+  return { ...chunk, data, checksum: crc32(data) };
+}
+
+/** The store's own last chunk: checksum, version, kind 1. */
+function isEnd({ data }: Chunk): boolean {
+  return data.length > 5 && data[5] === 1;
+}
 
 type Outcome = { readonly ok: boolean; readonly index: number };
 
@@ -61,20 +83,26 @@ async function world(
       onFailed,
     });
   let receiver = open();
-  const sender = new SnapshotSender({
-    id: 'a',
-    to: 'b',
-    term: 3,
-    stream: 77,
-    state: source,
-    clock,
-    digest: crc32,
-    send: travel,
-    queuedBytes: () => 0,
-    delayMsMax: 50,
-    onEnd: (outcome) => outcomes.push(outcome),
-    onFailed,
-  });
+  const send = (stream: number) =>
+    new SnapshotSender({
+      id: 'a',
+      to: 'b',
+      term: 3,
+      stream,
+      state: source,
+      clock,
+      digest: crc32,
+      send: travel,
+      queuedBytes: () => 0,
+      delayMsMax: 50,
+      onEnd: (outcome) => outcomes.push(outcome),
+      onFailed,
+    });
+  let sender = send(77);
+  /** Another stream of the same. */
+  const again = () => {
+    sender = send(78);
+  };
   const restart = () => {
     receiver = open();
   };
@@ -93,7 +121,7 @@ async function world(
     state.nowMs += ms;
     sender.tick();
   };
-  return { state, outcomes, finish, restart, arrived, tick };
+  return { state, outcomes, finish, restart, arrived, tick, again };
 }
 
 t.test('over a good line', async (t) => {
@@ -175,12 +203,13 @@ t.test('over a slow line there is one chunk at a time, so that heartbeats pass',
 t.test('over a fast line the window opens', async (t) => {
   let onTheWay = 0;
   let most = 0;
-  const { finish } = await world((message) => {
+  const { outcomes } = await world((message) => {
     onTheWay += message.type === 'snapshot-chunk' ? 1 : -1;
     most = Math.max(most, onTheWay);
     return message;
   });
-  await finish();
+  // No time passes: the line is as fast as can be, however slow this machine is.
+  await until('the end of the stream', () => outcomes.length > 0);
   t.ok(most > 8, `${most} chunks`);
 });
 
@@ -193,6 +222,28 @@ t.test('a receiver that forgot what it had ends the stream', async (t) => {
   await finish();
   t.strictSame(outcomes, [{ ok: false, index: 0 }]);
   t.equal(state.installed, 0);
+});
+
+t.test('a snapshot that no sound node sends is refused, and the next one is taken', async (t) => {
+  const bad: readonly [string, (chunk: Chunk) => Chunk][] = [
+    ['nonsense', (chunk) => (chunk.sequence === 3 ? withData(chunk, Buffer.from('no')) : chunk)],
+    ['without its end', (chunk) => (isEnd(chunk) ? withData(chunk, Buffer.alloc(0)) : chunk)],
+  ];
+  for (const [what, make] of bad) {
+    const { finish, outcomes, state, again, arrived } = await world((message) =>
+      message.type === 'snapshot-chunk' && outcomes.length === 0 ? make(message) : message,
+    );
+    await finish();
+    t.strictSame(outcomes, [{ ok: false, index: 0 }], what);
+    t.equal(state.installed, 0);
+    again();
+    await until('the second stream', () => {
+      state.nowMs += 10;
+      return outcomes.length === 2;
+    });
+    t.strictSame(outcomes[1], { ok: true, index: 70 });
+    t.equal(await arrived(), RECORDS);
+  }
 });
 
 t.test('a receiver that is away, of a later term, or further already', async (t) => {
@@ -208,4 +259,59 @@ t.test('a receiver that is away, of a later term, or further already', async (t)
   await further.finish();
   t.strictSame(further.outcomes, [{ ok: true, index: 70 }]);
   t.equal(further.state.installed, 0);
+});
+
+t.test('the largest record that clients can make has a place in a snapshot', async (t) => {
+  const world = new FilesystemWorld();
+  const session = world.open(true);
+  // Numbers as large as they come take the most room.
+  const nextIno = 2 ** 52;
+  world.view.take([{ type: 'put', key: COUNTERS, value: { ...world.counters, nextIno } }]);
+  const pointsTo = new Uint8Array(SYMLINK_BYTES_MAX).fill(0x61);
+  let sequence = 1;
+  const run = (command: Command) => world.apply(session, sequence++, command).outcome;
+  const name = Buffer.from('s');
+  const owner = { uid: 2 ** 31, gid: 2 ** 31 };
+  const symlink = { type: 'make-symlink', parent: 1, name, target: pointsTo, ...owner } as const;
+  const file = { type: 'make-node', parent: 1, name, mode: 0o100644, rdev: 0, ...owner } as const;
+  const unlink = { type: 'unlink', parent: 1, name } as const;
+  const links = Math.ceil(SESSION_TARGET_BYTES_MAX / SYMLINK_BYTES_MAX);
+  // An even number of files made and removed, and then as many targets as there may be.
+  const count = SESSION_REPLIES_MAX - links + ((SESSION_REPLIES_MAX - links) % 2);
+  for (let i = 0; i < SESSION_REPLIES_MAX; i++) {
+    const make = i < count - 2 ? file : symlink;
+    const outcome = run(i % 2 === 0 ? make : unlink);
+    if (outcome.type === 'gap') break;
+    if (outcome.type !== 'reply' || !outcome.reply.ok) t.fail(outcome.type);
+  }
+  t.equal(run({ type: 'nothing' }).type, 'gap', 'no more are kept');
+  const again = world.apply(session, 1, { type: 'nothing' }).outcome;
+  t.match(again, { type: 'repeated', reply: { ok: true, value: { inode: { ino: nextIno } } } });
+  const key = sessionKey(session);
+  const record = world.view.get(key);
+  if (record === undefined) throw new Error('no session');
+  const kept = record.replies.size;
+  t.ok(kept >= SESSION_REPLIES_MAX - 3, `${kept} replies`);
+  const holds = Array.from({ length: SESSION_HOLDS_MAX }, (_, i) => nextIno + i);
+  const longest = '\u{10ffff}'.repeat(SESSION_NAME_CHARS_MAX / 2);
+
+  const source = createMemoryStateStore(new MemoryDisk());
+  await source.open();
+  await source.write([{ type: 'put', key, value: { ...record, holds, name: longest } }], MARK);
+  const target = createMemoryStateStore(new MemoryDisk());
+  await target.open();
+  const exported = await source.exportSnapshot();
+  const imported = await target.importSnapshot(MARK);
+  const ends = { from: 'a', to: 'b', term: 3, stream: 1, mark: MARK, sequence: 0 } as const;
+  for (let data = await exported.next(); data !== null; data = await exported.next()) {
+    const checksum = crc32(data);
+    const chunk = { type: 'snapshot-chunk', ...ends, last: false, checksum, data } as const;
+    const arrived = decodePeerMessage(encodePeerMessage(chunk), 'a', 'b');
+    if (arrived.type !== 'snapshot-chunk') throw new Error('something else');
+    await imported.write(arrived.data);
+  }
+  await imported.finish();
+  const [taken] = await target.get([key]);
+  t.equal(taken?.holds.length, SESSION_HOLDS_MAX);
+  t.equal(taken?.replies.size, kept);
 });

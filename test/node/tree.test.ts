@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib';
 import t from 'tap';
+import { MootError } from '../../src/base/errors.js';
 import { type Random, randomBetween, seededRandom } from '../../src/base/random.js';
 import { systemClock } from '../../src/base/system-clock.js';
 import type { Command, LogCommand } from '../../src/filesystem/commands.js';
@@ -39,6 +40,30 @@ function slow(store: StateStore, random: Random): StateStore {
     scan: (range, limit) => later(() => store.scan(range, limit)),
     write: (changes, mark) => later(() => store.write(changes, mark)),
   };
+}
+
+/** A store whose reads wait while `on`, and then are CLOSED. */
+function closable() {
+  const disk = new MemoryDisk();
+  const inner = createMemoryStateStore(disk);
+  const holds = { on: false, waiting: [] as (() => void)[] };
+  const unlessHeld = async <T>(read: () => Promise<T>): Promise<T> => {
+    if (!holds.on) return read();
+    await new Promise<void>((resolve) => holds.waiting.push(resolve));
+    throw new MootError('CLOSED', 'the database is closed');
+  };
+  const store: StateStore = {
+    open: () => inner.open(),
+    sync: () => inner.sync(),
+    exportSnapshot: () => inner.exportSnapshot(),
+    importSnapshot: (mark) => inner.importSnapshot(mark),
+    readAll: (visitor) => inner.readAll(visitor),
+    close: () => inner.close(),
+    get: (keys) => unlessHeld(() => inner.get(keys)),
+    scan: (range, limit) => unlessHeld(() => inner.scan(range, limit)),
+    write: (changes, mark) => inner.write(changes, mark),
+  };
+  return { disk, store, holds };
 }
 
 /** A tree, and beside it the same tree simply held in memory. */
@@ -248,6 +273,49 @@ t.test('another tree takes the place of this one', async (t) => {
   await until('the answer', () => answer === 900);
   await tree.close();
 });
+
+for (const what of ['replaced', 'closed'] as const) {
+  t.test(`a load that its store does not finish because the tree is ${what}`, async (t) => {
+    const { disk, store, holds } = closable();
+    const errors: unknown[] = [];
+    let progress = 0;
+    const tree = new Tree(store, filesystem, systemClock, {
+      onApplied: () => {},
+      onProgress: () => void progress++,
+      onReplaced: () => {},
+      onFailed: (error) => errors.push(error),
+    });
+    await tree.open();
+    holds.on = true;
+    const answers: number[] = [];
+    const ask = (query: Query) => tree.query(query, (_, index) => answers.push(index));
+    ask({ type: 'get-inode', ino: 1 });
+    ask({ type: 'read-directory', ino: 1, cookie: 0, limit: 10, plus: false });
+    const time = { sec: 1, nsec: 0 };
+    const unlink = { type: 'unlink', parent: 1, name: bytes('x') } as const;
+    const command = { session: 1, sequence: 1, acknowledged: 0, time, command: unlink };
+    tree.enqueue([{ mark: { index: 1, term: 1 }, command, members: null }]);
+    t.ok(holds.waiting.length > 0);
+    const endLoads = () => {
+      holds.on = false;
+      for (const end of holds.waiting.splice(0)) end();
+    };
+    if (what === 'replaced') {
+      await tree.replace({ index: 900, term: 7 }, async () => {
+        endLoads();
+        await createMemoryStateStore(disk).write([], { index: 900, term: 7 });
+      });
+      await until('the answers', () => answers.length === 2);
+      t.strictSame(answers, [900, 900]);
+      tree.enqueue([{ mark: { index: 901, term: 7 }, command: null, members: null }]);
+      await until('it goes on', () => progress === 1);
+    }
+    await tree.close();
+    endLoads();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    t.strictSame(errors, []);
+  });
+}
 
 t.test('a store that fails is told of once, and nobody waits for it', async (t) => {
   const errors: unknown[] = [];

@@ -264,6 +264,9 @@ class SimStateStore implements StateStore {
   async importSnapshot(mark: SnapshotMark): Promise<SnapshotImport> {
     const target = await this.inner.importSnapshot(mark);
     return {
+      get isComplete() {
+        return target.isComplete;
+      },
       write: (chunk) => this.access.write(WRITE_MICROS, () => target.write(chunk)),
       finish: () => this.access.write(this.access.syncMicros(), () => target.finish()),
       abort: () => target.abort(),

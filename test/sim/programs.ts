@@ -1,7 +1,7 @@
 import { type Random, seededRandom } from '../../src/base/random.js';
 import type { Command } from '../../src/filesystem/commands.js';
 import { inodeKey } from '../../src/filesystem/keys.js';
-import { type Ino, ROOT_INO } from '../../src/filesystem/records.js';
+import { type Ino, READ_BYTES_MAX, ROOT_INO } from '../../src/filesystem/records.js';
 import type { SimClient } from './client.js';
 import { ensure } from './laws.js';
 import type { Machine } from './machine.js';
@@ -69,10 +69,14 @@ export class Programs {
     const ino = this.journalIno;
     const inode = reference.query(index, { type: 'get-inode', ino });
     ensure(inode.ok, `the journal, inode ${inodeKey(ino)}, is gone`);
-    const size = 4_194_304;
-    const read = reference.query(index, { type: 'read', ino, offset: 0, size });
-    ensure(read.ok && 'data' in read.value, 'the journal can be read');
-    const text = Buffer.from(read.value.data).toString('latin1');
+    let text = '';
+    for (let end = false; !end; ) {
+      const range = { offset: text.length, size: READ_BYTES_MAX };
+      const read = reference.query(index, { type: 'read', ino, ...range });
+      ensure(read.ok && 'data' in read.value, 'the journal can be read');
+      text += Buffer.from(read.value.data).toString('latin1');
+      end = read.value.data.length < READ_BYTES_MAX;
+    }
     const found = new Map<string, number>();
     for (let at = 0; at < text.length; at += TOKEN_BYTES) {
       const token = text.slice(at, at + TOKEN_BYTES);

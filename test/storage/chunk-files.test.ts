@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { chunkKey } from '../../src/filesystem/keys.js';
 import type { Change } from '../../src/filesystem/view.js';
+import { RocksDatabase } from '../../src/storage/rocksdb.js';
 import { createRocksStateStore } from '../../src/storage/rocksdb-state.js';
 import type { StateStore } from '../../src/storage/state-store.js';
 import { temporaryDirectory } from '../support/directories.js';
@@ -20,6 +21,16 @@ function openStore(t: Test, directory: string): StateStore {
     mustExist: false,
     onFailure: (error) => t.fail(String(error)),
     garbageBytesMax: MIB,
+  });
+}
+
+function openDatabase(directory: string): Promise<RocksDatabase> {
+  return RocksDatabase.open(directory, {
+    mustExist: true,
+    synced: false,
+    writeBufferBytes: MIB,
+    blockCacheBytes: MIB,
+    compression: true,
   });
 }
 
@@ -98,7 +109,8 @@ t.test('an export keeps what it needs', async (t) => {
   }
   // The sweep, which finds the oldest file unused, has begun; it shall leave that to the export.
   await sleep(200);
-  const target = openStore(t, temporaryDirectory(t));
+  const targetDirectory = temporaryDirectory(t);
+  const target = openStore(t, targetDirectory);
   await target.open();
   const taken = await target.importSnapshot(exported.mark);
   for (let chunk = await exported.next(); chunk !== null; chunk = await exported.next()) {
@@ -106,6 +118,8 @@ t.test('an export keeps what it needs', async (t) => {
   }
   await taken.finish();
   t.ok(await holds(target, 1, () => 0), 'as it was when the export began');
+  const files = readdirSync(join(targetDirectory, '2', 'data'));
+  t.ok(files.length > 0, 'large chunks are in data files here, too');
   await target.close();
   for (let tries = 0; filesOf(directory).includes(oldest) && tries < 600; tries++) await sleep(50);
   t.notOk(filesOf(directory).includes(oldest), 'then the file goes');
@@ -129,9 +143,15 @@ t.test('damage in a data file is found when it is read, and names the record', a
     const store = openStore(t, directory);
     await store.open();
     await store.write(puts(1, 0, ALL), { index: 1, term: 1 });
-    await store.close();
     damage(filesOf(directory)[0] ?? '');
+    // A new handle: the one that wrote the file would still have it.
+    await store.close();
     const again = openStore(t, directory);
+    if (what !== 'a flipped bit') {
+      const path = filesOf(directory)[0] ?? 'data/0000000001.data is missing';
+      await t.rejects(again.open(), { code: 'DATA_CORRUPT', message: new RegExp(path) }, what);
+      continue;
+    }
     await again.open();
     const key = Buffer.from(chunkKey(1, chunk), 'latin1').toString('hex');
     await t.rejects(
@@ -141,4 +161,138 @@ t.test('damage in a data file is found when it is read, and names the record', a
     );
     await again.close();
   }
+});
+
+async function bytesBecome(directory: string, most: number): Promise<boolean> {
+  for (let tries = 0; bytesOf(directory) > most; tries++) {
+    if (tries === 600) return false;
+    await sleep(50);
+  }
+  return true;
+}
+
+const CONTENTS = [1, 2, 3, 4];
+
+/** 8 MiB in data files. */
+async function openFull(t: Test, directory: string): Promise<StateStore> {
+  const store = openStore(t, directory);
+  await store.open();
+  for (const content of CONTENTS) {
+    await store.write(puts(content, content, ALL), { index: content, term: 1 });
+  }
+  t.ok(bytesOf(directory) >= 8 * MIB);
+  return store;
+}
+
+t.test('removed contents leave the disk without a further write', async (t) => {
+  const directory = temporaryDirectory(t);
+  const store = await openFull(t, directory);
+  const discards = CONTENTS.map((content) => ({ type: 'discard', content }) as const);
+  await store.write(discards.slice(1), { index: 10, term: 1 });
+  t.ok(await bytesBecome(directory, 2 * MIB), `${bytesOf(directory)} bytes of one content`);
+  t.ok(await holds(store, 1, () => 1));
+  await store.write(discards.slice(0, 1), { index: 11, term: 1 });
+  t.ok(await bytesBecome(directory, MIB), `${bytesOf(directory)} bytes of nothing`);
+  await store.close();
+});
+
+t.test('what was removed before the start leaves the disk after it', async (t) => {
+  const directory = temporaryDirectory(t);
+  const store = await openFull(t, directory);
+  const discards = CONTENTS.map((content) => ({ type: 'discard', content }) as const);
+  const written = store.write(discards, { index: 10, term: 1 });
+  await Promise.all([written, store.close()]);
+  const again = openStore(t, directory);
+  await again.open();
+  t.ok(await bytesBecome(directory, MIB), `${bytesOf(directory)} bytes`);
+  await again.close();
+});
+
+for (const what of ['overwritten', 'deleted'] as const) {
+  t.test(`chunks that are ${what} one by one leave the disk`, async (t) => {
+    const directory = temporaryDirectory(t);
+    const store = await openFull(t, directory);
+    let index = 10;
+    for (const content of CONTENTS) {
+      for (const chunk of ALL) {
+        const key = chunkKey(content, chunk);
+        const change: Change =
+          what === 'deleted'
+            ? { type: 'delete', key }
+            : { type: 'put', key, value: noise(1_000 + chunk, CHUNK_BYTES) };
+        await store.write([change], { index: ++index, term: 1 });
+      }
+    }
+    t.ok(await bytesBecome(directory, 5 * MIB), `${bytesOf(directory)} bytes`);
+    if (what === 'overwritten') t.ok(await holds(store, 4, () => 1_000));
+    await store.close();
+  });
+}
+
+t.test('files that nothing refers to are gone after a start', async (t) => {
+  const directory = temporaryDirectory(t);
+  await (await openFull(t, directory)).close();
+  // As a crash leaves it that comes between a file and what would refer to it.
+  const path = join(directory, '1', 'data', '0000000077.data');
+  writeFileSync(path, noise(1, MIB));
+  const store = openStore(t, directory);
+  await store.open();
+  t.notOk(filesOf(directory).includes(path));
+  t.ok(await holds(store, 4, () => 4));
+  await store.close();
+});
+
+t.test('a tree that knows nothing of its files yet learns of them', async (t) => {
+  const directory = temporaryDirectory(t);
+  const store = await openFull(t, directory);
+  await store.write([{ type: 'discard', content: 3 }], { index: 10, term: 1 });
+  await store.close();
+  const own = (key: string) => key < '\u0002' && !key.startsWith('\u0001m');
+  const database = await openDatabase(join(directory, '1'));
+  await database.using(database.iterate(''), async (iterator) => {
+    for (let record = await iterator.next(); record !== null; record = await iterator.next()) {
+      if (own(record[0])) await database.batch([{ type: 'del', key: record[0] }], true);
+    }
+  });
+  // As it was before there were checksums here.
+  const marker = chunkKey(2, 0).slice(0, 8);
+  const queued = ['\u0001g'.padEnd(9, '\u0000') + marker, marker];
+  const value = Buffer.alloc(0);
+  await database.batch(
+    queued.map((key) => ({ type: 'put', key, value })),
+    true,
+  );
+  await database.close();
+  const older = createRocksStateStore({
+    directory,
+    mustExist: true,
+    readOnly: true,
+    onFailure: (error) => t.fail(String(error)),
+  });
+  await t.rejects(older.open(), { code: 'DATA_DIR_FOREIGN' });
+  const again = openStore(t, directory);
+  await again.open();
+  t.ok(await holds(again, 1, () => 1));
+  for (
+    let tries = 0;
+    (await again.get([chunkKey(2, 5)]))[0] !== undefined && tries < 600;
+    tries++
+  ) {
+    await sleep(50);
+  }
+  t.same(await again.get([chunkKey(2, 5)]), [undefined], 'what was queued is collected');
+  await again.close();
+  truncateSync(filesOf(directory)[0] ?? '', CHUNK_BYTES);
+  await t.rejects(openStore(t, directory).open(), { code: 'DATA_CORRUPT' });
+});
+
+t.test('a file that is missing in the register is noticed', async (t) => {
+  const directory = temporaryDirectory(t);
+  await (await openFull(t, directory)).close();
+  const database = await openDatabase(join(directory, '1'));
+  const key = `\u0001d${'\u0000'.repeat(6)}\u0001`;
+  t.ok(await database.get(key));
+  await database.batch([{ type: 'del', key }], true);
+  await database.close();
+  await t.rejects(openStore(t, directory).open(), { code: 'DATA_CORRUPT' });
 });

@@ -1,12 +1,15 @@
 import { readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { number56 } from '../../src/base/binary-key.js';
 import { isMootError } from '../../src/base/errors.js';
 import { chunkKey, chunkRange } from '../../src/filesystem/keys.js';
+import { type KeyValue, RocksDatabase } from '../../src/storage/rocksdb.js';
 import { createRocksLogStore } from '../../src/storage/rocksdb-log.js';
 import { createRocksStateStore } from '../../src/storage/rocksdb-state.js';
 import { temporaryDirectory } from '../support/directories.js';
 import { makeEntries, makeSave, noise } from '../support/records.js';
+import { until } from '../support/until.js';
 
 const ENTRIES = 60;
 const ENTRY_BYTES = 3_000;
@@ -219,3 +222,111 @@ t.test('the file that names the present tree', async (t) => {
   rmSync(join(directory, 'present'));
   await t.rejects(openTree(directory).open(), { code: 'DATA_CORRUPT' });
 });
+
+const DATABASE = {
+  mustExist: true,
+  synced: false,
+  writeBufferBytes: 1_048_576,
+  blockCacheBytes: 1_048_576,
+  compression: true,
+};
+
+/** Changes one record of a database that nobody has open; `after` null: it is gone. */
+async function tamper(
+  directory: string,
+  key: string,
+  after: (value: Buffer) => KeyValue | null,
+): Promise<void> {
+  const database = await RocksDatabase.open(directory, DATABASE);
+  const value = (await database.get(key)) ?? Buffer.alloc(0);
+  const record = after(value);
+  await database.batch([{ type: 'del', key }], true);
+  if (record !== null) {
+    await database.batch([{ type: 'put', key: record[0], value: record[1] }], true);
+  }
+  await database.close();
+}
+
+t.test('an entry whose key is damaged does not end the log', async (t) => {
+  const last = `e${number56(ENTRIES)}`;
+  const keys: [string, string][] = [
+    ['longer', `${last}\u0000`],
+    ['of another kind', `i${last.slice(1)}`],
+    ['before all others', `E${last.slice(1)}`],
+    ['of another index', `e${number56(ENTRIES + 256)}`],
+  ];
+  for (const [what, key] of keys) {
+    const directory = await makeLog(t);
+    await tamper(directory, last, (value) => [key, value]);
+    t.equal(await openLog(directory), -1, what);
+  }
+  const directory = await makeLog(t);
+  await tamper(directory, 'f', () => null);
+  t.equal(await openLog(directory), -1, 'without its format');
+});
+
+async function makeSmallTree(t: Test): Promise<string> {
+  const directory = temporaryDirectory(t);
+  const store = openWatched(directory);
+  await store.open();
+  for (const content of [1, 2]) {
+    const puts = Array.from({ length: 20 }, (_, i) => {
+      return { type: 'put', key: chunkKey(content, i), value: noise(i, 30_000) } as const;
+    });
+    await store.write(puts, { index: content, term: 1 });
+  }
+  await store.close();
+  return directory;
+}
+
+function openWatched(directory: string, onFailure: (error: unknown) => void = () => {}) {
+  const garbageBytesMax = 100_000;
+  return createRocksStateStore({ directory, mustExist: false, onFailure, garbageBytesMax });
+}
+
+t.test('what only looks like a discarded content is noticed, and nothing is freed', async (t) => {
+  const marker = chunkKey(1, 0).slice(0, 8);
+  for (const value of [Buffer.alloc(0), Buffer.alloc(20, 1)]) {
+    const directory = await makeSmallTree(t);
+    await tamper(join(directory, '1'), marker, () => [marker, value]);
+    const store = openWatched(directory);
+    await store.open();
+    t.ok(await isCorrupt(store.scan({ from: marker, to: chunkKey(2, 0) }, 5)), 'a scan');
+    const exported = await store.exportSnapshot();
+    t.ok(await isCorrupt(exported.next()), 'an export');
+    await exported.close();
+    let [damaged, records] = [0, 0];
+    await store.readAll({ onRecord: () => void records++, onDamaged: () => void damaged++ });
+    t.strictSame([damaged, records], [1, 40], 'a check');
+    await store.close();
+  }
+  const directory = await makeSmallTree(t);
+  const queued = `\u0001g${number56(2)}${marker}`;
+  await tamper(join(directory, '1'), queued, () => [queued, Buffer.alloc(0)]);
+  const failures: unknown[] = [];
+  const store = openWatched(directory, (error) => failures.push(error));
+  await store.open();
+  await until('the collector fails', () => failures.length === 1);
+  t.ok(isMootError(failures[0], 'DATA_CORRUPT'));
+  t.ok((await store.get([chunkKey(1, 3)]))[0]);
+  await store.close();
+});
+
+t.test('a sweep does not end at a damaged key', async (t) => {
+  const directory = await makeSmallTree(t);
+  const key = chunkKey(2, 19);
+  await tamper(join(directory, '1'), key, (value) => [`d${key.slice(1)}`, value]);
+  const failures: unknown[] = [];
+  const store = openWatched(directory, (error) => failures.push(error));
+  await store.open();
+  await until('the sweep fails', () => failures.length === 1);
+  t.ok(isMootError(failures[0], 'DATA_CORRUPT'));
+  await store.close();
+});
+
+function isCorrupt(call: Promise<unknown>): Promise<boolean> {
+  return call.then(
+    () => false,
+    (error: unknown) => isMootError(error, 'DATA_CORRUPT'),
+  );
+}

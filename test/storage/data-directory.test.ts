@@ -57,7 +57,7 @@ t.test('an older format is taken over', async (t) => {
   mkdirSync(join(path, 'tree'));
   t.equal((await openDataDirectory(path, OWNER)).fresh, false);
   const written: unknown = JSON.parse(readFileSync(join(path, 'mootfs.json'), 'utf8'));
-  t.same(written, { ...description, format: 2 });
+  t.same(written, { ...description, format: 3 });
 });
 
 t.test('a description that cannot be read', async (t) => {
@@ -68,7 +68,7 @@ t.test('a description that cannot be read', async (t) => {
     ['{}', 'DATA_CORRUPT'],
     [JSON.stringify({ ...whole, cluster: 5 }), 'DATA_CORRUPT'],
     [JSON.stringify({ ...whole, used: undefined }), 'DATA_CORRUPT'],
-    [JSON.stringify({ format: 3 }), 'DATA_DIR_FOREIGN'],
+    [JSON.stringify({ format: 4 }), 'DATA_DIR_FOREIGN'],
   ];
   for (const [text, code] of cases) {
     const path = temporaryDirectory(t);

@@ -17,7 +17,7 @@ import {
   WRITE_CACHE,
   WRITE_KILL_SUIDGID,
 } from './protocol.js';
-import { mayBeRenaming } from './threads.js';
+import { isRenaming } from './threads.js';
 
 /**
  * A request as the kernel sent it: fuse_in_header, and where its arguments lie in the buffer.
@@ -49,8 +49,8 @@ export class KernelRequest implements Caller {
     return this.#controller.signal;
   }
 
-  mayBeRenaming(): Promise<boolean> {
-    return mayBeRenaming(this.pid);
+  isRenaming(): Promise<boolean | null> {
+    return isRenaming(this.pid);
   }
 
   interrupt(): void {

@@ -31,18 +31,18 @@ function hasSigkillPending(status: string): boolean {
 }
 
 /**
- * Whether a thread that waits for an answer may be in rename(2): proc_pid_syscall(5) says in which
- * call it is, but for threads of io_uring, and threads that we may not look at.
+ * Whether a thread that waits for an answer is in rename(2): proc_pid_syscall(5) says in which call it
+ * is. null: unknown, as of threads of io_uring, and threads that we may not look at.
  */
-export async function mayBeRenaming(pid: number): Promise<boolean> {
+export async function isRenaming(pid: number): Promise<boolean | null> {
   for (let looks = 0; looks < LOOKS_MAX; looks++) {
     const text = await syscallOf(pid);
-    if (text === null) return true;
+    if (text === null) return null;
     if (text.startsWith('running')) continue;
     const number = Number.parseInt(text, 10);
-    return !(number >= 0) || RENAME_SYSCALLS.has(number);
+    return number >= 0 ? RENAME_SYSCALLS.has(number) : null;
   }
-  return true;
+  return null;
 }
 
 /** null: unknown. */
