@@ -15,7 +15,7 @@ import type {
   CopyRange,
   SetAttributes,
 } from '../filesystem/commands.js';
-import { isDirectory, isRegular, isSymlink, PERMISSION_BITS, S_IFREG } from '../filesystem/mode.js';
+import { isRegular, isSymlink, PERMISSION_BITS, S_IFREG } from '../filesystem/mode.js';
 import type { Query, QueryType, QueryValues } from '../filesystem/queries.js';
 import {
   CLEARED_BYTES_MAX,
@@ -242,7 +242,8 @@ class Operations implements ClusterOperations {
       ({ removed }) =>
         removed !== null &&
         removed.nlink === 0 &&
-        isDirectory(removed) &&
+        // A file is held by whoever has it open; opening anything else the kernel does not tell.
+        !isRegular(removed) &&
         this.caches.knows(removed.ino)
           ? removed.ino
           : null,

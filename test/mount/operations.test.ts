@@ -26,6 +26,7 @@ import {
 } from '../support/mount-world.js';
 
 const DIRECTORY = 0o040755;
+const FIFO = 0o010644;
 const user: Caller = { ...caller, uid: 1000, gid: 1000 };
 
 function attributes(mount: TestMount, ino: Ino) {
@@ -234,6 +235,17 @@ t.test(
     t.equal(await code(attributes(a, inode.ino)), 'ESTALE');
   },
 );
+
+t.test('what the kernel opens without asking lives for as long as it knows it', async (t) => {
+  const { a, b } = twoMounts();
+  const { inode } = await a.ops.makeNode(ROOT, name('pipe'), node(FIFO), caller);
+  await a.ops.unlink(ROOT, name('pipe'), caller);
+  await keepAlives(a, b);
+  t.match(await attributes(a, inode.ino), { nlink: 0 });
+  a.ops.forget(inode.ino, 1);
+  await keepAlives(a, b);
+  t.equal(await code(attributes(a, inode.ino)), 'ESTALE');
+});
 
 t.test(
   "a file unlinked by another before its creator has the reply is still the creator's",

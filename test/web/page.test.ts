@@ -109,7 +109,12 @@ async function test(t: Test, executable: string): Promise<void> {
     await slider.focus();
     const before = await slider.getAttribute('aria-valuetext');
     for (let i = 0; i < 10; i++) await page.keyboard.press('ArrowLeft');
-    t.not(await slider.getAttribute('aria-valuetext'), before, 'by keyboard, too');
+    // The page draws when it has a frame to do so.
+    const changed = async () => (await slider.getAttribute('aria-valuetext')) !== before;
+    for (const endMs = Date.now() + PATIENCE_MS; !(await changed()) && Date.now() < endMs; ) {
+      await page.waitForTimeout(20);
+    }
+    t.ok(await changed(), 'by keyboard, too');
     await page.getByRole('button', { name: /back to now/ }).click();
     await page.locator('.slider b', { hasText: 'now' }).waitFor();
     await page.locator('[data-node=n1]:not([data-role=dead])').waitFor();
