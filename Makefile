@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up build test bench pictures simulate mutants torture differential format clean pack
+.PHONY: help up build test bench pictures simulate mutants torture differential integrity probes format clean pack
 SHELL := /bin/sh
 
 help: ## show this
@@ -29,6 +29,12 @@ mutants: build ## the simulation tested: mistakes made on purpose, and how many 
 
 torture: build ## real nodes and mounts, tormented for MOOTFS_TORTURE_SECONDS (600); needs root
 	@node dist/scripts/torture/main.js
+
+integrity: build ## programs on two mounts held against a model, for MOOTFS_INTEGRITY_SECONDS (600); as root
+	@node dist/scripts/integrity/main.js
+
+probes: build ## is what one mount has changed seen at once through another? PROBES (100000) times; as root
+	@node dist/scripts/probes/main.js
 
 differential: build ## random system calls on mounts and on a local directory, for an hour (as root)
 	@MOOTFS_DIFFERENTIAL_SECONDS=$${MOOTFS_DIFFERENTIAL_SECONDS:-3600} \

@@ -12,7 +12,7 @@ need rsync rsync
 need git git
 need perl perl-base
 need vim vim
-need fusermount fuse
+need fusermount3 fuse3
 need chromium chromium
 need tmux tmux
 ldconfig -p 2>/dev/null | grep -q 'libfuse\.so\.2' || missing="$missing libfuse2"

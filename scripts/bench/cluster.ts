@@ -17,11 +17,16 @@ export class BenchCluster {
   readonly nodes: (ChildProcess | null)[] = [];
   readonly mounts: ChildProcess[] = [];
 
-  private constructor(readonly addresses: readonly string[]) {}
+  private constructor(
+    readonly addresses: readonly string[],
+    /** Of the nodes' control ports; empty: they have none. */
+    readonly controls: readonly string[],
+  ) {}
 
-  static async start(count: number): Promise<BenchCluster> {
-    const ports = await freePorts(count);
-    const cluster = new BenchCluster(ports.map((port) => `127.0.0.1:${port}`));
+  static async start(count: number, options: { control?: boolean } = {}): Promise<BenchCluster> {
+    const ports = await freePorts(options.control === true ? 2 * count : count);
+    const addresses = ports.map((port) => `127.0.0.1:${port}`);
+    const cluster = new BenchCluster(addresses.slice(0, count), addresses.slice(count));
     for (let i = 0; i < count; i++) cluster.startNode(i);
     await cluster.waitForLeader();
     return cluster;
@@ -39,8 +44,17 @@ export class BenchCluster {
       '--peers',
       peers,
       '--control',
-      'off',
+      this.controls[i] ?? 'off',
     ]);
+  }
+
+  /** Its process is gone at once; `startNode` starts it again. */
+  async killNode(i: number): Promise<void> {
+    const node = this.nodes[i];
+    if (node === undefined || node === null || node.exitCode !== null) return;
+    const exited = new Promise((done) => node.once('exit', done));
+    node.kill('SIGKILL');
+    await exited;
   }
 
   /** Mounts through node `i` first; resolves to the directory. */
@@ -60,6 +74,15 @@ export class BenchCluster {
       readFileSync('/proc/self/mounts', 'utf8').includes(` ${directory} fuse`),
     );
     return directory;
+  }
+
+  /** What the nodes have used by now: proc_pid_stat(5), utime and stime, in ticks of 10 ms. */
+  cpuMs(): number {
+    return this.nodes.reduce((sum, node) => {
+      const stat = readFileSync(`/proc/${node?.pid}/stat`, 'latin1');
+      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      return sum + (Number(fields[11]) + Number(fields[12])) * 10;
+    }, 0);
   }
 
   client(name: string): FilesystemClient {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, fdatasyncSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WebSocket } from 'ws';
@@ -21,9 +21,9 @@ const MANY_SECONDS = 5;
 export async function benchCommits(cluster: BenchCluster): Promise<string> {
   const syncUs = medianSync(join(cluster.root, 'sync-probe'));
   const roundTripUs = await medianRoundTrip();
-  const cpuBefore = cpuMs(cluster);
+  const cpuBefore = cluster.cpuMs();
   const one = await latencies(cluster, SAMPLES);
-  const cpuUs = ((cpuMs(cluster) - cpuBefore) * 1000) / (SAMPLES + WARM_UP);
+  const cpuUs = ((cluster.cpuMs() - cpuBefore) * 1000) / (SAMPLES + WARM_UP);
   const oneUs = median(one);
   const oneRate = 1e6 / (one.reduce((a, b) => a + b, 0) / one.length);
   const manyRate = await throughput(cluster, CLIENTS);
@@ -86,15 +86,6 @@ async function medianRoundTrip(): Promise<number> {
   return median(times);
 }
 
-/** What the nodes have used by now: proc_pid_stat(5), utime and stime, in ticks of 10 ms. */
-function cpuMs(cluster: BenchCluster): number {
-  return cluster.nodes.reduce((sum, node) => {
-    const stat = readFileSync(`/proc/${node?.pid}/stat`, 'latin1');
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return sum + (Number(fields[11]) + Number(fields[12])) * 10;
-  }, 0);
-}
-
 async function makeFile(client: FilesystemClient, name: string): Promise<number> {
   const { inode } = await client.execute<'make-node'>({
     type: 'make-node',
@@ -132,28 +123,64 @@ async function latencies(cluster: BenchCluster, count: number): Promise<number[]
 
 /** Commits a second of `count` clients, each with one command at a time. */
 async function throughput(cluster: BenchCluster, count: number): Promise<number> {
-  const clients = Array.from({ length: count }, (_, i) => cluster.client(`bench-${i}`));
+  const load = await Load.start(cluster, count);
   try {
+    return await load.rate(MANY_SECONDS);
+  } finally {
+    await load.end();
+  }
+}
+
+/** Clients that write to files of their own. */
+export class Load {
+  private constructor(
+    private readonly clients: readonly FilesystemClient[],
+    private readonly files: readonly number[],
+  ) {}
+
+  static async start(cluster: BenchCluster, count: number): Promise<Load> {
+    const clients = Array.from({ length: count }, (_, i) => cluster.client(`bench-${i}`));
     const files = await Promise.all(clients.map((client, i) => makeFile(client, `many-${i}`)));
-    const end = performance.now() + MANY_SECONDS * 1000;
+    return new Load(clients, files);
+  }
+
+  /** Commits a second while every client has one command on its way, for so long. */
+  async rate(seconds: number): Promise<number> {
     const start = performance.now();
+    const end = start + seconds * 1000;
     let done = 0;
     await Promise.all(
-      clients.map(async (client, i) => {
-        const ino = files[i] ?? 0;
+      this.clients.map(async (client, i) => {
+        const ino = this.files[i] ?? 0;
         while (performance.now() < end) {
-          await client.execute<'write'>({
-            type: 'write',
-            ino,
-            offset: 0,
-            data: Buffer.alloc(COMMAND_BYTES, i),
-          });
+          const data = Buffer.alloc(COMMAND_BYTES, i);
+          await client.execute<'write'>({ type: 'write', ino, offset: 0, data });
           done++;
         }
       }),
     );
     return done / ((performance.now() - start) / 1000);
-  } finally {
-    await Promise.all(clients.map((client) => client.close()));
+  }
+
+  /** So many commits a second, evenly, for so long; fewer when the cluster cannot. */
+  async pace(perSecond: number, seconds: number): Promise<void> {
+    const start = performance.now();
+    const stepMs = (1000 * this.clients.length) / perSecond;
+    await Promise.all(
+      this.clients.map(async (client, i) => {
+        const ino = this.files[i] ?? 0;
+        const firstMs = (i * stepMs) / this.clients.length;
+        for (let dueMs = firstMs; dueMs < seconds * 1000; dueMs += stepMs) {
+          const waitMs = start + dueMs - performance.now();
+          if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
+          const data = Buffer.alloc(COMMAND_BYTES, i);
+          await client.execute<'write'>({ type: 'write', ino, offset: 0, data });
+        }
+      }),
+    );
+  }
+
+  async end(): Promise<void> {
+    await Promise.all(this.clients.map((client) => client.close()));
   }
 }

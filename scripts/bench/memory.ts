@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { renderTable } from '../../src/cli/table.js';
-import { ROOT_INO } from '../../src/filesystem/records.js';
 import type { BenchCluster } from './cluster.js';
+import { makeFiles } from './files.js';
 
 const FILES = 100_000;
 const FILES_PER_DIRECTORY = 500;
@@ -14,7 +14,7 @@ export async function benchMemory(cluster: BenchCluster): Promise<string> {
   const mount = await cluster.mount(0);
   const names = [...cluster.nodes.map((_, i) => `node n${i + 1}`), 'mount'];
   const columns = [measure(cluster)];
-  await makeFiles(cluster);
+  await makeFiles(cluster, FILES, FILES_PER_DIRECTORY);
   execFileSync('find', [mount, '-type', 'f', '-size', '+1000000'], { stdio: 'inherit' });
   columns.push(measure(cluster));
   runNode(
@@ -32,35 +32,6 @@ export async function benchMemory(cluster: BenchCluster): Promise<string> {
     header,
     names.map((name, i) => [name, ...columns.map((column) => String(column[i] ?? ''))]),
   )}\n`;
-}
-
-/** Many small files, by a client that does not wait for each; a mount would take its time for them. */
-async function makeFiles(cluster: BenchCluster): Promise<void> {
-  const client = cluster.client('bench-files');
-  const owner = { rdev: 0, uid: 0, gid: 0 };
-  const makeNode = async (parent: number, name: string, mode: number) => {
-    const made = client.execute<'make-node'>({
-      type: 'make-node',
-      parent,
-      name: Buffer.from(name),
-      mode,
-      ...owner,
-    });
-    return (await made).inode.ino;
-  };
-  try {
-    for (let d = 0; d < FILES / FILES_PER_DIRECTORY; d++) {
-      const directory = await makeNode(ROOT_INO, `m${d}`, 0o040755);
-      const files = Array.from({ length: FILES_PER_DIRECTORY }, async (_, i) => {
-        const ino = await makeNode(directory, `f${i}`, 0o100644);
-        const data = Buffer.from(`file ${i}`);
-        await client.execute<'write'>({ type: 'write', ino, offset: 0, data });
-      });
-      await Promise.all(files);
-    }
-  } finally {
-    await client.close();
-  }
 }
 
 function measure(cluster: BenchCluster): number[] {

@@ -59,6 +59,24 @@ free_ports() {
     });' "$1"
 }
 
+# The first of so many ports in a row that were free a moment ago.
+free_ports_in_a_row() {
+  node -e '
+    const net = require("net");
+    const listen = (port) => new Promise((done) => {
+      const s = net.createServer().on("error", () => done(null)).listen(port, "127.0.0.1", () => done(s));
+    });
+    (async () => {
+      for (;;) {
+        const servers = [await listen(0)];
+        const port = servers[0].address().port;
+        for (let i = 1; i < Number(process.argv[1]); i++) servers.push(await listen(port + i));
+        for (const server of servers) server?.close();
+        if (servers.every(Boolean)) return console.log(port);
+      }
+    })();' "$1"
+}
+
 # node_start I [FLAGS...]: node I in the background; its pid is kept.
 node_start() {
   local i=$1

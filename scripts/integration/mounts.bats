@@ -79,3 +79,66 @@ helper() {
   run ! touch "$ROOT/mnt/1/file"
   umount "$ROOT/mnt/1"
 }
+
+# In a mount namespace of its own: /dev/fuse as most machines have it, open to all, and nobody else's.
+AS_NOBODY="setpriv --reuid nobody --regid nogroup --clear-groups env HOME=/tmp"
+
+mount_as_nobody() {
+  mknod -m 666 "$ROOT/fuse" c 10 229
+  mount --bind "$ROOT/fuse" /dev/fuse
+  chmod 755 "$ROOT"
+  chown nobody "$ROOT/mnt/1" "$ROOT/mnt/2"
+  $AS_NOBODY "$MOOTFS" mount "$ROOT/mnt/1" --nodes "$NODES" >"$ROOT/logs/u.log" 2>&1 3>&- &
+  local first=$!
+  wait_for "the mount of nobody" grep -q mounted "$ROOT/logs/u.log"
+  $AS_NOBODY sh -c "echo mine >$ROOT/mnt/1/home/file && cat $ROOT/mnt/1/home/file && stat -c %U $ROOT/mnt/1/home/file"
+  # The command's own process is asked to end, and its server unmounts.
+  kill "$first"
+  wait "$first"
+  ! grep " $ROOT/mnt/1 fuse" /proc/self/mounts || return 1
+  # In the background, unmounted from elsewhere.
+  $AS_NOBODY "$MOOTFS" mount --daemon "$ROOT/mnt/1" --nodes "$NODES"
+  $AS_NOBODY cat "$ROOT/mnt/1/home/file"
+  $AS_NOBODY "$MOOTFS" umount "$ROOT/mnt/1"
+  # Killed without a word: the server hears of it.
+  $AS_NOBODY "$MOOTFS" mount "$ROOT/mnt/2" --nodes "$NODES" >"$ROOT/logs/u2.log" 2>&1 3>&- &
+  first=$!
+  wait_for "the second mount" grep -q mounted "$ROOT/logs/u2.log"
+  kill -9 "$first"
+  wait_for "the end of the mount" eval "! grep -q ' $ROOT/mnt/2 fuse' /proc/self/mounts"
+  # What is refused, in words.
+  $AS_NOBODY "$MOOTFS" mount --nodes "$NODES" "$ROOT/logs" && return 1
+  chmod 600 "$ROOT/fuse"
+  $AS_NOBODY "$MOOTFS" mount --nodes "$NODES" "$ROOT/mnt/1" && return 1
+  echo done
+}
+
+@test "mount without root, by fusermount3" {
+  command -v fusermount3 >/dev/null || skip "no fusermount3 (package fuse3)"
+  for i in 1 2 3; do node_start "$i"; done
+  wait_for "a leader" has_leader
+  mount_start 3
+  mkdir -m 777 "$ROOT/mnt/3/home"
+  export -f mount_as_nobody wait_for
+  export AS_NOBODY ROOT MOOTFS NODES WAIT_SECONDS
+  run unshare --mount bash -c 'mount_as_nobody 2>&1'
+  echo "$output"
+  [ "$status" -eq 0 ]
+  [[ "$output" == *$'mine\nnobody'*$'\nmine'*"no write access to mountpoint"*"/dev/fuse may be opened by root only"*"done" ]]
+}
+
+@test "whoever begins a cluster without being root may write into it" {
+  local port
+  port=$(free_ports_in_a_row 3)
+  chmod 755 "$ROOT"
+  install -d -o nobody "$ROOT/of-nobody"
+  cd "$ROOT/of-nobody"
+  printf '#!/bin/sh\nexec %s %s "$@"\n' "$AS_NOBODY" "$MOOTFS" >"$ROOT/as-nobody"
+  chmod 755 "$ROOT/as-nobody"
+  MOOTFS="$ROOT/as-nobody" background up up --no-mount --port "$port"
+  wait_for "ready" grep -q '^ready' "$ROOT/logs/up.log"
+  run "$MOOTFS" stat / --nodes "127.0.0.1:$port" --json
+  echo "$output"
+  [[ "$output" == *'"uid": 65534,'*'"gid": 65534,'* ]]
+  process_kill up INT
+}

@@ -133,7 +133,31 @@ same_directories() {
 }
 
 @test "appends of two mounts are all there, none torn" {
+  appends_of_two_mounts 1 2
+}
+
+# Each request of the kernel is a command of its own then: what it divides is torn for certain.
+@test "... nor when each write is committed at once, by files that are opened anew" {
+  mkdir "$ROOT/mnt/4"
+  mount_start 3 --write-through
+  mount_start 4 --write-through
+  appends_of_two_mounts 3 4
   local i pids=()
+  for i in 1 2; do
+    node -e '
+      const fs = require("fs");
+      const [path, own] = process.argv.slice(1);
+      for (let i = 0; i < 150; i++) fs.appendFileSync(path, own.repeat(997) + "\n");' \
+      "$ROOT/mnt/$((2 + i))/anew" "$i" 3>&- &
+    pids+=($!)
+  done
+  for i in "${pids[@]}"; do wait "$i"; done
+  [ "$(sort "$ROOT/mnt/3/anew" | uniq -c | awk '{ print $1, length($2) }' | sort -u)" = "150 997" ]
+}
+
+# appends_of_two_mounts MOUNT MOUNT
+appends_of_two_mounts() {
+  local i pids=() mounts=("$@")
   for i in 1 2 3 4; do
     node -e '
       const fs = require("fs");
@@ -143,11 +167,11 @@ same_directories() {
         fs.writeSync(fd, own.repeat(97) + "\n");
         if (i % 10 === 0) fs.fsyncSync(fd);
       }
-      fs.closeSync(fd);' "$ROOT/mnt/$((1 + i % 2))/log" "$i" 3>&- &
+      fs.closeSync(fd);' "$ROOT/mnt/${mounts[i % 2]}/log" "$i" 3>&- &
     pids+=($!)
   done
   for i in "${pids[@]}"; do wait "$i"; done
-  for i in 1 2; do
+  for i in "${mounts[@]}"; do
     [ "$(sort "$ROOT/mnt/$i/log" | uniq -c | awk '{ print $1, length($2) }' | sort -u)" = "200 97" ]
     [ "$(wc -l <"$ROOT/mnt/$i/log")" = 800 ]
   done

@@ -6,21 +6,7 @@ load cluster.bash
 setup() {
   need_mounts
   root_new
-  # Three free ports in a row: look for a free one whose neighbours are free.
-  PORT=$(node -e '
-    const net = require("net");
-    const listen = (port) => new Promise((done) => {
-      const s = net.createServer().on("error", () => done(null)).listen(port, "127.0.0.1", () => done(s));
-    });
-    (async () => {
-      for (;;) {
-        const first = await listen(0);
-        const port = first.address().port;
-        const all = [first, await listen(port + 1), await listen(port + 2)];
-        for (const s of all) s?.close();
-        if (all.every(Boolean)) return console.log(port);
-      }
-    })();')
+  PORT=$(free_ports_in_a_row 3)
   export MOOTFS_NODES="127.0.0.1:$PORT,127.0.0.1:$((PORT + 1)),127.0.0.1:$((PORT + 2))"
 }
 

@@ -22,6 +22,38 @@ const SETTLED_MS = 60_000;
 /** Bytes turned over in one fault: few, so that it is not always the same file that is found. */
 const FLIPS_MAX = 3;
 
+type Choose<T> = (world: World, random: Random) => Promise<T>;
+
+async function anyNode(world: World, random: Random): Promise<TortureNode> {
+  return pick(random, world.nodes);
+}
+
+/** Any node when none leads. */
+async function leader(world: World, random: Random): Promise<TortureNode> {
+  return (await world.leader()) ?? pick(random, world.nodes);
+}
+
+function stop(weight: number, choose: Choose<Pick<TortureNode, 'process'>>): Fault {
+  return {
+    weight,
+    async begin(world, random) {
+      const chosen = await choose(world, random);
+      chosen.process.signal('SIGSTOP');
+      return () => chosen.process.signal('SIGCONT');
+    },
+  };
+}
+
+function isolate(weight: number, choose: Choose<TortureNode>): Fault {
+  return {
+    weight,
+    async begin(world, random) {
+      cutOff(world, [(await choose(world, random)).name], 'both');
+      return () => world.roads.heal();
+    },
+  };
+}
+
 export const FAULTS: Readonly<Record<string, Fault>> = {
   'kill -9 of a node': {
     weight: 12,
@@ -77,46 +109,11 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
       return () => world.startMount(mount);
     },
   },
-  'SIGSTOP of a node': {
-    weight: 8,
-    async begin(world, random) {
-      const node = pick(random, world.nodes);
-      node.process.signal('SIGSTOP');
-      return () => node.process.signal('SIGCONT');
-    },
-  },
-  'SIGSTOP of the leader': {
-    weight: 10,
-    async begin(world, random) {
-      const node = (await world.leader()) ?? pick(random, world.nodes);
-      node.process.signal('SIGSTOP');
-      return () => node.process.signal('SIGCONT');
-    },
-  },
-  'SIGSTOP of a mount': {
-    weight: 4,
-    async begin(world, random) {
-      const mount = pick(random, world.mounts);
-      mount.process.signal('SIGSTOP');
-      return () => mount.process.signal('SIGCONT');
-    },
-  },
-  'a node cut off': {
-    weight: 8,
-    async begin(world, random) {
-      const node = pick(random, world.nodes);
-      cutOff(world, [node.name], 'both');
-      return () => world.roads.heal();
-    },
-  },
-  'the leader cut off': {
-    weight: 8,
-    async begin(world, random) {
-      const node = (await world.leader()) ?? pick(random, world.nodes);
-      cutOff(world, [node.name], 'both');
-      return () => world.roads.heal();
-    },
-  },
+  'SIGSTOP of a node': stop(8, anyNode),
+  'SIGSTOP of the leader': stop(10, leader),
+  'SIGSTOP of a mount': stop(4, async (world, random) => pick(random, world.mounts)),
+  'a node cut off': isolate(8, anyNode),
+  'the leader cut off': isolate(8, leader),
   'one direction cut': {
     weight: 8,
     async begin(world, random) {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import {
   closeSync,
+  constants,
   existsSync,
   fstatSync,
   fsyncSync,
@@ -14,7 +15,7 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type Random, randomBetween, seededRandom } from '../../src/base/random.js';
 import { BLOCK_BYTES, Recorder } from './history.js';
 
@@ -28,6 +29,7 @@ const BLOCKS = 4;
 const DIRECTORIES = 2;
 const NAMES = ['a', 'b', 'c'];
 const APPENDS = 2;
+const APPEND = constants.O_WRONLY | constants.O_APPEND;
 /** After an answer that is none: the mount is gone for a while. */
 const TROUBLE_MS = 100;
 
@@ -53,6 +55,22 @@ function work(): void {
   }
 }
 
+/**
+ * After the death of its process the mount is unmounted for a moment: what is answered then comes from
+ * the bare directory, which is another device, and is no answer.
+ */
+function isMounted(): boolean {
+  try {
+    return statSync(mount).dev !== statSync(dirname(mount)).dev;
+  } catch {
+    return false;
+  }
+}
+
+function isMissing(code: string): boolean {
+  return code === 'ENOENT' && isMounted();
+}
+
 type Step = (recorder: Recorder, random: Random, generation: number) => string | null;
 
 const STEPS: readonly (readonly [weight: number, step: Step])[] = [
@@ -66,6 +84,7 @@ const STEPS: readonly (readonly [weight: number, step: Step])[] = [
 ];
 
 function step(recorder: Recorder, random: Random, generation: number): string | null {
+  if (!isMounted()) return null;
   const total = STEPS.reduce((sum, [weight]) => sum + weight, 0);
   let luck = below(random, total);
   for (const [weight, action] of STEPS) {
@@ -119,7 +138,7 @@ function unlink(recorder: Recorder, directory: number, entry: string): string | 
       unlinkSync(join(mount, `names${directory}`, entry));
       return 'ok';
     },
-    (code) => code === 'ENOENT',
+    isMissing,
   );
 }
 
@@ -136,7 +155,7 @@ function rename(recorder: Recorder, random: Random): string | null {
       renameSync(join(mount, directory, from), join(mount, directory, to));
       return 'ok';
     },
-    (code) => code === 'ENOENT',
+    isMissing,
   );
 }
 
@@ -144,7 +163,7 @@ function stat(recorder: Recorder, directory: number, entry: string): string | nu
   return recorder.run(
     { type: 'stat', object: `names${directory}`, name: entry },
     () => inodeText(statSync(join(mount, `names${directory}`, entry))),
-    (code) => code === 'ENOENT',
+    isMissing,
   );
 }
 
@@ -154,7 +173,8 @@ function append(recorder: Recorder, random: Random, generation: number): string 
   return recorder.run(
     { type: 'append', object: file, value },
     () =>
-      withFile(join(mount, file), 'a', (fd) => {
+      // Not made here: a bare directory must not take it.
+      withFile(join(mount, file), APPEND, (fd) => {
         writeSync(fd, `${value}\n`);
         fsyncSync(fd);
         return 'ok';
@@ -207,7 +227,7 @@ function blockValue(block: Buffer): string {
   return fill(value, BLOCK_BYTES).equals(block) ? value : `torn: ${block.length} ${value}`;
 }
 
-function withFile(path: string, flags: string, use: (fd: number) => string): string {
+function withFile(path: string, flags: string | number, use: (fd: number) => string): string {
   const fd = openSync(path, flags, 0o644);
   try {
     return use(fd);

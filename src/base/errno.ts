@@ -22,7 +22,9 @@ export const ERRNO = {
   ENOSPC: 28,
   EMLINK: 31,
   ERANGE: 34,
+  EDEADLK: 35,
   ENAMETOOLONG: 36,
+  ENOLCK: 37,
   ENOSYS: 38,
   ENOTEMPTY: 39,
   ELOOP: 40,
@@ -30,6 +32,7 @@ export const ERRNO = {
   EOPNOTSUPP: 95,
   ETIMEDOUT: 110,
   ESTALE: 116,
+  EDQUOT: 122,
 } as const;
 
 export type ErrnoName = keyof typeof ERRNO;
@@ -37,7 +40,10 @@ export type ErrnoName = keyof typeof ERRNO;
 /** The one table from an error's code to the errno that a program on the mount sees. */
 const ERRNO_OF_CODE: Record<ErrorCode, ErrnoName> = {
   EACCES: 'EACCES',
+  EAGAIN: 'EAGAIN',
   EBUSY: 'EBUSY',
+  EDEADLK: 'EDEADLK',
+  EDQUOT: 'EDQUOT',
   EEXIST: 'EEXIST',
   EFBIG: 'EFBIG',
   EINVAL: 'EINVAL',
@@ -47,6 +53,7 @@ const ERRNO_OF_CODE: Record<ErrorCode, ErrnoName> = {
   ENAMETOOLONG: 'ENAMETOOLONG',
   ENODATA: 'ENODATA',
   ENOENT: 'ENOENT',
+  ENOLCK: 'ENOLCK',
   ENOSPC: 'ENOSPC',
   ENOTDIR: 'ENOTDIR',
   ENOTEMPTY: 'ENOTEMPTY',

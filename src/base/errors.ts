@@ -36,7 +36,10 @@ export type ErrorCode =
 /** The errno names that commands and queries of the filesystem end with. */
 const FILESYSTEM_ERROR_CODES = [
   'EACCES',
+  'EAGAIN',
   'EBUSY',
+  'EDEADLK',
+  'EDQUOT',
   'EEXIST',
   'EFBIG',
   'EINVAL',
@@ -46,6 +49,7 @@ const FILESYSTEM_ERROR_CODES = [
   'ENAMETOOLONG',
   'ENODATA',
   'ENOENT',
+  'ENOLCK',
   'ENOSPC',
   'ENOTDIR',
   'ENOTEMPTY',

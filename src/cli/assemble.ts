@@ -17,6 +17,7 @@ import { startNodeControl } from '../control/node-control.js';
 import { addFuseMetrics, createNodeMetrics } from '../control/node-metrics.js';
 import { loadPages } from '../control/pages.js';
 import { startControlServer, text } from '../control/server.js';
+import type { HandedMount } from '../mount/fuse-kernel/as-user.js';
 import { mountFuseKernel } from '../mount/fuse-kernel/mount-fuse-kernel.js';
 import { mountFuseNative } from '../mount/fuse-native.js';
 import type { KernelNotifier, Mount, MountOperations, RequestObserver } from '../mount/mount.js';
@@ -30,10 +31,11 @@ import { refuseInUse } from '../storage/in-use.js';
 import { createRocksLogStore } from '../storage/rocksdb-log.js';
 import { createRocksStateStore } from '../storage/rocksdb-state.js';
 import { createFaultyTransport, createLimitedDialer } from '../transport/faulty.js';
+import { MetCluster } from '../transport/met-cluster.js';
 import { observeTransport } from '../transport/observed.js';
 import { createWebSocketDialer, createWebSocketTransport } from '../transport/ws.js';
 import type { Member } from './members.js';
-import type { Adapter } from './mount-options.js';
+import type { Adapter, LockScope } from './mount-options.js';
 import { VERSION } from './version.js';
 
 /** The only place that names the concrete classes together: how a node, a client, a mount is made of its parts. */
@@ -208,7 +210,7 @@ export async function recoverDirectory(
   if (!used) throw new MootError('BAD_ARGUMENT', `${path} was never used by a node`);
   const stores = { mustExist: true, readOnly: !options.accepted };
   const survivor = await recoverAlone(
-    { id, address: options.address },
+    { id, address: options.address, random: systemRandom },
     createRocksLogStore({ ...stores, directory: logDirectory }),
     createRocksStateStore({ ...stores, directory: treeDirectory, onFailure: () => {} }),
     () => options.accepted,
@@ -317,11 +319,14 @@ export interface MountSettings {
   readonly level: ReadLevel;
   readonly deadline: number;
   readonly writeThrough?: boolean;
+  readonly locks: LockScope;
   /** Options of mount(8) for the kernel. Default: nosuid and nodev. */
   readonly flags?: readonly string[];
   /** The node of this process, reached at the first address; null: all nodes are elsewhere. */
   readonly node: Node | null;
   readonly observer?: RequestObserver;
+  /** For the adapter kernel: fusermount3 has mounted already. */
+  readonly handed?: HandedMount;
 }
 
 const ADAPTERS: Record<Adapter, (options: AdapterOptions) => Promise<AdaptedMount>> = {
@@ -333,26 +338,30 @@ interface AdapterOptions {
   readonly directory: string;
   readonly operations: MountOperations;
   readonly source: string;
+  readonly locks: LockScope;
   readonly flags?: readonly string[];
   readonly observer?: RequestObserver;
+  readonly handed?: HandedMount;
 }
 
 /** An adapter that can tell its kernel of changes has a notifier. */
 type AdaptedMount = Mount & { readonly notifier?: KernelNotifier };
 
-const SOURCE = 'mootfs';
+/** What stands in the first column of df(1). */
+export const SOURCE = 'mootfs';
 
 export async function startMount(
   settings: MountSettings,
 ): Promise<{ readonly mount: Mount; stop(): Promise<void> }> {
   const { cluster, directory, level, deadline, nodes } = settings;
   const name = `mount ${directory}`;
-  const network = createWebSocketDialer({ cluster, name });
+  const met = new MetCluster(cluster);
+  const network = createWebSocketDialer({ cluster, name, met });
   const client = createFilesystemClient({
     dialer:
       settings.node === null
         ? network
-        : createInProcessDialer(settings.node, nodes[0] ?? '', network),
+        : createInProcessDialer(settings.node, nodes[0] ?? '', network, met),
     addresses: nodes,
     name,
     holdsOpen: true,
@@ -373,8 +382,10 @@ export async function startMount(
       directory,
       operations,
       source: SOURCE,
+      locks: settings.locks,
       ...(settings.flags === undefined ? {} : { flags: settings.flags }),
       ...(settings.observer === undefined ? {} : { observer: settings.observer }),
+      ...(settings.handed === undefined ? {} : { handed: settings.handed }),
     });
     if (mount.notifier !== undefined) operations.setNotifier(mount.notifier);
     return {

@@ -7,6 +7,7 @@ import { addMountCommand } from './mount.js';
 import { mountCommandOf } from './mount-helper.js';
 import { addNodeCommand } from './node.js';
 import { addPlayCommand } from './play.js';
+import { addQuotaCommand } from './quota.js';
 import { addRecoverCommand } from './recover.js';
 import { addReplCommand } from './repl.js';
 import { addSnapshotCommand } from './snapshot.js';
@@ -73,6 +74,7 @@ Example:
     addStatusCommand,
     addMembershipCommands,
     addSnapshotCommand,
+    addQuotaCommand,
     addCheckCommand,
     addRecoverCommand,
     addFileCommands,

@@ -2,7 +2,7 @@ import { InvalidArgumentError } from 'commander';
 import type { ReadLevel } from '../codec/client-messages.js';
 import { FLAGS_DEFAULT } from '../mount/mount-point.js';
 import { parseId } from './members.js';
-import type { Adapter, MountOptions } from './mount-options.js';
+import type { Adapter, LockScope, MountOptions } from './mount-options.js';
 import { deadline } from './settings.js';
 
 /**
@@ -51,6 +51,7 @@ const SETTINGS: Readonly<Record<string, Setting>> = {
   timeout: (value) => ({ deadline: deadline(value) }),
   cluster: (value) => ({ cluster: parseId(value) }),
   adapter: (value) => ({ adapter: oneOf<Adapter>(value, ['kernel', 'fuse-native']) }),
+  locks: (value) => ({ locks: oneOf<LockScope>(value, ['cluster', 'mount']) }),
   log: (value) => ({ log: value }),
 };
 

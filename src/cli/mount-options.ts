@@ -4,6 +4,9 @@ import { addFlag, deadline, setting } from './settings.js';
 
 export type Adapter = 'kernel' | 'fuse-native';
 
+/** For whom flock(2) and fcntl(2) lock. */
+export type LockScope = 'cluster' | 'mount';
+
 /** What a mount process and a node with a mount of its own have in common. */
 export interface MountOptions {
   readonly cluster: string;
@@ -11,6 +14,7 @@ export interface MountOptions {
   readonly level: ReadLevel;
   readonly deadline: number;
   readonly writeThrough?: boolean;
+  readonly locks: LockScope;
 }
 
 export function addMountOptions(command: Command): void {
@@ -36,5 +40,13 @@ export function addMountOptions(command: Command): void {
         .argParser(deadline)
         .default(30_000, '30'),
     );
+  command.addOption(
+    setting(
+      '--locks <scope>',
+      'for whom flock and fcntl lock: the whole cluster, or this mount only (faster)',
+    )
+      .choices(['cluster', 'mount'])
+      .default('cluster'),
+  );
   addFlag(command, '--write-through', 'every write(2) waits for its commit');
 }

@@ -3,13 +3,15 @@ import { openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { describe, MootError } from '../base/errors.js';
-import { startMount, startMountControl } from './assemble.js';
+import { type HandedMount, mountAsUser, takeHandedMount } from '../mount/fuse-kernel/as-user.js';
+import { isRoot, prepareDirectory } from '../mount/mount-point.js';
+import { type MountSettings, SOURCE, startMount, startMountControl } from './assemble.js';
 import { EXIT } from './exit.js';
 import { clusterOption, nodesOption, parseAddressText } from './members.js';
 import { type MountFlags, parseMountFlags } from './mount-flags.js';
 import { addMountOptions, type MountOptions } from './mount-options.js';
 import { addExample, applyConfigFile, configFileOption, setting } from './settings.js';
-import { stopRequested } from './signals.js';
+import { STOP_SIGNALS, stopRequested } from './signals.js';
 
 const NO_LOG = '/dev/null';
 
@@ -65,8 +67,13 @@ export function addMountCommand(program: Command): void {
       process.exitCode = changeFlags(directory, kernel);
       return;
     }
-    const inBackground = options.daemon === true && options.serve !== true;
-    await (inBackground ? daemonize(options.log) : serve(directory, options, kernel));
+    const handed = takeHandedMount();
+    if (options.serve === true) await serve(directory, options, kernel, handed);
+    else if (options.daemon === true) {
+      await daemonize(await serverCommand(directory, options, kernel), options.log);
+    } else if (needsFusermount(options)) {
+      await relay(await serverCommand(directory, options, kernel), resolve(directory));
+    } else await serve(directory, options, kernel, null);
   });
   addExample(
     command,
@@ -88,17 +95,62 @@ function readFlags({ options, sloppy }: MountCommandOptions): MountFlags {
   }
 }
 
+/** Only root may mount by itself; libfuse, in the other adapter, goes its own way. */
+function needsFusermount({ adapter }: MountCommandOptions): boolean {
+  return adapter === 'kernel' && !isRoot();
+}
+
+/**
+ * This same command, told to serve whatever the command line and the configuration file say of a
+ * daemon; where it takes fusermount3 to mount, behind what does that first.
+ */
+async function serverCommand(
+  directory: string,
+  options: MountCommandOptions,
+  flags: readonly string[],
+): Promise<readonly [string, ...string[]]> {
+  const [entry = '', command = '', ...args] = process.argv.slice(1);
+  const server = [...process.execArgv, entry, command, '--serve', ...args];
+  if (!needsFusermount(options)) return [process.execPath, ...server];
+  const withParent = options.daemon !== true;
+  const before = await mountAsUser(resolve(directory), SOURCE, flags, withParent);
+  return [...before, process.execPath, ...server];
+}
+
+/**
+ * Runs the server in a process of its own, which gets the signals that this one gets, and ends as it
+ * ends. In a session of its own: what the terminal sends to all of us would reach it twice.
+ */
+async function relay(
+  [program, ...args]: readonly [string, ...string[]],
+  directory: string,
+): Promise<void> {
+  const child = spawn(program, args, { detached: true, stdio: 'inherit' });
+  for (const signal of STOP_SIGNALS) process.on(signal, () => child.kill(signal));
+  process.exitCode = await new Promise<number>((done) => {
+    child.once('error', (error) => {
+      process.stderr.write(`mootfs mount: ${error.message}\n`);
+      done(EXIT.prerequisite);
+    });
+    child.once('exit', (code) => done(code ?? EXIT.failed));
+  });
+  // Killed, perhaps by a signal from before it could listen: what it leaves is a dead mount.
+  if (child.signalCode !== null) await prepareDirectory(directory);
+}
+
 async function serve(
   directory: string,
   options: MountCommandOptions,
   flags: readonly string[],
+  handed: HandedMount | null,
 ): Promise<void> {
   const stop = stopRequested(options.stopWithStdin === true);
   const at = resolve(directory);
   const control =
     options.metrics === undefined ? null : await startMountControl(options.metrics, at);
   try {
-    await serveUntil(stop, at, options, flags, control);
+    const given = handed === null ? {} : { handed };
+    await serveUntil(stop, { ...options, ...given, directory: at, node: null, flags }, control);
   } finally {
     await control?.close();
   }
@@ -106,13 +158,11 @@ async function serve(
 
 async function serveUntil(
   stop: Promise<unknown>,
-  directory: string,
-  options: MountCommandOptions,
-  flags: readonly string[],
+  settings: MountSettings,
   control: Awaited<ReturnType<typeof startMountControl>> | null,
 ): Promise<void> {
   const observer = control === null ? {} : { observer: control.observer };
-  const mount = await startMount({ ...options, ...observer, directory, node: null, flags });
+  const mount = await startMount({ ...settings, ...observer });
   control?.mounted();
   process.stdout.write(`mounted ${mount.mount.directory}\n`);
   if (process.send !== undefined) {
@@ -124,14 +174,15 @@ async function serveUntil(
 }
 
 /**
- * Runs this same command in a session of its own, told to serve whatever the command line and the
- * configuration file say of a daemon, and returns when that one has mounted, or has ended with its
+ * Runs the server in a session of its own, and returns when it has mounted, or has ended with its
  * reason on our standard error.
  */
-async function daemonize(log: string): Promise<void> {
+async function daemonize(
+  [program, ...args]: readonly [string, ...string[]],
+  log: string,
+): Promise<void> {
   const file = openSync(log, 'a');
-  const [entry = '', command = '', ...args] = process.argv.slice(1);
-  const child = spawn(process.execPath, [entry, command, '--serve', ...args], {
+  const child = spawn(program, args, {
     detached: true,
     stdio: ['ignore', file, log === NO_LOG ? 'inherit' : file, 'ipc'],
   });

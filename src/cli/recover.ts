@@ -64,8 +64,8 @@ ever: as long as a majority may come back, wait for it, and nothing is lost.
     themselves. Of several surviving nodes take the one with the highest last index.
   * Changes that had reached this node and were never acknowledged take effect.
   * ${names}: out of the cluster for ever. Never start them again with their old data: should a
-    majority of them still run, there are two clusters, which differ more and more.
-    --new-cluster NAME keeps mounts from taking one for the other.
+    majority of them still run, there are two clusters, which refuse each other's nodes and mounts
+    and differ more and more. --new-cluster NAME lets people tell them apart, too.
   * Mounts forget what they had not written yet; mount again.
 
 Keep a copy of the directory. Then repeat with --accept-loss.

@@ -1,4 +1,5 @@
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+/** They ask a process to end. */
+export const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /**
  * Resolves at the first signal that asks a process to end, or when standard input ends and
@@ -13,7 +14,7 @@ export function stopRequested(withStdin: boolean): Promise<string> {
       if (withStdin) process.stdin.destroy();
       resolve(why);
     };
-    for (const signal of SIGNALS) {
+    for (const signal of STOP_SIGNALS) {
       process.on(signal, () => {
         if (signalled) process.exit(130);
         signalled = true;

@@ -63,10 +63,11 @@ export class Supervised {
   private spawn(): Promise<void> {
     this.state = 'starting';
     const entry = process.argv[1] ?? '';
-    const child = spawn(process.execPath, [entry, ...this.options.args, '--stop-with-stdin'], {
-      detached: true,
-      stdio: ['pipe', 'pipe', 'pipe'],
-    });
+    const child = spawn(
+      process.execPath,
+      [...process.execArgv, entry, ...this.options.args, '--stop-with-stdin'],
+      { detached: true, stdio: ['pipe', 'pipe', 'pipe'] },
+    );
     this.child = child;
     const log = createWriteStream(this.options.log, { flags: 'a' });
     log.once('error', (error) => {

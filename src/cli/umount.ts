@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { MootError } from '../base/errors.js';
+import { fusermount, isRoot } from '../mount/mount-point.js';
 import { addExample } from './settings.js';
 
 export function addUmountCommand(program: Command): void {
@@ -40,10 +41,9 @@ function unescapeMount(text: string): string {
 }
 
 async function unmount(path: string, lazy: boolean): Promise<void> {
-  const root = process.getuid?.() === 0;
-  const [program, args] = root
+  const [program, args] = isRoot()
     ? ['umount', lazy ? ['-l', path] : [path]]
-    : ['fusermount', lazy ? ['-u', '-z', path] : ['-u', path]];
+    : [fusermount(), lazy ? ['-u', '-z', path] : ['-u', path]];
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
   child.stderr.on('data', (data: Buffer) => {

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { FilesystemClient } from '../client/filesystem-client.js';
 import type { WriteConcern } from '../codec/client-messages.js';
 import type { ControlServer } from '../control/server.js';
+import { ROOT_INO } from '../filesystem/records.js';
 import { connectClient } from './assemble.js';
 import { directLocalCluster } from './director.js';
 import { LocalCluster, portsFrom } from './local-cluster.js';
@@ -99,12 +100,26 @@ async function runUp(options: UpOptions): Promise<void> {
       director = await directLocalCluster(cluster, ports.control.director, options.cluster);
     }
     await cluster.start(stop);
+    await Promise.race([stop, giveRootToUser(client)]);
     await showUntil(stop, client, cluster);
   } finally {
     await director?.close();
     await client.close();
     await cluster.stop();
   }
+}
+
+/**
+ * An empty tree is root's, who alone could write into it. Whoever begins one without being root has
+ * it for himself.
+ */
+async function giveRootToUser(client: FilesystemClient): Promise<void> {
+  const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
+  if (uid === 0) return;
+  const { inode } = await client.query<'get-inode'>({ type: 'get-inode', ino: ROOT_INO });
+  const untouched = inode.uid === 0 && inode.ctime.sec === 0;
+  if (!untouched) return;
+  await client.execute<'set-attributes'>({ type: 'set-attributes', ino: ROOT_INO, uid, gid });
 }
 
 /** Paints the status again and again on a terminal; elsewhere prints what changed. */

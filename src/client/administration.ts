@@ -11,6 +11,8 @@ const LOOK_AGAIN_MS = 10;
 const STATUS_TIMEOUT_MS = 5_000;
 /** A node that does not answer must not keep a question from the leader, which may be another one. */
 const LEADER_STATUS_MS = 1_000;
+/** A leader that does not answer for so long is looked for anew, however long the caller waits. */
+const ANSWER_MS_MAX = 30_000;
 const ASK_AGAIN_MS = 100;
 /** Refusals after which the same question may be answered, by this leader or the next one. */
 const AGAIN: ReadonlySet<ErrorCode> = new Set([
@@ -82,12 +84,16 @@ export class Administration {
     for (;;) {
       const leftMs = endMs - clock.monotonicMs();
       if (leftMs <= 0) throw trouble;
+      if (this.cluster.links.every(({ closed }) => closed)) {
+        throw new MootError('CLOSED', 'the client was closed');
+      }
       const reports = await this.status(Math.min(leftMs, LEADER_STATUS_MS));
       const leader = leaderOf(reports);
       const link = this.cluster.links.find(({ address }) => address === leader?.address);
       if (link !== undefined) {
         try {
-          const response = await this.ask(link, request, endMs - clock.monotonicMs());
+          const answerMs = Math.min(endMs - clock.monotonicMs(), ANSWER_MS_MAX);
+          const response = await this.ask(link, request, answerMs);
           if (response.type !== 'refusal' || !AGAIN.has(response.code)) return response;
           trouble = new MootError(response.code, response.message);
         } catch (error) {

@@ -102,6 +102,7 @@ export class AnswerCache {
     }
     for (const effect of effects) {
       const key = keyOfEffect(effect);
+      if (key === null) continue;
       const kept = this.records.get(key);
       if (kept !== undefined && kept.index < index) this.drop(key);
       this.changedAt.set(key, Math.max(index, this.changedAt.get(key) ?? 0));

@@ -14,6 +14,7 @@ import { Cluster } from './cluster.js';
 import {
   type AnswerKeeper,
   type CallOptions,
+  type ClientSession,
   DEADLINE_MS_DEFAULT,
   type FilesystemClient,
   type Kept,
@@ -159,6 +160,14 @@ class ClusterClient implements FilesystemClient {
     this.cluster.start();
     this.wake();
     this.idleTick();
+  }
+
+  get session(): ClientSession | null {
+    return this.submitter.currentSession;
+  }
+
+  setSessionEnded(ended: (session: number) => void): void {
+    this.submitter.sessionEnded = ended;
   }
 
   get seenIndex(): number {
@@ -312,6 +321,8 @@ class ClusterClient implements FilesystemClient {
     this.watcher.tick(nowMs);
     this.cluster.lookForMembers(nowMs);
     this.submitter.keepAlive();
-    if (!this.freed) this.idleTimer = this.clock.setTimer(IDLE_TICK_MS, () => this.idleTick());
+    if (this.freed) return;
+    const delayMs = Math.min(IDLE_TICK_MS, this.submitter.keepAliveMs);
+    this.idleTimer = this.clock.setTimer(delayMs, () => this.idleTick());
   }
 }

@@ -20,6 +20,8 @@ const PROBE_EAGER_FOR_MS = 2_000;
 const PROBE_PATIENT_MS = 250;
 /** Members come and go much more slowly. */
 const MEMBERS_MS = 2_000;
+/** As in the node's settings, until one has said otherwise. */
+const SESSION_TIMEOUT_MS_DEFAULT = 60_000;
 /** Nodes beyond the given addresses, learned from the nodes themselves. */
 const LEARNED_LINKS_MAX = 16;
 
@@ -54,6 +56,9 @@ export class Cluster {
   private probedAtMs = Number.NEGATIVE_INFINITY;
   private lastRequestId = 0;
   private readonly givenCount: number;
+
+  /** After so long a silence the cluster forgets a client. What it says of that, or its default. */
+  sessionTimeoutMs = SESSION_TIMEOUT_MS_DEFAULT;
 
   /** Nobody keeps answers under leases: then not only the leader may give strong ones. */
   private anyNodeReads = false;
@@ -161,6 +166,7 @@ export class Cluster {
     link.nodeId = status.id;
     link.appliedIndex = status.appliedIndex;
     this.anyNodeReads = status.leaseMs === 0;
+    this.sessionTimeoutMs = status.sessionTimeoutMs;
     if (this.leader === null) link.trouble = null;
     for (const peer of status.peers) {
       if (peer.id === status.leader) this.hint = peer;

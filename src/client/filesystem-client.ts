@@ -34,6 +34,10 @@ export interface FilesystemClient {
   setKeeper(keeper: AnswerKeeper): void;
   /** What this client holds open of the inodes that were unlinked; asked before every keep-alive. */
   setHolds(holds: () => readonly number[]): void;
+  /** The session of this client's commands; null while there is none. */
+  readonly session: ClientSession | null;
+  /** Called at once when a session turns out to be over; its locks are others' by then. */
+  setSessionEnded(ended: (session: number) => void): void;
   /** All effects of indexes up to here were given to the listeners. */
   readonly seenIndex: number;
   /** The status of each node that answers within `timeoutMs`. */
@@ -70,7 +74,21 @@ export interface AnswerKeeper {
   }): Promise<void> | null;
 }
 
+export interface ClientSession {
+  readonly id: number;
+  /**
+   * It cannot have expired yet: a command of it took effect that was sent so shortly ago. Reckoned by
+   * both clocks, so that a process that was stopped, or a machine that slept, knows better.
+   */
+  readonly isSure: boolean;
+}
+
 export interface CallOptions {
+  /**
+   * Only in this session: SESSION_EXPIRED when it is over, and then the command has no effect, unless
+   * it had it before. Other commands go on in the next session.
+   */
+  readonly inSession?: number;
   readonly signal?: AbortSignal;
   /** Milliseconds without a decision after which the call fails; Infinity waits for ever. Default: the client's. */
   readonly deadlineMs?: number;

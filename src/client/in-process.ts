@@ -1,9 +1,11 @@
 import type { ClientRequest, ClientResponse } from '../codec/client-messages.js';
 import type { Node } from '../node/node.js';
+import type { MetCluster } from '../transport/met-cluster.js';
 import type { Channel, ChannelHandlers, Dialer } from '../transport/transport.js';
 
 /**
- * Dials the node of this process directly, and every other address by `remote`.
+ * Dials the node of this process directly, and every other address by `remote`. `met`: what `remote`
+ * has, too, so that nodes of another incarnation are refused whichever way they are reached.
  *
  * Nothing is encoded or copied: bytes in requests and responses are shared with the node, so
  * neither side may change them (as createFilesystemClient says). Messages arrive in order and never
@@ -12,14 +14,17 @@ import type { Channel, ChannelHandlers, Dialer } from '../transport/transport.js
  * and sockets have theirs.
  */
 export function createInProcessDialer(
-  node: Pick<Node, 'connect'>,
+  node: Pick<Node, 'connect' | 'cluster'>,
   ownAddress: string,
   remote: Dialer,
+  met: MetCluster,
 ): Dialer {
   return {
     async dial(address, handlers, signal) {
-      if (address !== ownAddress) return remote.dial(address, handlers, signal);
-      return connect(node, handlers);
+      if (met.incarnation === 0 || address === ownAddress) met.meet(node.cluster);
+      return address === ownAddress
+        ? connect(node, handlers)
+        : remote.dial(address, handlers, signal);
     },
   };
 }

@@ -3,12 +3,13 @@ import { leaseRemainingMs, type Moment, momentOf } from '../base/lease-time.js';
 import type { Changes, ClientResponse } from '../codec/client-messages.js';
 import { type Fact, factsOfAnswer } from '../filesystem/facts.js';
 import type { Effect } from '../filesystem/filesystem.js';
-import type { Query, QueryResult } from '../filesystem/queries.js';
+import type { Query, QueryResult, ReadDirectory } from '../filesystem/queries.js';
 import type { Ino } from '../filesystem/records.js';
 import { AnswerCache } from './answer-cache.js';
 import type { Cluster } from './cluster.js';
 import type { Kept, KeptQuery } from './filesystem-client.js';
 import type { Link } from './link.js';
+import { LookAhead } from './look-ahead.js';
 
 /** Renewed after this part of its time, so that a lost or slow renewal does not end it. */
 const RENEW_PART = 1 / 3;
@@ -24,6 +25,8 @@ const LISTED_AHEAD_MAX = 2_048;
 const LISTING_MS_MAX = 1_000;
 /** One directory is not listed ahead again before: where others change names all the time, it helps little. */
 const LIST_AGAIN_MS = 1_000;
+/** As many entries with their inodes are asked for ahead: a listing that costs the leader a few milliseconds. */
+const AHEAD_ENTRIES = 1_000;
 /** Directories of which is known when they were listed. */
 const LISTED_DIRECTORIES_MAX = 1_024;
 
@@ -44,6 +47,7 @@ interface Held {
  */
 export class Lease {
   private readonly cache = new AnswerCache();
+  private readonly ahead = new LookAhead();
   private held: Held | null = null;
   /** Counts up with every break. */
   private epoch = 0;
@@ -147,16 +151,27 @@ export class Lease {
     if (nowMs - (this.listedAtMs.get(ino) ?? Number.NEGATIVE_INFINITY) < LIST_AGAIN_MS) return;
     const hold = this.holdAt(leader);
     if (hold === null) return;
-    this.listingUntilMs = nowMs + LISTING_MS_MAX;
     if (this.listedAtMs.size >= LISTED_DIRECTORIES_MAX) this.listedAtMs.clear();
     this.listedAtMs.set(ino, nowMs);
-    const query = {
-      type: 'read-directory',
-      ino,
-      cookie: 0,
-      limit: entries + 1,
-      plus: false,
-    } as const;
+    this.list(leader, hold, { ino, cookie: 0, limit: entries + 1, plus: false });
+  }
+
+  /**
+   * A strong lookup had to be asked for, and found this entry. Who looks one entry up after the other
+   * will go on: what comes behind is asked for at once, inodes and all.
+   */
+  found(ino: Ino, cookie: number): void {
+    const { leader } = this.cluster;
+    const isInOrder = this.ahead.isInOrder(ino, cookie);
+    if (!isInOrder || leader === null || this.clock.monotonicMs() < this.listingUntilMs) return;
+    const hold = this.holdAt(leader);
+    if (hold === null) return;
+    this.list(leader, hold, { ino, cookie, limit: AHEAD_ENTRIES, plus: true });
+  }
+
+  private list(leader: Link, hold: number, what: Omit<ReadDirectory, 'type'>): void {
+    this.listingUntilMs = this.clock.monotonicMs() + LISTING_MS_MAX;
+    const query = { type: 'read-directory', ...what } as const;
     this.cluster.ask(
       leader,
       (id) => ({ type: 'query', id, level: 'strong', minIndex: 0, query }),
@@ -164,6 +179,9 @@ export class Lease {
         if (response?.type !== 'query-reply') return;
         this.listingUntilMs = Number.NEGATIVE_INFINITY;
         this.learn(hold, response.index, factsOfAnswer(query, response.result));
+        if (!what.plus || !response.result.ok || !('entries' in response.result.value)) return;
+        const last = response.result.value.entries.at(-1);
+        if (last !== undefined) this.ahead.listed(what.ino, last.cookie);
       },
     );
   }

@@ -171,8 +171,12 @@ export class Reads {
           if (hold !== null && response.type === 'query-reply') {
             const { index, result } = response;
             this.lease?.learn(hold, index, factsOfAnswer(query, result));
-            const isAbsent = query.type === 'lookup' && !result.ok && result.code === 'ENOENT';
-            if (isAbsent) this.lease?.missed(query.parent);
+            if (query.type === 'lookup') {
+              if (!result.ok && result.code === 'ENOENT') this.lease?.missed(query.parent);
+              const cookie =
+                result.ok && 'cookie' in result.value ? result.value.cookie : undefined;
+              if (cookie !== undefined) this.lease?.found(query.parent, cookie);
+            }
           }
           this.onAnswer(read, link, response);
         },

@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.js';
-import type { MootError } from '../base/errors.js';
+import { MootError } from '../base/errors.js';
 import type { Command } from '../filesystem/commands.js';
 import type { Reply } from '../filesystem/records.js';
 
@@ -27,6 +27,10 @@ export interface QueuedCommand {
   /** Copies that were sent and of which nobody knows whether they count. */
   uncertain: number;
   replied: boolean;
+  /** It means nothing in another session. */
+  readonly isBound: boolean;
+  /** Its error, if no earlier copy took effect: `nothing` goes in its place, and its reply will say. */
+  rejection: MootError | null;
 }
 
 /** One copy of a command to be sent now. */
@@ -69,7 +73,12 @@ export class SessionQueue {
     return this.sent.length === 0 && this.waiting.size === 0;
   }
 
-  push(command: Command, bytes: number, settle: (settlement: Settlement) => void): QueuedCommand {
+  push(
+    command: Command,
+    bytes: number,
+    settle: (settlement: Settlement) => void,
+    isBound = false,
+  ): QueuedCommand {
     const queued: QueuedCommand = {
       sequence: 0,
       command,
@@ -77,6 +86,8 @@ export class SessionQueue {
       settle,
       uncertain: 0,
       replied: false,
+      isBound,
+      rejection: null,
     };
     this.waiting.add(queued);
     return queued;
@@ -115,7 +126,10 @@ export class SessionQueue {
     const queued = this.find(sequence);
     if (queued === undefined || queued.replied) return;
     queued.replied = true;
-    finish(queued, { type: 'reply', reply });
+    const { rejection } = queued;
+    // What `nothing` answers; and what takes space and may be rejected always has a value.
+    const isNothing = rejection !== null && reply.ok && reply.value === null;
+    finish(queued, isNothing ? { type: 'error', error: rejection } : { type: 'reply', reply });
     for (let head = this.sent[0]; head?.replied; head = this.sent[0]) {
       this.sent.shift();
       this.bytesInFlight -= head.bytes;
@@ -156,7 +170,9 @@ export class SessionQueue {
     const queued = this.find(sequence);
     if (!this.onRefused(sequence, round) || queued === undefined) return;
     queued.command = { type: 'nothing' };
-    finish(queued, { type: 'error', error });
+    // Another copy was sent to somebody who may have taken it.
+    if (queued.uncertain > 0) queued.rejection = error;
+    else finish(queued, { type: 'error', error });
   }
 
   /**
@@ -173,8 +189,8 @@ export class SessionQueue {
   /**
    * The session is over and the copy of `sequence` had no effect. When that was the only copy of the
    * first command without a reply, then none of those behind it can have taken effect either, since
-   * they go in order: they move to the queue of a new session, and nobody notices. Otherwise null:
-   * some may have taken effect.
+   * they go in order: they move to the queue of a new session, and nobody notices, but for those that
+   * were for this session only. Otherwise null: some may have taken effect.
    */
   moveToNewSession(sequence: number): SessionQueue | null {
     const queued = this.find(sequence);
@@ -184,6 +200,10 @@ export class SessionQueue {
     const successor = new SessionQueue();
     for (const moved of [...this.sent, ...this.waiting]) {
       if (moved.settle === null) continue;
+      if (moved.isBound) {
+        finish(moved, { type: 'error', error: sessionOver(moved.command) });
+        continue;
+      }
       moved.sequence = 0;
       moved.uncertain = 0;
       successor.waiting.add(moved);
@@ -233,6 +253,11 @@ export class SessionQueue {
       this.bytesInFlight + queued.bytes <= BYTES_IN_FLIGHT_MAX
     );
   }
+}
+
+export function sessionOver(command: Command): MootError {
+  const message = `the cluster has forgotten this client before ${command.type} took effect`;
+  return new MootError('SESSION_EXPIRED', message);
 }
 
 function finish(queued: QueuedCommand, settlement: Settlement): void {

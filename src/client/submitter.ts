@@ -1,4 +1,5 @@
 import { MootError } from '../base/errors.js';
+import { leaseRemainingMs, type Moment, momentOf } from '../base/lease-time.js';
 import type { ClientResponse, SubmitResponse } from '../codec/client-messages.js';
 import type { Command } from '../filesystem/commands.js';
 import { factOfTrace, factsOfReply } from '../filesystem/facts.js';
@@ -7,14 +8,21 @@ import { type Ino, type Reply, SESSION_HOLDS_MAX } from '../filesystem/records.j
 import { problemOfCommand } from './acceptable.js';
 import { CallLimits, callRefusal, seconds } from './call.js';
 import { type Cluster, isFinal, rejection } from './cluster.js';
-import type { CallOptions } from './filesystem-client.js';
+import type { CallOptions, ClientSession } from './filesystem-client.js';
 import type { Lease } from './lease.js';
 import type { Link } from './link.js';
-import { SessionQueue, type Settlement } from './session-queue.js';
+import { SessionQueue, type Settlement, sessionOver } from './session-queue.js';
 
 /** How long to leave a node alone that says it is full. Doubles while it says so again. */
 const BUSY_PAUSE_MIN_MS = 20;
 const BUSY_PAUSE_MAX_MS = 250;
+/**
+ * A session is sure to be alive for this part of what the cluster waits, counted from its last sign
+ * of life: the leader counts from when it heard, which was later. The rest is for clocks.
+ */
+const SURE_PART = 1 / 2;
+/** A session that has nothing to say speaks up after this part, at the latest. */
+const KEEP_ALIVE_PART = 1 / 4;
 /** What a command costs on the wire besides its data. */
 const COMMAND_BYTES = 128;
 
@@ -49,6 +57,8 @@ export class Submitter {
   private pauseMs = BUSY_PAUSE_MIN_MS;
   private decidedAtMs = Number.NEGATIVE_INFINITY;
   private sentAtMs = 0;
+  /** When the latest command was sent that is known to have taken effect in this session. */
+  private provenAt: Moment | null = null;
   private closing: { readonly done: () => void } | null = null;
   private keptAlive: { changes: number; holds: readonly Ino[] } = { changes: 0, holds: [] };
   private keepingAlive = false;
@@ -56,6 +66,7 @@ export class Submitter {
   private reclaimable = 0;
   private goneCounted = 0;
   holds: () => readonly Ino[] = () => [];
+  sessionEnded: (session: number) => void = () => {};
 
   constructor(
     private readonly cluster: Cluster,
@@ -66,16 +77,26 @@ export class Submitter {
     private readonly lease: Lease | null,
   ) {}
 
+  get currentSession(): ClientSession | null {
+    if (this.session === null) return null;
+    const { clock, sessionTimeoutMs } = this.cluster;
+    const sureMs = sessionTimeoutMs * SURE_PART;
+    const isSure = this.provenAt !== null && leaseRemainingMs(clock, this.provenAt, sureMs) > 0;
+    return { id: this.session, isSure };
+  }
+
   /** Something waits for the cluster. */
   get busy(): boolean {
     return !this.queue.empty || this.wantsSession;
   }
 
   async execute(command: Command, options: CallOptions): Promise<Reply> {
+    const { inSession } = options;
+    const isBound = inSession !== undefined;
     const refusal =
       callRefusal(this.closing !== null, options) ??
       problemOfCommand(command) ??
-      this.cluster.hopeless;
+      (isBound && inSession !== this.session ? sessionOver(command) : this.cluster.hopeless);
     if (refusal !== null) throw refusal;
     return new Promise((resolve, reject) => {
       const { clock } = this.cluster;
@@ -102,7 +123,7 @@ export class Submitter {
         },
         () => giveUp((unsent) => interrupted(command, unsent)),
       );
-      const queued = this.queue.push(command, sizeOf(command), settle);
+      const queued = this.queue.push(command, sizeOf(command), settle, isBound);
       this.wake();
       this.pump();
     });
@@ -119,7 +140,8 @@ export class Submitter {
     for (let copy = this.queue.next(); copy !== null; copy = this.queue.next()) {
       const { sequence, acknowledged, command, round } = copy;
       const { session, queue } = this;
-      this.sentAtMs = this.cluster.clock.monotonicMs();
+      const sentAt = momentOf(this.cluster.clock);
+      this.sentAtMs = sentAt.monotonicMs;
       const hold = this.lease?.holdAt(leader) ?? null;
       this.cluster.ask(
         leader,
@@ -127,7 +149,10 @@ export class Submitter {
         (response) => {
           if (hold !== null && response?.type === 'submit-reply')
             this.learn(hold, command, response);
-          if (response !== undefined) this.onAnswer(leader, queue, sequence, round, response);
+          if (response === undefined) return;
+          // What was repeated took effect at another time.
+          if (queue === this.queue && isNewReply(response)) this.provenAt = sentAt;
+          this.onAnswer(leader, queue, sequence, round, response);
         },
         () => queue.awaited(sequence),
       );
@@ -150,7 +175,11 @@ export class Submitter {
     if (this.session === null || this.keepingAlive || this.closing !== null) return;
     const idleMs = this.cluster.clock.monotonicMs() - this.sentAtMs;
     const changed = this.options.holdsOpen && this.hasNews();
-    if (changed || idleMs >= this.options.keepAliveMs) this.sendKeepAlive();
+    if (changed || idleMs >= this.keepAliveMs) this.sendKeepAlive();
+  }
+
+  get keepAliveMs(): number {
+    return Math.min(this.options.keepAliveMs, this.cluster.sessionTimeoutMs * KEEP_ALIVE_PART);
   }
 
   /** Why a session has to be opened although no command waits. */
@@ -222,11 +251,12 @@ export class Submitter {
     this.openingAt = leader;
     const { name, holdsOpen } = this.options;
     const command: Command = { type: 'open-session', name, holdsOpen };
+    const sentAt = momentOf(this.cluster.clock);
     this.cluster.ask(
       leader,
       (id) => ({ type: 'submit', id, session: 0, sequence: 0, acknowledged: 0, command }),
       (response) => {
-        if (response?.type === 'submit-reply') this.onOpened(leader, response);
+        if (response?.type === 'submit-reply') this.onOpened(leader, response, sentAt);
         else if (this.openingAt === leader) {
           this.openingAt = null;
           if (response?.type === 'refusal') this.onRetry(leader, response);
@@ -235,7 +265,7 @@ export class Submitter {
     );
   }
 
-  private onOpened(leader: Link, response: SubmitResponse): void {
+  private onOpened(leader: Link, response: SubmitResponse, sentAt: Moment): void {
     const { outcome } = response;
     const value = outcome.type === 'reply' && outcome.reply.ok ? outcome.reply.value : null;
     if (value === null || !('session' in value)) {
@@ -252,6 +282,7 @@ export class Submitter {
     }
     this.openingAt = null;
     this.session = value.session;
+    this.provenAt = sentAt;
     this.onIndex(response.index);
     if (this.closing !== null) this.endSession();
     else if (this.options.holdsOpen) this.sendKeepAlive();
@@ -326,6 +357,7 @@ export class Submitter {
 
   private onExpired(successor: SessionQueue | null): void {
     const old = this.queue;
+    const ended = this.session;
     this.queue = successor ?? new SessionQueue();
     this.session = null;
     this.openingAt = null;
@@ -340,6 +372,7 @@ export class Submitter {
       );
       this.keepingAlive = false;
     }
+    if (ended !== null) this.sessionEnded(ended);
     this.closing?.done();
     this.wake();
     this.pump();
@@ -359,6 +392,12 @@ export class Submitter {
 function interrupted(command: Command, unsent: boolean): MootError {
   const what = unsent ? 'before it was sent' : 'on its way: it may or may not take effect';
   return new MootError('INTERRUPTED', `${command.type} was interrupted ${what}`);
+}
+
+function isNewReply(response: ClientResponse): boolean {
+  return (
+    response.type === 'submit-reply' && response.outcome.type === 'reply' && !response.repeated
+  );
 }
 
 function endUnusedSession(cluster: Cluster, leader: Link, session: number): void {

@@ -119,7 +119,8 @@ export class Watcher implements SeenChanges {
     const { link } = this;
     if (link === null) return;
     link.lagging = true;
-    link.appliedIndex = 0;
+    // It has to say anew how far it is.
+    link.appliedIndex = -1;
     link.reset('it lags behind');
   }
 

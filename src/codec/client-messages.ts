@@ -173,6 +173,8 @@ export interface NodeStatus {
   readonly memoryBytes: number;
   /** For how long clients may keep strong answers; 0: not at all, and any node answers strong reads. */
   readonly leaseMs: number;
+  /** After so long a silence of a client its session ends. */
+  readonly sessionTimeoutMs: number;
   readonly writeConcern: WriteConcern;
   /** At a leader that waits for all: the other voters that live; it commits nothing without them. */
   readonly liveVoters: readonly NodeId[];

@@ -296,11 +296,20 @@ function unpackOptionalChanges(packed: unknown): Changes | null {
 
 const EFFECT_INODE = 0;
 const EFFECT_ENTRY = 1;
+const EFFECT_LOCK = 2;
+const EFFECT_DELEGATION = 3;
 
 function packEffect(effect: Effect): Packed {
-  return effect.type === 'inode'
-    ? [EFFECT_INODE, effect.ino, effect.data, effect.gone]
-    : [EFFECT_ENTRY, effect.parent, effect.name];
+  switch (effect.type) {
+    case 'inode':
+      return [EFFECT_INODE, effect.ino, effect.data, effect.gone];
+    case 'entry':
+      return [EFFECT_ENTRY, effect.parent, effect.name];
+    case 'lock':
+      return [EFFECT_LOCK, effect.ino, effect.session, effect.request];
+    case 'delegation':
+      return [EFFECT_DELEGATION, effect.ino, effect.session, effect.ended];
+  }
 }
 
 function unpackEffect(packed: unknown): Effect {
@@ -314,6 +323,20 @@ function unpackEffect(packed: unknown): Effect {
         type: 'entry',
         parent: r.uint('parent'),
         name: r.bytes('name', COMMAND_NAME_BYTES_MAX),
+      };
+    case EFFECT_LOCK:
+      return {
+        type: 'lock',
+        ino: r.uint('ino'),
+        session: r.uint('session'),
+        request: r.uint('request'),
+      };
+    case EFFECT_DELEGATION:
+      return {
+        type: 'delegation',
+        ino: r.uint('ino'),
+        session: r.uint('session'),
+        ended: r.bool('ended'),
       };
     default:
       throw new MootError('BAD_MESSAGE', `effect.kind ${kind} is unknown`);

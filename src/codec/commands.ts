@@ -3,6 +3,7 @@ import { MootError } from '../base/errors.js';
 import type {
   AllocateMode,
   Command,
+  Lock,
   LogCommand,
   Rename,
   SetAttributes,
@@ -11,6 +12,8 @@ import type {
 import {
   COMMAND_NAME_BYTES_MAX,
   COMMAND_VALUE_BYTES_MAX,
+  DELEGATED_LOCKS_MAX,
+  LOCK_OWNER_CHARS_MAX,
   SESSION_HOLDS_MAX,
   SESSION_NAME_CHARS_MAX,
   WRITE_BYTES_MAX,
@@ -19,7 +22,7 @@ import {
 import { packOwned, unpack } from './msgpack.js';
 import { Reader } from './reader.js';
 import { type UnionCodec, unionCodec } from './union.js';
-import { oneOf, readTimespec, uints } from './values.js';
+import { LOCK_KINDS, oneOf, packOwnLock, readOwnLock, readTimespec, uints } from './values.js';
 
 /** The form of a log entry's data. Entries of another form are refused, never guessed at. */
 const LOG_COMMAND_VERSION = 1;
@@ -67,6 +70,8 @@ export function commandPayloadBytes(command: Command): number {
 
 const RENAME_MODES: readonly Rename['mode'][] = ['replace', 'no-replace', 'exchange'];
 const XATTR_MODES: readonly SetXattr['mode'][] = ['set', 'create', 'replace'];
+
+const LOCK_MODES: readonly Lock['mode'][] = ['shared', 'exclusive', 'unlock'];
 
 const ALLOCATE_MODES: readonly AllocateMode[] = ['reserve', 'reserve-keep-size', 'punch', 'zero'];
 
@@ -275,7 +280,70 @@ export const commandCodec: UnionCodec<Command> = unionCodec<Command>('command', 
       name: r.bytes('name', COMMAND_NAME_BYTES_MAX),
     }),
   },
+  lock: {
+    tag: 19,
+    pack: (c) => [
+      c.ino,
+      LOCK_KINDS.indexOf(c.kind),
+      LOCK_MODES.indexOf(c.mode),
+      c.owner,
+      c.pid,
+      c.first,
+      c.last,
+      c.wait,
+      c.takesOver ?? false,
+    ],
+    unpack: (r) => ({
+      type: 'lock',
+      ino: r.uint('ino'),
+      kind: oneOf(r, 'kind', LOCK_KINDS),
+      mode: oneOf(r, 'mode', LOCK_MODES),
+      owner: r.string('owner', LOCK_OWNER_CHARS_MAX),
+      pid: r.uint32('pid'),
+      first: r.uint('first'),
+      last: r.uint('last'),
+      wait: r.nullable('wait', r.uint),
+      ...(r.more && r.bool('takesOver') ? { takesOver: true } : {}),
+    }),
+  },
+  'set-quota': {
+    tag: 21,
+    pack: (c) => [c.bytes, c.inodes],
+    unpack: (r) => ({
+      type: 'set-quota',
+      bytes: r.nullable('bytes', r.uint),
+      inodes: r.nullable('inodes', r.uint),
+    }),
+  },
+  'cancel-lock': {
+    tag: 20,
+    pack: (c) => [c.ino, c.request],
+    unpack: (r) => ({ type: 'cancel-lock', ino: r.uint('ino'), request: r.uint('request') }),
+  },
+  'recall-locks': {
+    tag: 22,
+    pack: (c) => [c.ino],
+    unpack: (r) => ({ type: 'recall-locks', ino: r.uint('ino') }),
+  },
+  'return-locks': {
+    tag: 23,
+    pack: (c) =>
+      c.held === null
+        ? [c.ino, null, null]
+        : [c.ino, c.held.posix.map(packOwnLock), c.held.flock.map(packOwnLock)],
+    unpack(r) {
+      const ino = r.uint('ino');
+      const [posix, flock] = [readOwnLocks(r, 'posix'), readOwnLocks(r, 'flock')];
+      const held = posix === null || flock === null ? null : { posix, flock };
+      return { type: 'return-locks', ino, held };
+    },
+  },
 });
+
+function readOwnLocks(r: Reader, field: string) {
+  const packed = r.nullable(field, () => r.array(field, DELEGATED_LOCKS_MAX));
+  return packed?.map((one) => readOwnLock(new Reader(one, field))) ?? null;
+}
 
 /** null: not named; true: the replicated clock's time. */
 function packTime(time: Timespec | 'now' | undefined): unknown {

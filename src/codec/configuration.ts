@@ -53,12 +53,13 @@ export function decodeConfigurationAt(data: Uint8Array): ConfigurationAt {
 }
 
 export function packConfiguration(configuration: Configuration): Packed {
-  const { voters, outgoing, learners, removed } = configuration;
+  const { voters, outgoing, learners, removed, incarnation } = configuration;
   return [
     voters.map(packMember),
     outgoing.map(packMember),
     learners.map((learner) => [...packMember(learner), learner.promote, learner.replaces]),
     removed,
+    incarnation,
   ];
 }
 
@@ -89,6 +90,8 @@ function readConfiguration(r: Reader): Configuration {
       .array('learners', MEMBERS_MAX)
       .map((one) => readLearner(new Reader(one, 'learner'))),
     removed: r.array('removed', REMOVED_MAX).map((id) => checkId(id)),
+    // Clusters of old have none until their next leader draws it.
+    incarnation: r.more ? r.uint('incarnation') : 0,
   };
   const { voters, outgoing, learners, removed } = configuration;
   for (const group of [[...voters, ...learners], outgoing, removed.map((id) => ({ id }))]) {

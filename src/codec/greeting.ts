@@ -6,7 +6,7 @@ import { Reader } from './reader.js';
 import { type UnionCodec, unionCodec } from './union.js';
 
 /** Grows with every change that an older version would misunderstand. */
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 5;
 
 /** One volume per cluster today; every connection says which it is about. */
 export const GROUP = 0;
@@ -14,6 +14,8 @@ export const GROUP = 0;
 /** The first frame of a connection, each way: who I am, and whom I take you for. */
 export interface Greeting {
   readonly cluster: string;
+  /** The incarnation of the cluster that this side knows (raft's Configuration); 0: of none. */
+  readonly incarnation: number;
   readonly role: GreetingRole;
 }
 
@@ -57,7 +59,8 @@ const roles: UnionCodec<GreetingRole> = unionCodec<GreetingRole>('greeting.role'
 });
 
 export function encodeGreeting(greeting: Greeting): Uint8Array {
-  return pack([MAGIC, PROTOCOL_VERSION, GROUP, greeting.cluster, roles.pack(greeting.role)]);
+  const { cluster, incarnation, role } = greeting;
+  return pack([MAGIC, PROTOCOL_VERSION, GROUP, cluster, roles.pack(role), incarnation]);
 }
 
 /** Throws BAD_MESSAGE, also for another version or group. */
@@ -78,5 +81,6 @@ export function decodeGreeting(frame: Uint8Array): Greeting {
   return {
     cluster: r.string('cluster', LABEL_CHARS_MAX),
     role: roles.unpack(r.any('role'), undefined),
+    incarnation: r.uint('incarnation'),
   };
 }

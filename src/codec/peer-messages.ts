@@ -6,6 +6,7 @@ export type PeerMessage =
   | SnapshotMessage
   | BootstrapMessage
   | StateHashMessage
+  | DiskSpaceMessage
   | ReadLeaseMessage;
 
 /**
@@ -78,6 +79,16 @@ export type ReadLeaseMessage =
       /** From when it was asked for. */
       readonly durationMs: number;
     };
+
+/** To the leader: how full the sender's disk is (see node/disk-room.ts). */
+export interface DiskSpaceMessage {
+  readonly type: 'disk-space';
+  readonly from: NodeId;
+  readonly to: NodeId;
+  readonly term: number;
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+}
 
 /** Digests of the state at an index, to be compared (see node/state-hash.ts). */
 export type StateHashMessage =

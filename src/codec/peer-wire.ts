@@ -282,6 +282,18 @@ const codec: UnionCodec<PeerMessage, Ends> = unionCodec<PeerMessage, Ends>('mess
       id: r.uint('id'),
     }),
   },
+  'disk-space': {
+    tag: 25,
+    pack: (m) => [m.term, m.totalBytes, m.freeBytes],
+    unpack: (r, { from, to }) => ({
+      type: 'disk-space',
+      from,
+      to,
+      term: r.uint('term'),
+      totalBytes: r.uint('totalBytes'),
+      freeBytes: r.uint('freeBytes'),
+    }),
+  },
   'read-lease-reply': {
     tag: 21,
     pack: (m) => [m.term, m.id, m.durationMs],

@@ -4,13 +4,14 @@ import {
   COMMAND_NAME_BYTES_MAX,
   COMMAND_VALUE_BYTES_MAX,
   LISTED_ENTRIES_MAX,
+  LOCK_OWNER_CHARS_MAX,
   NAME_BYTES_MAX,
   READ_BYTES_MAX,
 } from '../filesystem/records.js';
 import { XATTR_NAMES_MAX } from './limits.js';
 import { Reader } from './reader.js';
 import { type UnionCodec, unionCodec } from './union.js';
-import { type Packed, packInode, unpackInode } from './values.js';
+import { type Packed, packInode, packLock, unpackInode, unpackLock } from './values.js';
 
 export const queryCodec: UnionCodec<Query> = unionCodec<Query>('query', {
   lookup: {
@@ -72,6 +73,19 @@ export const queryCodec: UnionCodec<Query> = unionCodec<Query>('query', {
       what: r.bool('data') ? 'data' : 'hole',
     }),
   },
+  'get-lock': {
+    tag: 9,
+    pack: (q) => [q.ino, q.session, q.owner, q.exclusive, q.first, q.last],
+    unpack: (r) => ({
+      type: 'get-lock',
+      ino: r.uint('ino'),
+      session: r.uint('session'),
+      owner: r.string('owner', LOCK_OWNER_CHARS_MAX),
+      exclusive: r.bool('exclusive'),
+      first: r.uint('first'),
+      last: r.uint('last'),
+    }),
+  },
   statfs: { tag: 7, pack: () => [], unpack: () => ({ type: 'statfs' }) },
 });
 
@@ -84,6 +98,7 @@ const RESULT_XATTR = 4;
 const RESULT_XATTR_NAMES = 5;
 const RESULT_STATFS = 6;
 const RESULT_OFFSET = 7;
+const RESULT_LOCK = 8;
 
 export function packQueryResult(result: QueryResult): Packed {
   return result.ok ? [true, packQueryValue(result.value)] : [false, result.code];
@@ -104,23 +119,30 @@ export function resultPayloadBytes(result: QueryResult): number {
 }
 
 function packQueryValue(value: QueryValue): Packed {
+  if ('cookie' in value) return [RESULT_INODE, packInode(value.inode), value.cookie];
   if ('inode' in value) return [RESULT_INODE, packInode(value.inode)];
   if ('data' in value) return [RESULT_DATA, value.data, value.size];
   if ('entries' in value) {
     return [RESULT_ENTRIES, value.entries.map(packListed), value.parent, value.end];
   }
   if ('value' in value) return [RESULT_XATTR, value.value];
+  if ('lock' in value) {
+    return [RESULT_LOCK, value.lock === null ? null : packLock(value.lock), value.delegate];
+  }
   if ('offset' in value) return [RESULT_OFFSET, value.offset];
   if ('names' in value) return [RESULT_XATTR_NAMES, value.names];
-  return [RESULT_STATFS, value.inodes, value.bytes, value.diskBytesTotal, value.diskBytesFree];
+  const { inodes, bytes, diskBytesTotal, diskBytesFree, inodesMax, bytesMax } = value;
+  return [RESULT_STATFS, inodes, bytes, diskBytesTotal, diskBytesFree, inodesMax, bytesMax];
 }
 
 function unpackQueryValue(packed: unknown): QueryValue {
   const r = new Reader(packed, 'result.value');
   const kind = r.uint('kind');
   switch (kind) {
-    case RESULT_INODE:
-      return { inode: unpackInode(r.any('inode')) };
+    case RESULT_INODE: {
+      const inode = unpackInode(r.any('inode'));
+      return r.more ? { inode, cookie: r.uint('cookie') } : { inode };
+    }
     case RESULT_ENTRIES:
       return {
         entries: r.array('entries', LISTED_ENTRIES_MAX).map(unpackListed),
@@ -139,12 +161,21 @@ function unpackQueryValue(packed: unknown): QueryValue {
     }
     case RESULT_OFFSET:
       return { offset: r.uint('offset') };
+    case RESULT_LOCK: {
+      const lock = r.any('lock');
+      return {
+        lock: lock === null ? null : unpackLock(lock),
+        delegate: r.more ? r.nullable('delegate', r.uint) : null,
+      };
+    }
     case RESULT_STATFS:
       return {
         inodes: r.uint('inodes'),
         bytes: r.uint('bytes'),
         diskBytesTotal: r.uint('diskBytesTotal'),
         diskBytesFree: r.uint('diskBytesFree'),
+        inodesMax: r.nullable('inodesMax', r.uint),
+        bytesMax: r.nullable('bytesMax', r.uint),
       };
     default:
       throw new MootError('BAD_MESSAGE', `result.value.kind ${kind} is unknown`);

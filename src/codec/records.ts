@@ -4,7 +4,18 @@ import { type Key, tableOf } from '../filesystem/keys.js';
 import type { Session, Table, Tables } from '../filesystem/records.js';
 import { pack, unpack } from './msgpack.js';
 import { Reader } from './reader.js';
-import { packInode, packReply, readTimespec, unpackInode, unpackReply } from './values.js';
+import {
+  LOCK_KINDS,
+  oneOf,
+  packInode,
+  packLock,
+  packReply,
+  readLock,
+  readTimespec,
+  unpackInode,
+  unpackLock,
+  unpackReply,
+} from './values.js';
 
 /**
  * The stored form of the tree's records. A sealed record is a CRC-32 over its key and its payload,
@@ -102,6 +113,8 @@ const CODECS: { readonly [T in Exclude<Table, 'chunk'>]: Codec<T> } = {
       c.orphanTail,
       c.holdersSeenIndex,
       c.hash,
+      c.bytesMax,
+      c.inodesMax,
     ],
     unpack(packed) {
       const r = new Reader(packed, 'counters');
@@ -116,6 +129,9 @@ const CODECS: { readonly [T in Exclude<Table, 'chunk'>]: Codec<T> } = {
         orphanTail: r.uint('orphanTail'),
         holdersSeenIndex: r.uint('holdersSeenIndex'),
         hash: r.uint32('hash'),
+        // Trees that were stored before there were quotas have none.
+        bytesMax: r.more ? r.nullable('bytesMax', r.uint) : null,
+        inodesMax: r.more ? r.nullable('inodesMax', r.uint) : null,
       };
     },
   },
@@ -154,6 +170,33 @@ const CODECS: { readonly [T in Exclude<Table, 'chunk'>]: Codec<T> } = {
       return { ino: r.uint('ino'), index: r.uint('index') };
     },
   },
+  locks: {
+    pack: ({ posix, flock, delegate }) => [posix.map(packLock), flock.map(packLock), delegate],
+    unpack(packed) {
+      const r = new Reader(packed, 'locks');
+      return {
+        posix: r.array('posix', ITEMS_MAX).map(unpackLock),
+        flock: r.array('flock', ITEMS_MAX).map(unpackLock),
+        // Locks that were stored before a session could decide alone are everybody's.
+        delegate: r.more ? r.nullable('delegate', r.uint) : null,
+      };
+    },
+  },
+  waiting: {
+    pack: (waiting) => [
+      waiting.map((one) => [...packLock(one), one.ino, LOCK_KINDS.indexOf(one.kind), one.request]),
+    ],
+    unpack: (packed) =>
+      new Reader(packed, 'waiting').array('requests', ITEMS_MAX).map((one) => {
+        const r = new Reader(one, 'request');
+        return {
+          ...readLock(r),
+          ino: r.uint('ino'),
+          kind: oneOf(r, 'kind', LOCK_KINDS),
+          request: r.uint('request'),
+        };
+      }),
+  },
   members: {
     pack: (members) => [members],
     unpack: (packed) => new Reader(packed, 'members').bytes('configuration'),
@@ -170,6 +213,7 @@ function packSession(session: Session): readonly unknown[] {
     session.seenIndex ?? 0,
     session.lastIndex,
     session.holds,
+    session.locks,
   ];
 }
 
@@ -194,6 +238,8 @@ function unpackSession(packed: unknown): Session {
     seenIndex: holdsOpen ? seenIndex : null,
     lastIndex: r.uint('lastIndex'),
     holds: readUints(r, 'holds'),
+    // Sessions that were stored before there were locks have none.
+    locks: r.more ? readUints(r, 'locks') : [],
   };
 }
 

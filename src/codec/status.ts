@@ -37,6 +37,7 @@ export function packStatus(s: NodeStatus): Packed {
     WRITE_CONCERNS.indexOf(s.writeConcern),
     s.liveVoters,
     packConfiguration(s.configuration),
+    s.sessionTimeoutMs,
   ];
 }
 
@@ -81,6 +82,7 @@ export function unpackStatus(packed: unknown): NodeStatus {
       return new Reader([item], 'status.liveVoter').string('id', LABEL_CHARS_MAX);
     }),
     configuration: unpackConfiguration(r.any('configuration')),
+    sessionTimeoutMs: r.uint('sessionTimeoutMs'),
   };
 }
 

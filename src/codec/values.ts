@@ -1,7 +1,15 @@
 import type { Timespec } from '../base/clock.js';
 import { MootError } from '../base/errors.js';
 import type { CommandValue } from '../filesystem/commands.js';
-import type { Inode, Reply } from '../filesystem/records.js';
+import {
+  DELEGATED_LOCKS_MAX,
+  type HeldLock,
+  type HeldLocks,
+  type Inode,
+  LOCK_OWNER_CHARS_MAX,
+  type LockKind,
+  type Reply,
+} from '../filesystem/records.js';
 import { Reader } from './reader.js';
 
 /**
@@ -93,15 +101,50 @@ export function oneOf<T>(r: Reader, field: string, names: readonly T[]): T {
   return name;
 }
 
+export const LOCK_KINDS: readonly LockKind[] = ['posix', 'flock'];
+
+export function packLock(lock: HeldLock): Packed {
+  return [lock.session, ...packOwnLock(lock)];
+}
+
+export function packOwnLock(lock: Omit<HeldLock, 'session'>): Packed {
+  return [lock.owner, lock.pid, lock.exclusive, lock.first, lock.last];
+}
+
+export function unpackLock(packed: unknown): HeldLock {
+  return readLock(new Reader(packed, 'lock'));
+}
+
+export function readLock(r: Reader): HeldLock {
+  return { session: r.uint('session'), ...readOwnLock(r) };
+}
+
+export function readOwnLock(r: Reader): Omit<HeldLock, 'session'> {
+  return {
+    owner: r.string('owner', LOCK_OWNER_CHARS_MAX),
+    pid: r.uint32('pid'),
+    exclusive: r.bool('exclusive'),
+    first: r.uint('first'),
+    last: r.uint('last'),
+  };
+}
+
 const VALUE_NULL = 0;
 const VALUE_SESSION = 1;
 const VALUE_INODE = 2;
 const VALUE_REMOVED = 3;
 const VALUE_CHANGED = 4;
 const VALUE_COPIED = 5;
+const VALUE_LOCK = 6;
 
 function packValue(value: CommandValue): Packed {
   if (value === null) return [VALUE_NULL];
+  if ('granted' in value) {
+    const file = value.file === null ? null : packInode(value.file);
+    const { granted, session, takenOver, recalled } = value;
+    const held = takenOver && [takenOver.posix.map(packLock), takenOver.flock.map(packLock)];
+    return [VALUE_LOCK, granted, session, file, recalled, ...(held ?? [])];
+  }
   if ('session' in value) return [VALUE_SESSION, value.session];
   if ('copied' in value)
     return [VALUE_COPIED, packInode(value.inode), value.dataVersionBefore, value.copied];
@@ -136,9 +179,27 @@ function unpackValue(packed: unknown): CommandValue {
         dataVersionBefore: r.uint('dataVersionBefore'),
         copied: r.uint('copied'),
       };
+    case VALUE_LOCK: {
+      const granted = r.bool('granted');
+      const session = r.uint('session');
+      const file = r.any('file');
+      return {
+        granted,
+        session,
+        file: file === null ? null : unpackInode(file),
+        // Replies that were stored before anybody could decide alone say nothing of it.
+        recalled: r.more && r.bool('recalled'),
+        takenOver: r.more ? readHeldLocks(r) : null,
+      };
+    }
     default:
       throw new MootError('BAD_MESSAGE', `value.kind: ${kind} is unknown`);
   }
+}
+
+function readHeldLocks(r: Reader): HeldLocks {
+  const read = (kind: LockKind) => r.array(kind, DELEGATED_LOCKS_MAX).map(unpackLock);
+  return { posix: read('posix'), flock: read('flock') };
 }
 
 export function packReply(reply: Reply): Packed {

@@ -115,7 +115,9 @@ function isKnown(node: SeenNode): node is SeenNode & { readonly document: NodeDo
   return node.document !== null;
 }
 
+const COLLATOR = new Intl.Collator('en', { numeric: true });
+
 /** n2 before n10. */
 export function compareIds(a: string, b: string): number {
-  return a.localeCompare(b, 'en', { numeric: true });
+  return COLLATOR.compare(a, b);
 }

@@ -1,4 +1,5 @@
 import type { Command, CommandType } from '../filesystem/commands.js';
+import { LOCK_LAST_MAX } from '../filesystem/lock-table.js';
 
 const TEXTS: { readonly [T in CommandType]: (command: Extract<Command, { type: T }>) => string } = {
   'open-session': ({ name }) => `open session for ${name}`,
@@ -24,6 +25,15 @@ const TEXTS: { readonly [T in CommandType]: (command: Extract<Command, { type: T
   'copy-range': ({ ino, offset, toIno, toOffset, length }) =>
     `copy ${length} bytes of ${ino} at ${offset} to ${toIno} at ${toOffset}`,
   'set-xattr': ({ ino, name }) => `set ${nameText(name)} of ${ino}`,
+  lock: ({ ino, kind, mode, first, last }) => {
+    const range = kind === 'flock' ? '' : `, bytes ${first}–${last === LOCK_LAST_MAX ? '' : last}`;
+    return `lock inode ${ino}, ${kind}: ${mode}${range}`;
+  },
+  'cancel-lock': ({ ino }) => `wait no longer for a lock on inode ${ino}`,
+  'recall-locks': ({ ino }) => `who decides about locks on inode ${ino} is to return that`,
+  'return-locks': ({ ino }) => `decide no longer about locks on inode ${ino}`,
+  'set-quota': ({ bytes, inodes }) =>
+    `set the quota: ${bytes ?? 'any'} bytes, ${inodes ?? 'any'} inodes`,
   'remove-xattr': ({ ino, name }) => `remove ${nameText(name)} of ${ino}`,
 };
 

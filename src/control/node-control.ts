@@ -94,6 +94,8 @@ function callsOf(parts: NodeControlParts) {
       const { commitIndex } = node.inspect().raft;
       return entries.map((entry) => logLine(entry, commitIndex));
     },
+    /** What was worth telling before somebody watched. */
+    events: () => monitor.remembered,
     snapshot: () => node.snapshot().then((index) => ({ index })),
     slow: (params) => {
       const faults = allowed();

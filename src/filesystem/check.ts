@@ -1,5 +1,5 @@
 import type { Timespec } from '../base/clock.js';
-import type { Command, CommandType } from './commands.js';
+import type { Command, CommandType, Lock, ReturnedLocks } from './commands.js';
 import type { CommandCheck, HandlerOf } from './filesystem.js';
 import { SETTABLE_FLAGS } from './inode-flags.js';
 import { fileType } from './mode.js';
@@ -9,6 +9,8 @@ import {
   COMMAND_NAME_BYTES_MAX,
   COMMAND_VALUE_BYTES_MAX,
   COPIED_BYTES_MAX,
+  DELEGATED_LOCKS_MAX,
+  LOCK_OWNER_CHARS_MAX,
   SESSION_HOLDS_MAX,
   SESSION_NAME_CHARS_MAX,
   WRITE_BYTES_MAX,
@@ -113,7 +115,39 @@ const CHECKS: {
     inode('ino', ino),
     atMost('name', name.length, COMMAND_NAME_BYTES_MAX, 'bytes'),
   ],
+  lock: ({ ino, wait, ...one }) => [
+    inode('ino', ino),
+    ...lockProblems(one),
+    wait === null ? null : whole('wait', wait),
+  ],
+  'set-quota': ({ bytes, inodes }) => [
+    bytes === null ? null : whole('bytes', bytes),
+    inodes === null ? null : whole('inodes', inodes),
+  ],
+  'cancel-lock': ({ ino, request }) => [inode('ino', ino), whole('request', request)],
+  'recall-locks': ({ ino }) => [inode('ino', ino)],
+  'return-locks': ({ ino, held }) => [
+    inode('ino', ino),
+    atMost('held', lockCount(held), DELEGATED_LOCKS_MAX, 'locks'),
+    ...(held === null ? [] : [...held.posix, ...held.flock].flatMap(lockProblems)),
+  ],
 };
+
+type OwnedRange = Pick<Lock, 'owner' | 'pid' | 'first' | 'last'>;
+
+function lockProblems({ owner, pid, first, last }: OwnedRange): readonly (string | null)[] {
+  return [
+    atMost('owner', owner.length, LOCK_OWNER_CHARS_MAX, 'characters'),
+    uint32('pid', pid),
+    whole('first', first),
+    whole('last', last),
+    first <= last ? null : `the range ends at ${last}, before ${first}`,
+  ];
+}
+
+function lockCount(held: ReturnedLocks | null): number {
+  return held === null ? 0 : held.posix.length + held.flock.length;
+}
 
 function place(
   parentField: string,

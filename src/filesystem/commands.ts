@@ -1,5 +1,5 @@
 import type { Timespec } from '../base/clock.js';
-import type { Ino, Inode } from './records.js';
+import type { HeldLock, HeldLocks, Ino, Inode, LockKind } from './records.js';
 
 /**
  * The commands of the replicated log: operations on inodes and names, never on paths. Names are
@@ -26,7 +26,12 @@ export type Command =
   | Allocate
   | CopyRange
   | SetXattr
-  | RemoveXattr;
+  | RemoveXattr
+  | Lock
+  | CancelLock
+  | RecallLocks
+  | ReturnLocks
+  | SetQuota;
 
 export type CommandType = Command['type'];
 
@@ -193,6 +198,57 @@ export interface RemoveXattr {
 }
 
 /**
+ * fcntl(2) with F_SETLK and the like, flock(2). What is not free is answered as not granted. Where
+ * another session decides, it is asked to return that, and nothing else is done.
+ */
+export interface Lock {
+  readonly type: 'lock';
+  readonly ino: Ino;
+  readonly kind: LockKind;
+  readonly mode: 'shared' | 'exclusive' | 'unlock';
+  readonly owner: string;
+  readonly pid: number;
+  /** As in HeldLock. For flock: all bytes. */
+  readonly first: number;
+  readonly last: number;
+  /** null: does not wait. Otherwise a number of its own among the session's requests. */
+  readonly wait: number | null;
+  /** With the lock the session takes over the decision about all locks of the inode, if it alone has any. */
+  readonly takesOver?: boolean;
+}
+
+/** The session's request does not wait any more. */
+export interface CancelLock {
+  readonly type: 'cancel-lock';
+  readonly ino: Ino;
+  readonly request: number;
+}
+
+/** Who decides about the locks of this inode is asked to return that. */
+export interface RecallLocks {
+  readonly type: 'recall-locks';
+  readonly ino: Ino;
+}
+
+/** The session, which decided about this inode's locks, does so no longer. */
+export interface ReturnLocks {
+  readonly type: 'return-locks';
+  readonly ino: Ino;
+  /** What it has granted by now; null: it never began to decide. */
+  readonly held: ReturnedLocks | null;
+}
+
+export type ReturnedLocks = { readonly [Kind in LockKind]: readonly Omit<HeldLock, 'session'>[] };
+
+/** How much the tree may hold: bytes as stored, and inodes with those that are removed and still open. */
+export interface SetQuota {
+  readonly type: 'set-quota';
+  /** null: as much as the disks take. */
+  readonly bytes: number | null;
+  readonly inodes: number | null;
+}
+
+/**
  * What a command answers when it succeeds. Inodes come back as they are after the command, so that
  * a mount need not ask again.
  */
@@ -206,6 +262,8 @@ export type CommandValue =
   | ChangedInode
   /** copy-range */
   | CopiedRange
+  /** lock, cancel-lock */
+  | LockOutcome
   /** unlink, remove-directory: the inode that lost the name; rename: what was replaced or exchanged. */
   | { readonly removed: Inode | null };
 
@@ -221,6 +279,19 @@ export interface ChangedInode {
 /** What copy-range made of its target; fewer bytes than asked for only at the end of the source. */
 export interface CopiedRange extends ChangedInode {
   readonly copied: number;
+}
+
+/** Not granted: somebody else's is in the way; a request that waits has its place in the queue now. */
+export interface LockOutcome {
+  readonly granted: boolean;
+  /** The lock's: when it ends, so does the lock. */
+  readonly session: number;
+  /** What was granted protects the content of this dataVersion. null: not granted, or let go. */
+  readonly file: Inode | null;
+  /** Granted, and from now on the session decides. The inode's locks by now, which are all its own. */
+  readonly takenOver: HeldLocks | null;
+  /** Not decided: another session does, and was asked to return that. */
+  readonly recalled: boolean;
 }
 
 /** Which value belongs to which command. */
@@ -243,6 +314,11 @@ export interface CommandValues {
   'copy-range': CopiedRange;
   'set-xattr': null;
   'remove-xattr': null;
+  lock: LockOutcome;
+  'cancel-lock': LockOutcome;
+  'recall-locks': null;
+  'return-locks': null;
+  'set-quota': null;
 }
 
 /** A command with all that the log adds to it. */

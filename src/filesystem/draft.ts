@@ -14,11 +14,13 @@ export class Draft {
   readonly time: Timespec;
   /** As they will be: this command's own copy, to be changed freely, and written at the end. */
   counters: OwnCounters;
-  readonly #before: Counters;
+  /** As they were. */
+  readonly before: Counters;
   readonly #records = new Map<Key, Tables[Table] | undefined>();
   readonly #discarded: number[] = [];
   readonly #inodeEffects = new Map<Ino, { data: boolean; gone: boolean }>();
   readonly #entryEffects: Effect[] = [];
+  readonly #lockEffects: Effect[] = [];
 
   constructor(
     readonly view: View,
@@ -28,7 +30,7 @@ export class Draft {
     const counters = view.get(COUNTERS);
     assert(counters !== undefined, 'the store was formatted');
     this.time = compareTimespec(counters.time, commandTime) < 0 ? commandTime : counters.time;
-    this.#before = counters;
+    this.before = counters;
     this.counters = { ...counters, time: this.time };
   }
 
@@ -76,6 +78,16 @@ export class Draft {
     this.#entryEffects.push({ type: 'entry', parent, name });
   }
 
+  /** A request that waited has its lock now. */
+  lockGranted(ino: Ino, session: number, request: number): void {
+    this.#lockEffects.push({ type: 'lock', ino, session, request });
+  }
+
+  /** The session that decides about the inode's locks is to return that, or (`ended`) does so no longer. */
+  delegation(ino: Ino, session: number, ended: boolean): void {
+    this.#lockEffects.push({ type: 'delegation', ino, session, ended });
+  }
+
   /** A number for an inode or a content: never given twice. */
   takeNumber(): number {
     return this.counters.nextIno++;
@@ -83,11 +95,12 @@ export class Draft {
 
   /** Back to what it was at the start, but for the clock: the command was refused. */
   undo(): void {
-    this.counters = { ...this.#before, time: this.time };
+    this.counters = { ...this.before, time: this.time };
     this.#records.clear();
     this.#discarded.length = 0;
     this.#inodeEffects.clear();
     this.#entryEffects.length = 0;
+    this.#lockEffects.length = 0;
   }
 
   /** In the order of the first change of each record, which is the same on all nodes. */
@@ -101,7 +114,7 @@ export class Draft {
   }
 
   effects(): Effect[] {
-    const effects = this.#entryEffects.slice();
+    const effects = [...this.#entryEffects, ...this.#lockEffects];
     for (const [ino, { data, gone }] of this.#inodeEffects) {
       effects.push({ type: 'inode', ino, data, gone });
     }

@@ -32,9 +32,17 @@ const TRACES_MAX = 16;
 
 const NOTHING: readonly Fact[] = [];
 
-/** The key of all facts that this effect ends. */
-export function keyOfEffect(effect: Effect): FactKey {
-  return effect.type === 'inode' ? effect.ino : nameKey(effect.parent, effect.name);
+/** The key of all facts that this effect ends; null: it ends none. */
+export function keyOfEffect(effect: Effect): FactKey | null {
+  switch (effect.type) {
+    case 'inode':
+      return effect.ino;
+    case 'entry':
+      return nameKey(effect.parent, effect.name);
+    case 'lock':
+    case 'delegation':
+      return null;
+  }
 }
 
 export function nameKey(parent: Ino, name: Uint8Array): string {
@@ -60,14 +68,15 @@ export function tracesOf(
   const told = new Set(factsOfReply(command, reply).map(({ key }) => key));
   const traces: Trace[] = [];
   for (const effect of effects) {
-    if (told.has(keyOfEffect(effect))) continue;
+    const key = keyOfEffect(effect);
+    if (key === null || told.has(key)) continue;
     if (effect.type === 'entry') {
       const { parent, name } = effect;
       const entry = look(entryKey(parent, latin1(name)));
       if (entry !== undefined) {
         traces.push({ type: 'entry', parent, name, ino: entry === null ? null : entry.ino });
       }
-    } else {
+    } else if (effect.type === 'inode') {
       const inode = look(inodeKey(effect.ino));
       if (inode && inode.nlink > 0) traces.push({ type: 'inode', inode });
     }

@@ -15,7 +15,21 @@ export type Effect =
   /** Attributes changed; with `data` also the content; `gone`: it has no name any more. */
   | { readonly type: 'inode'; readonly ino: Ino; readonly data: boolean; readonly gone: boolean }
   /** This name now means something else, or nothing. */
-  | { readonly type: 'entry'; readonly parent: Ino; readonly name: Uint8Array };
+  | { readonly type: 'entry'; readonly parent: Ino; readonly name: Uint8Array }
+  /** A request that waited for a lock was granted. Nothing that is kept changes by that. */
+  | {
+      readonly type: 'lock';
+      readonly ino: Ino;
+      readonly session: number;
+      readonly request: number;
+    }
+  /** The session, which decides about this inode's locks, is asked to return that, or (`ended`) it has. */
+  | {
+      readonly type: 'delegation';
+      readonly ino: Ino;
+      readonly session: number;
+      readonly ended: boolean;
+    };
 
 export interface Applied {
   /**

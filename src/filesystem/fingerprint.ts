@@ -1,7 +1,7 @@
 import type { Timespec } from '../base/clock.js';
 import type { Digest } from './filesystem.js';
 import { type Key, tableOf } from './keys.js';
-import type { Counters, Inode, Reply, Session, Table, Tables } from './records.js';
+import type { Counters, HeldLock, Inode, Reply, Session, Table, Tables } from './records.js';
 import type { Change } from './view.js';
 
 /**
@@ -82,7 +82,33 @@ export class Fingerprint {
     },
     session: (session) => this.#session(session),
     members: (members) => this.#bytes(members),
+    locks: (locks) => {
+      for (const held of [locks.posix, locks.flock]) {
+        this.#number(held.length);
+        for (const lock of held) this.#lock(lock);
+      }
+      // Where nobody decides alone the digest is what it was before anybody could.
+      if (locks.delegate !== null) this.#number(locks.delegate);
+    },
+    waiting: (waiting) => {
+      this.#number(waiting.length);
+      for (const one of waiting) {
+        this.#lock(one);
+        this.#number(one.ino);
+        this.#text(one.kind);
+        this.#number(one.request);
+      }
+    },
   };
+
+  #lock(lock: HeldLock): void {
+    this.#number(lock.session);
+    this.#text(lock.owner);
+    this.#number(lock.pid);
+    this.#number(lock.exclusive ? 1 : 0);
+    this.#number(lock.first);
+    this.#number(lock.last);
+  }
 
   /** Without the replies: each was in the digest of its own command. */
   #session(session: Session): void {
@@ -94,6 +120,10 @@ export class Fingerprint {
     this.#number(session.lastIndex);
     this.#number(session.holds.length);
     for (const ino of session.holds) this.#number(ino);
+    // Of sessions without locks the digest is what it was before there were any.
+    if (session.locks.length === 0) return;
+    this.#number(session.locks.length);
+    for (const ino of session.locks) this.#number(ino);
   }
 
   /** Of the sessions only how many: each came and went as a record of its own. */
@@ -107,6 +137,10 @@ export class Fingerprint {
     this.#number(counters.orphanHead);
     this.#number(counters.orphanTail);
     this.#number(counters.holdersSeenIndex);
+    // Without a quota the digest is what it was before there were any.
+    if (counters.bytesMax === null && counters.inodesMax === null) return;
+    this.#number(counters.bytesMax ?? -1);
+    this.#number(counters.inodesMax ?? -1);
   }
 
   /** Of an inode only which: its attributes are among the changes. */
@@ -116,6 +150,9 @@ export class Fingerprint {
       this.#text(reply.code);
     } else if (reply.value === null) {
       this.#number(REPLY_NULL);
+    } else if ('granted' in reply.value) {
+      this.#number(REPLY_LOCK);
+      this.#number(reply.value.granted ? 1 : 0);
     } else if ('session' in reply.value) {
       this.#number(REPLY_SESSION);
       this.#number(reply.value.session);
@@ -218,3 +255,4 @@ const REPLY_SESSION = 2;
 const REPLY_INODE = 3;
 const REPLY_REMOVED = 4;
 const REPLY_CHANGED = 5;
+const REPLY_LOCK = 6;

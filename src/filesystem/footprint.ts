@@ -1,6 +1,15 @@
 import type { Command, CommandType, LogCommand } from './commands.js';
 import type { HandlerOf } from './filesystem.js';
-import { COUNTERS, entryKey, inodeKey, type Key, sessionKey, xattrsKey } from './keys.js';
+import {
+  COUNTERS,
+  entryKey,
+  inodeKey,
+  type Key,
+  locksKey,
+  sessionKey,
+  WAITING,
+  xattrsKey,
+} from './keys.js';
 import { latin1 } from './name.js';
 import { type Ino, NAME_BYTES_MAX } from './records.js';
 
@@ -43,6 +52,11 @@ const KEYS: { readonly [T in CommandType]: (command: HandlerOf<T>) => readonly K
   'copy-range': ({ ino, toIno }) => [inodeKey(ino), inodeKey(toIno)],
   'set-xattr': ({ ino }) => [inodeKey(ino), xattrsKey(ino)],
   'remove-xattr': ({ ino }) => [inodeKey(ino), xattrsKey(ino)],
+  lock: ({ ino }) => [inodeKey(ino), locksKey(ino), WAITING],
+  'cancel-lock': () => [WAITING],
+  'recall-locks': ({ ino }) => [locksKey(ino)],
+  'return-locks': ({ ino }) => [locksKey(ino)],
+  'set-quota': () => [],
 };
 
 function place(parent: Ino, name: Uint8Array): Key[] {

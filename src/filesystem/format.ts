@@ -41,6 +41,8 @@ const FIRST_COUNTERS: Counters = {
   orphanTail: 0,
   holdersSeenIndex: HOLDERS_NONE,
   hash: 0,
+  bytesMax: null,
+  inodesMax: null,
 };
 
 /** The changes that make an empty store a filesystem with a root directory and nothing in it. */

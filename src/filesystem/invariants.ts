@@ -2,6 +2,7 @@ import { assert } from '../base/assert.js';
 import { parse56 } from '../base/binary-key.js';
 import { FIRST_MAP, GROUP_CHUNKS, lengthIn } from './content.js';
 import { COUNTERS, chunkOf, cookieKey, cookieOf, type Key, tableOf } from './keys.js';
+import { conflictsWith, isSameOwner } from './lock-table.js';
 import { fileType, S_IFDIR, S_IFLNK, S_IFREG } from './mode.js';
 import { latin1 } from './name.js';
 import {
@@ -12,11 +13,13 @@ import {
   HOLDERS_NONE,
   type Ino,
   type Inode,
+  type Locks,
   type Orphan,
   ROOT_INO,
   type Session,
   type Table,
   type Tables,
+  type WaitingLock,
 } from './records.js';
 
 /** What stands in a whole tree, taken in record by record; content in short, so that large files cost little memory. */
@@ -30,6 +33,8 @@ export class TreeCheck {
     xattrs: new Map(),
     sessions: new Map(),
     orphans: new Map(),
+    locks: new Map(),
+    waiting: [],
   };
 
   /** Every record, in ascending order of keys; without what was discarded and is not freed yet. */
@@ -48,6 +53,7 @@ export class TreeCheck {
       ...entryProblems(records),
       ...wayProblems(records),
       ...holdProblems(records, records.counters),
+      ...lockProblems(records),
       ...contentProblems(records),
       ...counterProblems(records, records.counters),
     ];
@@ -80,6 +86,8 @@ interface Records {
   readonly xattrs: Map<Ino, number>;
   readonly sessions: Map<number, Session>;
   readonly orphans: Map<number, Orphan>;
+  readonly locks: Map<Ino, Locks>;
+  waiting: readonly WaitingLock[];
 }
 
 /** The chunks of one content. Its maps come behind its chunks, and take out what they know. */
@@ -112,6 +120,10 @@ const sortIn: { readonly [T in Table]: (into: Records, key: Key, value: Tables[T
   xattrs: (into, key, xattrs) => into.xattrs.set(parse56(key, 1), xattrs.size),
   session: (into, key, session) => into.sessions.set(parse56(key, 1), session),
   orphan: (into, key, orphan) => into.orphans.set(parse56(key, 1), orphan),
+  locks: (into, key, locks) => into.locks.set(parse56(key, 1), locks),
+  waiting(into, _key, waiting) {
+    into.waiting = waiting;
+  },
   members: () => {},
 };
 
@@ -247,6 +259,56 @@ function holdProblems({ inodes, sessions, orphans }: Records, counters: Counters
   }
   for (const inode of inodes.values()) {
     if (inode.holds !== (holds.get(inode.ino) ?? 0)) problems.push(`inode ${inode.ino}: holds`);
+  }
+  return problems;
+}
+
+/** No lock is granted twice, each is its living session's, and nobody waits for what is free. */
+function lockProblems({ locks, waiting, sessions }: Records): string[] {
+  const problems: string[] = [];
+  const locked = new Map<number, Set<Ino>>();
+  for (const [ino, kinds] of locks) {
+    const { posix, flock, delegate } = kinds;
+    const isEmpty = posix.length + flock.length === 0;
+    if (isEmpty && delegate === null) problems.push(`inode ${ino}: empty locks`);
+    if (delegate !== null) {
+      locked.set(delegate, (locked.get(delegate) ?? new Set()).add(ino));
+      const isAlone = [...posix, ...flock].every((one) => one.session === delegate);
+      if (!isAlone) problems.push(`inode ${ino}: a session decides that is not alone`);
+      if (waiting.some((one) => one.ino === ino)) {
+        problems.push(`inode ${ino}: somebody waits where one session decides`);
+      }
+    }
+    for (const held of [kinds.posix, kinds.flock]) {
+      for (const [i, one] of held.entries()) {
+        locked.set(one.session, (locked.get(one.session) ?? new Set()).add(ino));
+        if (one.first > one.last) problems.push(`inode ${ino}: a lock that ends before it begins`);
+        const rest = held.slice(i + 1);
+        if (rest.some((other) => conflictsWith(one, other))) {
+          problems.push(`inode ${ino}: a lock of session ${one.session} was granted twice`);
+        }
+        const next = rest[0];
+        if (next === undefined || !isSameOwner(one, next)) continue;
+        const touches = one.exclusive === next.exclusive && one.last + 1 >= next.first;
+        if (one.last >= next.first || touches) problems.push(`inode ${ino}: locks in pieces`);
+      }
+    }
+  }
+  for (const session of sessions.values()) {
+    const held = locked.get(session.id) ?? new Set();
+    locked.delete(session.id);
+    const isSame =
+      held.size === session.locks.length && session.locks.every((ino) => held.has(ino));
+    if (!isSame) problems.push(`session ${session.id}: locks`);
+  }
+  for (const id of locked.keys()) problems.push(`missing session ${id} holds locks`);
+  for (const one of waiting) {
+    if (!sessions.has(one.session))
+      problems.push(`missing session ${one.session} waits for a lock`);
+    const held = locks.get(one.ino)?.[one.kind] ?? [];
+    if (!held.some((other) => conflictsWith(other, one))) {
+      problems.push(`session ${one.session} waits for a free lock on inode ${one.ino}`);
+    }
   }
   return problems;
 }

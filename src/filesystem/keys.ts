@@ -17,6 +17,8 @@ const LETTER: Record<Table, string> = {
   xattrs: 'x',
   orphan: 'o',
   chunk: 'c',
+  locks: 'l',
+  waiting: 'w',
   members: 'm',
 };
 
@@ -28,7 +30,12 @@ export function tableOf(key: Key): Table | undefined {
   return TABLE_OF_LETTER.get(key.charAt(0));
 }
 
+export function isOf<T extends Table>(key: Key, table: T): key is Key<T> {
+  return key.startsWith(LETTER[table]);
+}
+
 export const COUNTERS: Key<'counters'> = LETTER.counters;
+export const WAITING: Key<'waiting'> = LETTER.waiting;
 export const MEMBERS: Key<'members'> = LETTER.members;
 
 export function sessionKey(id: number): Key<'session'> {
@@ -41,6 +48,10 @@ export function inodeKey(ino: Ino): Key<'inode'> {
 export function entryKey(parent: Ino, name: string): Key<'entry'> {
   return LETTER.entry + number56(parent) + name;
 }
+/** The inode of the directory that an entry is in. */
+export function directoryKey(key: Key<'entry'>): Key<'inode'> {
+  return LETTER.inode + key.slice(1, 1 + 7);
+}
 export function cookieKey(parent: Ino, cookie: number): Key<'cookie'> {
   return LETTER.cookie + number56(parent) + number56(cookie);
 }
@@ -49,6 +60,9 @@ export function xattrsKey(ino: Ino): Key<'xattrs'> {
 }
 export function orphanKey(sequence: number): Key<'orphan'> {
   return LETTER.orphan + number56(sequence);
+}
+export function locksKey(ino: Ino): Key<'locks'> {
+  return LETTER.locks + number56(ino);
 }
 export function chunkKey(content: number, chunk: number): Key<'chunk'> {
   return LETTER.chunk + number56(content) + number32(chunk);

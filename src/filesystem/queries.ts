@@ -1,5 +1,5 @@
 import type { FilesystemErrorCode } from '../base/errors.js';
-import type { Ino, Inode } from './records.js';
+import type { HeldLock, Ino, Inode } from './records.js';
 
 /** Questions that change nothing. */
 export type Query =
@@ -22,7 +22,20 @@ export type Query =
     }
   | { readonly type: 'get-xattr'; readonly ino: Ino; readonly name: Uint8Array }
   | { readonly type: 'list-xattrs'; readonly ino: Ino }
+  | GetLock
   | { readonly type: 'statfs' };
+
+/** fcntl(2) with F_GETLK: what would keep this POSIX lock from being granted. */
+export interface GetLock {
+  readonly type: 'get-lock';
+  readonly ino: Ino;
+  /** 0: none, and so nothing held is the asker's own. */
+  readonly session: number;
+  readonly owner: string;
+  readonly exclusive: boolean;
+  readonly first: number;
+  readonly last: number;
+}
 
 export type QueryType = Query['type'];
 
@@ -49,7 +62,8 @@ export interface ListedEntry {
 }
 
 export interface QueryValues {
-  lookup: { readonly inode: Inode };
+  /** `cookie`: where the entry stands in its directory; left out of '.', '..' and what memory answers. */
+  lookup: { readonly inode: Inode; readonly cookie?: number };
   'get-inode': { readonly inode: Inode };
   'read-directory': {
     readonly entries: readonly ListedEntry[];
@@ -61,10 +75,18 @@ export interface QueryValues {
   seek: { readonly offset: number };
   'get-xattr': { readonly value: Uint8Array };
   'list-xattrs': { readonly names: readonly Uint8Array[] };
+  'get-lock': {
+    readonly lock: HeldLock | null;
+    /** The session that decides about the inode's locks, and may have granted or ended others since. */
+    readonly delegate: number | null;
+  };
   /** The state machine knows what is stored; the node that answers adds its disk's figures (0 from the core). */
   statfs: {
     readonly inodes: number;
     readonly bytes: number;
+    /** The quota; null: none. */
+    readonly inodesMax: number | null;
+    readonly bytesMax: number | null;
     readonly diskBytesTotal: number;
     readonly diskBytesFree: number;
   };

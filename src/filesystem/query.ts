@@ -9,8 +9,10 @@ import {
   entryKey,
   inodeKey,
   type Key,
+  locksKey,
   xattrsKey,
 } from './keys.js';
+import { conflictsWith } from './lock-table.js';
 import { isDirectory, isRegular } from './mode.js';
 import { bytesOfLatin1, entryName, isDot, isDotDot } from './name.js';
 import type { ListedEntry, Query, QueryResult, QueryType, QueryValues } from './queries.js';
@@ -44,8 +46,8 @@ const HANDLERS: { readonly [T in QueryType]: (view: View, query: QueryOf<T>) => 
     const directory = anyDirectory(view, parent);
     if (isDot(name)) return { inode: directory };
     if (isDotDot(name)) return { inode: inodeAt(view, directory.parent) };
-    const entry = view.get(entryKey(parent, entryName(name)));
-    return { inode: inodeAt(view, entry?.ino ?? refuse('ENOENT')) };
+    const entry = view.get(entryKey(parent, entryName(name))) ?? refuse('ENOENT');
+    return { inode: inodeAt(view, entry.ino), cookie: entry.cookie };
   },
 
   'get-inode': (view, { ino }) => ({ inode: inodeAt(view, ino) }),
@@ -89,12 +91,20 @@ const HANDLERS: { readonly [T in QueryType]: (view: View, query: QueryOf<T>) => 
     return { names: xattrs === undefined ? [] : [...xattrs.keys()].map(bytesOfLatin1) };
   },
 
+  'get-lock'(view, { ino, session, owner, exclusive, first, last }) {
+    const asked = { session, owner, pid: 0, exclusive, first, last };
+    const { posix: held, delegate } = view.get(locksKey(ino)) ?? { posix: [], delegate: null };
+    return { lock: held.find((one) => conflictsWith(one, asked)) ?? null, delegate };
+  },
+
   statfs(view) {
     const counters = view.get(COUNTERS);
     assert(counters !== undefined, 'the store was formatted');
     return {
       inodes: counters.inodes,
       bytes: counters.bytes,
+      inodesMax: counters.inodesMax,
+      bytesMax: counters.bytesMax,
       diskBytesTotal: 0,
       diskBytesFree: 0,
     };

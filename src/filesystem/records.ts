@@ -53,13 +53,27 @@ export const SESSION_NAME_CHARS_MAX = 1_024;
 /** Each session costs memory on every node and is read when the slowest one is looked for. */
 export const SESSIONS_MAX = 4096;
 /**
- * Replies kept for a client that does not acknowledge, and targets of symbolic links in them: beyond
- * it commands are answered `gap`. With all that it may hold, a session fits into a chunk of a snapshot.
+ * Replies kept for a client that does not acknowledge, and targets of symbolic links and locks in them:
+ * beyond it commands are answered `gap`. With all that it may hold, a session fits into a chunk of a
+ * snapshot.
  */
 export const SESSION_REPLIES_MAX = 1024;
-export const SESSION_TARGET_BYTES_MAX = 131_072;
+export const SESSION_REPLY_BYTES_MAX = 131_072;
 /** Unlinked inodes that one session may hold open: as many as a process may have open files. */
 export const SESSION_HOLDS_MAX = 65_536;
+
+/** Of one inode and kind: they are one record, which every change writes anew. */
+export const LOCKS_PER_INODE_MAX = 4_096;
+/** Inodes on which one session holds locks, before what it waits for: as many as a busy host has. */
+export const LOCKED_INODES_MAX = 16_384;
+/** Inodes that one session decides about: they stand in its record, which every command writes anew. */
+export const DELEGATED_INODES_MAX = 256;
+/** Locks that are handed over with the right to decide, there and back: both are one command or reply. */
+export const DELEGATED_LOCKS_MAX = 128;
+/** Requests that wait for a lock, in the whole tree: they are one record, too. */
+export const LOCKS_WAITING_MAX = 4_096;
+/** Whose a lock is: what the client makes of the kernel's number. */
+export const LOCK_OWNER_CHARS_MAX = 32;
 
 export interface Inode {
   readonly ino: Ino;
@@ -140,6 +154,43 @@ export interface Session {
   readonly lastIndex: number;
   /** Unlinked inodes that this client has open. */
   readonly holds: readonly Ino[];
+  /** Inodes on which it holds locks, or decides about them. */
+  readonly locks: readonly Ino[];
+}
+
+/** The two kinds of lock take no notice of each other, as on Linux. */
+export type LockKind = 'posix' | 'flock';
+
+/** Locks on one inode, of each owner those next to each other. */
+export type HeldLocks = { readonly [Kind in LockKind]: readonly HeldLock[] };
+
+/** All that the cluster knows of the locks on one inode. */
+export interface Locks extends HeldLocks {
+  /**
+   * The session that alone has locks here, and decides by itself which. Nobody waits then, and the
+   * locks are those that it had when it began to. null: each is a command.
+   */
+  readonly delegate: number | null;
+}
+
+/** Of the bytes from `first` to `last`, both among them; LOCK_LAST_MAX: to the end of the file. */
+export interface HeldLock {
+  readonly session: number;
+  /** A process, or an open file (flock(2), F_OFD_SETLK): within its session. */
+  readonly owner: string;
+  /** For F_GETLK on the same mount. */
+  readonly pid: number;
+  readonly exclusive: boolean;
+  readonly first: number;
+  readonly last: number;
+}
+
+/** What somebody asked for, and waits for. */
+export interface WaitingLock extends HeldLock {
+  readonly ino: Ino;
+  readonly kind: LockKind;
+  /** The client's number for it. */
+  readonly request: number;
 }
 
 /** An inode without a name, in the order of unlinking: (sequence) -> inode. */
@@ -171,6 +222,9 @@ export interface Counters {
    * leave the queue. HOLDERS_NONE without such a session.
    */
   readonly holdersSeenIndex: number;
+  /** The quota, see quota.ts; null: none. */
+  readonly bytesMax: number | null;
+  readonly inodesMax: number | null;
   /** Digest over all changes of all commands so far: equal on all nodes at the same index. */
   readonly hash: number;
 }
@@ -185,6 +239,9 @@ export interface Tables {
   xattrs: Xattrs;
   session: Session;
   orphan: Orphan;
+  locks: Locks;
+  /** All that wait for a lock, in the order in which they came. */
+  waiting: readonly WaitingLock[];
   /** Who decides, at the tree's index: kept with the tree, and nothing that a command could see or change. */
   members: Uint8Array;
 }

@@ -1,4 +1,4 @@
-import { type Reply, SESSION_REPLIES_MAX, SESSION_TARGET_BYTES_MAX } from './records.js';
+import { type Reply, SESSION_REPLIES_MAX, SESSION_REPLY_BYTES_MAX } from './records.js';
 
 /**
  * The replies of a session that its client has not acknowledged: consecutive sequence numbers.
@@ -8,13 +8,13 @@ import { type Reply, SESSION_REPLIES_MAX, SESSION_TARGET_BYTES_MAX } from './rec
 export class ReplyList implements ReadonlyMap<number, Reply> {
   readonly #first: number;
   readonly #replies: readonly Reply[];
-  /** Of the symbolic links in them. */
-  readonly #targetBytes: number;
+  /** Of what is in them that may be large. */
+  readonly #bytes: number;
 
   private constructor(first: number, replies: readonly Reply[], bytes: number) {
     this.#first = first;
     this.#replies = replies;
-    this.#targetBytes = bytes;
+    this.#bytes = bytes;
   }
 
   /** The replies of a stored record, which come in ascending order of their numbers. */
@@ -22,7 +22,7 @@ export class ReplyList implements ReadonlyMap<number, Reply> {
     if (replies instanceof ReplyList) return replies;
     const [first] = replies.keys();
     const list = [...replies.values()];
-    return new ReplyList(first ?? 0, list, targetBytes(list));
+    return new ReplyList(first ?? 0, list, largeBytes(list));
   }
 
   get size(): number {
@@ -34,7 +34,7 @@ export class ReplyList implements ReadonlyMap<number, Reply> {
     const forgotten = this.#forgotten(acknowledged);
     return (
       this.size - forgotten >= SESSION_REPLIES_MAX ||
-      this.#targetBytesBehind(forgotten) >= SESSION_TARGET_BYTES_MAX
+      this.#bytesBehind(forgotten) >= SESSION_REPLY_BYTES_MAX
     );
   }
 
@@ -43,13 +43,13 @@ export class ReplyList implements ReadonlyMap<number, Reply> {
     const forgotten = this.#forgotten(acknowledged);
     const kept = this.#replies.slice(forgotten);
     kept.push(reply);
-    const bytes = this.#targetBytesBehind(forgotten) + targetBytes([reply]);
+    const bytes = this.#bytesBehind(forgotten) + largeBytes([reply]);
     return new ReplyList(sequence - kept.length + 1, kept, bytes);
   }
 
-  #targetBytesBehind(forgotten: number): number {
-    if (this.#targetBytes === 0) return 0;
-    return this.#targetBytes - targetBytes(this.#replies.slice(0, forgotten));
+  #bytesBehind(forgotten: number): number {
+    if (this.#bytes === 0) return 0;
+    return this.#bytes - largeBytes(this.#replies.slice(0, forgotten));
   }
 
   #forgotten(acknowledged: number): number {
@@ -85,13 +85,25 @@ export class ReplyList implements ReadonlyMap<number, Reply> {
   }
 }
 
-function targetBytes(replies: readonly Reply[]): number {
+/** A lock in a record, beside its owner's name. */
+const LOCK_BYTES = 36;
+/** Of one UTF-16 unit in UTF-8, at most. */
+const CHAR_BYTES = 3;
+
+/** Of targets of symbolic links, and of locks that are handed over. */
+function largeBytes(replies: readonly Reply[]): number {
   let bytes = 0;
   for (const reply of replies) {
     if (!reply.ok || reply.value === null) continue;
     const { value } = reply;
     if ('inode' in value) bytes += value.inode.target.length;
     else if ('removed' in value) bytes += value.removed?.target.length ?? 0;
+    else if ('granted' in value) {
+      bytes += value.file?.target.length ?? 0;
+      for (const held of [value.takenOver?.posix ?? [], value.takenOver?.flock ?? []]) {
+        for (const { owner } of held) bytes += LOCK_BYTES + CHAR_BYTES * owner.length;
+      }
+    }
   }
   return bytes;
 }

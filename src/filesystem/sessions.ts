@@ -2,6 +2,7 @@ import { assert } from '../base/assert.js';
 import type { Command, KeepAlive, OpenSession } from './commands.js';
 import type { Draft } from './draft.js';
 import { sessionKey } from './keys.js';
+import { dropLocks } from './locks.js';
 import { addHolds, dropHolds, SWEEP_ORPHANS_MAX, sweepOrphans } from './orphans.js';
 import { HOLDERS_NONE, SESSIONS_MAX, type Session } from './records.js';
 import { refuse } from './refusal.js';
@@ -23,6 +24,7 @@ export function openSession(draft: Draft, command: OpenSession): { readonly sess
     seenIndex: command.holdsOpen ? draft.index : null,
     lastIndex: draft.index,
     holds: [],
+    locks: [],
   });
   draft.counters.nextSession++;
   draft.counters.sessions = [...sessions, id];
@@ -72,6 +74,7 @@ export function expireSession(
 }
 
 function endSession(draft: Draft, session: Session): void {
+  dropLocks(draft, session);
   draft.delete(sessionKey(session.id));
   draft.counters.sessions = draft.counters.sessions.filter((id) => id !== session.id);
   dropHolds(draft, session.holds);

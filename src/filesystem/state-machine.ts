@@ -7,8 +7,10 @@ import { Fingerprint } from './fingerprint.js';
 import { footprintOf } from './footprint.js';
 import { formatChanges } from './format.js';
 import { COUNTERS, sessionKey } from './keys.js';
+import { cancelLock, lock, recallLocks, returnLocks } from './locks.js';
 import { link, makeNode, makeSymlink, makeUnnamed, removeDirectory, unlink } from './names.js';
 import { answer } from './query.js';
+import { refuseBeyondQuota, setQuota } from './quota.js';
 import { allocate, copyRange } from './ranges.js';
 import type { Reply, Session } from './records.js';
 import { Refusal, refuse } from './refusal.js';
@@ -58,6 +60,11 @@ const HANDLERS: { readonly [T in CommandType]: Handler<T> } = {
   'copy-range': copyRange,
   'set-xattr': setXattr,
   'remove-xattr': removeXattr,
+  lock,
+  'cancel-lock': cancelLock,
+  'recall-locks': recallLocks,
+  'return-locks': returnLocks,
+  'set-quota': setQuota,
 };
 
 /** Commands that come from outside any session, and from nowhere else. */
@@ -105,7 +112,9 @@ function apply(fingerprint: Fingerprint, view: View, index: number, entry: LogCo
 function execute(draft: Draft, command: Command, session: Session | null): Reply {
   try {
     if (session !== null && OUTSIDE.has(command.type)) return refuse('EINVAL');
-    return { ok: true, value: handle(draft, command, session) };
+    const value = handle(draft, command, session);
+    refuseBeyondQuota(draft);
+    return { ok: true, value };
   } catch (thrown) {
     if (!(thrown instanceof Refusal)) throw thrown;
     draft.undo();

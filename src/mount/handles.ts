@@ -7,6 +7,10 @@ import type { Handle, OpenFlags } from './mount.js';
 export interface OpenFile {
   readonly ino: Ino;
   readonly write: boolean;
+  /** Its bytes do not go through the kernel's pages. */
+  readonly direct: boolean;
+  /** The session that it was open in is over, and a lock with it: nothing goes through it any more. */
+  isFenced: boolean;
   /** How many of the inode's write errors this open file was told of; write-behind.ts keeps it. */
   errorsSeen: number;
 }
@@ -26,6 +30,8 @@ export class Handles {
   private readonly files = new Map<Handle, OpenFile>();
   private readonly directories = new Map<Handle, OpenDirectory>();
   private readonly counts = new Map<Ino, number>();
+  /** Of open files. */
+  private readonly fencedCounts = new Map<Ino, number>();
   private readonly unlinked = new Set<Ino>();
   /** Counts creations, changes and resets, so that they can be compared. */
   private moment = 0;
@@ -42,7 +48,9 @@ export class Handles {
   private readonly unforgotten = new Set<Ino>();
 
   addFile(ino: Ino, flags: OpenFlags, errorsSeen: number): Handle {
-    this.files.set(this.next, { ino, write: flags.write, errorsSeen });
+    const { read, write, append } = flags;
+    const direct = write && append && !read;
+    this.files.set(this.next, { ino, write, direct, isFenced: false, errorsSeen });
     return this.next++;
   }
 
@@ -59,10 +67,38 @@ export class Handles {
     return found(this.directories.get(handle));
   }
 
+  /** A name in the directory was looked up. */
+  lookedUp(ino: Ino): void {
+    if (!this.counts.has(ino)) return;
+    for (const directory of this.directories.values()) {
+      if (directory.ino === ino) directory.listing.lookedUp();
+    }
+  }
+
   removeFile(handle: Handle): OpenFile {
     const file = this.file(handle);
     this.files.delete(handle);
+    if (file.isFenced) this.countFenced(file.ino, -1);
     return file;
+  }
+
+  /** All files that are open now are of no use any more. Returns whose they are. */
+  fenceAll(): readonly Ino[] {
+    for (const file of this.files.values()) {
+      if (!file.isFenced) this.countFenced(file.ino, 1);
+      file.isFenced = true;
+    }
+    return [...this.fencedCounts.keys()];
+  }
+
+  hasFenced(ino: Ino): boolean {
+    return this.fencedCounts.has(ino);
+  }
+
+  private countFenced(ino: Ino, change: number): void {
+    const count = (this.fencedCounts.get(ino) ?? 0) + change;
+    if (count > 0) this.fencedCounts.set(ino, count);
+    else this.fencedCounts.delete(ino);
   }
 
   removeDirectory(handle: Handle): OpenDirectory {

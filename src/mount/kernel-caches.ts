@@ -225,6 +225,17 @@ export class KernelCaches implements WatchListener {
     return { ...this.attributes(inode, watched), entryTimeoutSec };
   }
 
+  /** Answers of the cluster may be used again later, while it vouches for them. */
+  get keepsAnswers(): boolean {
+    return this.lease !== null;
+  }
+
+  /** What the name means, which is known without asking: this inode; null: that is not known. */
+  kept(asked: AskedName, ino: Ino): Inode | null {
+    const inode = this.lease?.inodeOf(asked) ?? null;
+    return inode?.ino === ino ? inode : null;
+  }
+
   /** The answer to a request that made an inode without a name: the kernel knows it, too. */
   unnamed(inode: Inode, watched: Watched): Attributes {
     this.known.add(inode.ino);
@@ -279,6 +290,14 @@ export class KernelCaches implements WatchListener {
     this.notifier?.invalidateInode(ino, true);
   }
 
+  /** Somebody holds a lock now and may read: what others changed before must show. */
+  async locked({ ino, dataVersion }: Inode): Promise<void> {
+    if (this.notifier === null || this.pages.isRight(ino, dataVersion)) return;
+    this.pages.distrust(ino);
+    await this.notifier.dropPages(ino);
+    this.pages.emptied(ino, dataVersion);
+  }
+
   onChange(event: {
     readonly index: number;
     readonly reset: boolean;
@@ -287,7 +306,7 @@ export class KernelCaches implements WatchListener {
     if (event.reset) this.reset();
     for (const effect of event.effects) {
       if (effect.type === 'entry') this.nameChanged(effect);
-      else this.inodeChanged(effect, event.index);
+      else if (effect.type === 'inode') this.inodeChanged(effect, event.index);
     }
   }
 

@@ -99,6 +99,11 @@ export class KernelLease implements AnswerKeeper {
     return { inode: kept.inode, attrTimeoutSec: timeoutSec, entryTimeoutSec };
   }
 
+  /** What the name means, as it is known now; null: that is not known, or nothing. */
+  inodeOf(asked: AskedName): Inode | null {
+    return this.kept({ type: 'lookup', ...asked })?.inode ?? null;
+  }
+
   absenceTimeoutSec(asked: AskedName): number {
     const kept = this.kept({ type: 'lookup', ...asked });
     if (kept === null || kept.inode !== null) return 0;
@@ -120,7 +125,7 @@ export class KernelLease implements AnswerKeeper {
       if (effect.type === 'entry') {
         const granted = namesUntilMs.take(nameKey(effect.parent, effect.name)) !== null;
         if (granted && !namesAreChanged) names = true;
-      } else {
+      } else if (effect.type === 'inode') {
         const untilMs = inodesUntilMs.take(effect.ino);
         if (untilMs !== null && !changesItself(own, effect.ino)) inodes.set(effect.ino, untilMs);
       }

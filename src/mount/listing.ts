@@ -4,10 +4,16 @@ import type { ListedEntry, QueryValues } from '../filesystem/queries.js';
 import { type Ino, LISTED_ENTRIES_MAX } from '../filesystem/records.js';
 
 /**
- * Entries asked for at once. A query to the leader costs the same for one entry as for this many,
- * and their names at their longest stay far below a frame's bound.
+ * Entries asked for at once. A query to the leader costs about the same for one entry as for this
+ * many, and their names at their longest stay far below a frame's bound.
  */
 const ENTRIES_PER_PAGE = 1_000;
+/**
+ * Many programs read all names first and look each up then. Of so many entries what came with them is
+ * still known then (the client keeps 50,000 inodes and names); of a larger directory inodes come only
+ * while names are looked up on the way.
+ */
+const INODES_AHEAD_MAX = 16_384;
 /** '.' and '..' come before the tree's entries, whose cookies start at 1. */
 const DOT_COOKIE = 1;
 const DOT_DOT_COOKIE = 2;
@@ -33,6 +39,12 @@ interface Page {
   readonly end: boolean;
 }
 
+/** Entries as they are at the time of the call; `isNew`: asked for now, so that all of it is. */
+export interface ListedPage {
+  readonly entries: readonly ListedEntry[];
+  readonly isNew: boolean;
+}
+
 /**
  * One open directory as readdir(3) goes through it. The cookies that the kernel sees are the
  * tree's, moved by two for '.' and '..': they stay valid for ever, so that telldir, seekdir and
@@ -40,29 +52,54 @@ interface Page {
  */
 export class Listing {
   private page: Page | null = null;
+  /** Names of the page were looked up: those of the next will be, too. */
+  private isLookedThrough = false;
+  private entriesAsked = 0;
 
-  constructor(private readonly ino: Ino) {}
+  /** `keepsInodes`: what an answer says of inodes can be known to be right later on. */
+  constructor(
+    private readonly ino: Ino,
+    private keepsInodes: boolean,
+  ) {}
 
-  /** The entries behind `cookie` that fit into `bytesMax` as fuse_dirent or fuse_direntplus. */
+  /** A program has looked a name of this directory up. */
+  lookedUp(): void {
+    this.isLookedThrough = true;
+  }
+
+  /**
+   * The entries behind `cookie` that fit into `bytesMax` as fuse_dirent or fuse_direntplus. With
+   * attributes (`plus`) they must be as new as the question: those of a kept page are given only
+   * when all of them are `current` still.
+   */
   async read(
     cookie: number,
     bytesMax: number,
     plus: boolean,
     fetch: FetchEntries,
-  ): Promise<readonly ListedEntry[]> {
-    // Attributes must be as new as the question: they come with each call, never from the page.
-    if (plus) {
-      // Programs may have large buffers, a query has its bound: the rest comes with the next call.
-      const limit = Math.min(Math.ceil(bytesMax / recordBytes(1, true)), LISTED_ENTRIES_MAX);
-      const page = await this.fetch(cookie, limit, true, fetch);
-      return fitting(page.entries, 0, bytesMax, true);
-    }
+    current: (entry: ListedEntry) => boolean,
+  ): Promise<ListedPage> {
     // From the start means anew: rewinddir(3) promises the directory as it is now.
-    if (cookie === 0 || this.page === null || !reaches(this.page, cookie)) {
-      this.page = await this.fetch(cookie, ENTRIES_PER_PAGE, false, fetch);
+    if (cookie !== 0 && this.page !== null && reaches(this.page, cookie)) {
+      const { entries } = this.page;
+      const kept = fitting(entries, firstBehind(entries, cookie), bytesMax, plus);
+      const isCurrent = (entry: ListedEntry) => entry.cookie <= DOT_DOT_COOKIE || current(entry);
+      if (!plus || kept.every(isCurrent)) return { entries: kept, isNew: false };
+      this.keepsInodes = false;
     }
-    const { entries } = this.page;
-    return fitting(entries, firstBehind(entries, cookie), bytesMax, false);
+    const isPage = !plus || (cookie !== 0 && this.keepsInodes);
+    const limit = isPage
+      ? ENTRIES_PER_PAGE
+      : // Programs may have large buffers, a query has its bound: the rest comes with the next call.
+        Math.min(Math.ceil(bytesMax / recordBytes(1, true)), LISTED_ENTRIES_MAX);
+    const isAhead = this.isLookedThrough || this.entriesAsked < INODES_AHEAD_MAX;
+    const withInodes = plus || (isAhead && this.keepsInodes);
+    this.isLookedThrough = false;
+    this.entriesAsked += limit;
+    const page = await this.fetch(cookie, limit, withInodes, fetch);
+    this.page = page;
+    const { entries } = page;
+    return { entries: fitting(entries, firstBehind(entries, cookie), bytesMax, plus), isNew: true };
   }
 
   private async fetch(

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { describe, MootError } from '../base/errors.js';
@@ -9,6 +10,9 @@ const PROGRAM_TIMEOUT_MS = 10_000;
 const DEAD_MOUNTS_MAX = 16;
 /** Error text of a program that is worth repeating. */
 const ERROR_TEXT_CHARS_MAX = 500;
+
+/** Where programs of the system are looked for. */
+const PROGRAM_DIRECTORIES: readonly string[] = ['/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 
 /** Device and set-user-ID files of the cluster have no power on this machine. Options of mount(8). */
 export const FLAGS_DEFAULT: readonly string[] = ['nosuid', 'nodev'];
@@ -117,12 +121,19 @@ export async function within(timeoutMs: number, promise: Promise<unknown>): Prom
 
 /** True: unmounted. False: busy, or not possible. */
 async function tryUnmount(path: string): Promise<boolean> {
-  const [program, ...args] = isRoot() ? ['umount', '-i', '--'] : ['fusermount', '-u', '--'];
+  const [program, ...args] = isRoot() ? ['umount', '-i', '--'] : [fusermount(), '-u', '--'];
   return (await run(program, [...args, path])).status === 0;
 }
 
-function isRoot(): boolean {
+/** mount(8) and umount(8) are for root; for others there is the set-user-ID program fusermount. */
+export function isRoot(): boolean {
   return process.geteuid?.() === 0;
+}
+
+/** That of libfuse 3, or where there is none, of libfuse 2. */
+export function fusermount(): string {
+  const found = PROGRAM_DIRECTORIES.some((at) => existsSync(join(at, 'fusermount3')));
+  return found ? 'fusermount3' : 'fusermount';
 }
 
 /**
@@ -130,16 +141,17 @@ function isRoot(): boolean {
  * for it, -l detaches it now and cleans up when the last user is gone (umount(8)).
  */
 async function forceUnmount(path: string): Promise<void> {
-  const umount = isRoot()
-    ? await run('umount', forceUnmountArguments(path))
-    : await run('fusermount', ['-u', '-z', '--', path]);
+  const [program, ...args] = forceUnmountCommand(path);
+  const umount = await run(program, args);
   if (umount.status === 0 || /not (mounted|found)/.test(umount.errorText)) return;
   throw unavailable(`${path} cannot be unmounted: ${umount.errorText}`);
 }
 
-/** Of umount(8). */
-export function forceUnmountArguments(path: string): readonly string[] {
-  return ['-i', '-f', '-l', '--', path];
+/** By umount(8), or for others than root by fusermount, which cannot end what waits. */
+export function forceUnmountCommand(path: string): readonly [string, ...string[]] {
+  return isRoot()
+    ? ['umount', '-i', '-f', '-l', '--', path]
+    : [fusermount(), '-u', '-z', '--', path];
 }
 
 interface ProgramResult {
@@ -153,7 +165,7 @@ export function run(program: string, args: readonly string[], fd?: number): Prom
   return new Promise((settle) => {
     const child = spawn(program, args, {
       cwd: '/',
-      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' },
+      env: { PATH: PROGRAM_DIRECTORIES.join(':'), LC_ALL: 'C' },
       stdio: ['ignore', 'ignore', 'pipe', ...(fd === undefined ? [] : [fd])],
     });
     let errorText = '';

@@ -1,5 +1,5 @@
 import type { AllocateMode } from '../filesystem/commands.js';
-import type { Ino, Inode } from '../filesystem/records.js';
+import type { Ino, Inode, LockKind } from '../filesystem/records.js';
 
 /**
  * A mounted directory. Adapters (fuse-kernel/, fuse-native.ts) translate what a kernel asks into
@@ -46,6 +46,8 @@ export interface MountCapabilities {
   readonly inodeFlags: boolean;
   /** statx(2) with STATX_BTIME, since Linux 6.6. */
   readonly birthTime: boolean;
+  /** flock(2) and fcntl(2) lock for the whole cluster, not within this mount only. */
+  readonly clusterLocks: boolean;
 }
 
 /** Who asks, as the kernel says. */
@@ -83,6 +85,12 @@ export interface Opened {
   readonly handle: Handle;
   /** The kernel's pages of this file are still right (FOPEN_KEEP_CACHE). */
   readonly keepCache: boolean;
+  /**
+   * Bytes go past the kernel's pages (FOPEN_DIRECT_IO). Who only appends is opened so: through pages
+   * the kernel divides a write(2) behind a page of the file's that it does not have whole
+   * (fuse_fill_write_pages), and what another mount appends may then lie between the parts.
+   */
+  readonly direct: boolean;
 }
 
 export interface AttributeChange {
@@ -104,7 +112,32 @@ export interface NewNode {
   readonly rdev: number;
 }
 
+/** What a program asks for by fcntl(2) or flock(2). */
+export interface LockRequest {
+  readonly kind: LockKind;
+  readonly mode: 'shared' | 'exclusive' | 'unlock';
+  /** The process, or the open file: the kernel's number as text. */
+  readonly owner: string;
+  readonly pid: number;
+  /** Both among what is locked; LOCK_LAST_MAX: to the end of the file. For flock: all. */
+  readonly first: number;
+  readonly last: number;
+  /** F_SETLKW, or flock(2) without LOCK_NB. */
+  readonly waits: boolean;
+}
+
+/** Who keeps somebody from a lock: F_GETLK. */
+export interface LockHolder {
+  readonly exclusive: boolean;
+  readonly first: number;
+  readonly last: number;
+  /** 0: a program on another mount. */
+  readonly pid: number;
+}
+
 export interface WriteFlags {
+  /** Written back from the kernel's pages: by whomever, through any handle of the file. */
+  readonly cached?: boolean;
   /** At the end of the file, wherever that is by now (O_APPEND). */
   readonly append: boolean;
   /** Clear set-user-ID and set-group-ID: the caller may not keep them. */
@@ -139,7 +172,13 @@ export interface MountOperations {
   /** The kernel dropped `count` references to the inode. */
   forget(ino: Ino, count: number): void;
   getAttributes(ino: Ino, caller: Caller): Promise<Attributes>;
-  setAttributes(ino: Ino, change: AttributeChange, caller: Caller): Promise<Attributes>;
+  /** `handle`: of an open file, by which it is asked (ftruncate(2)). */
+  setAttributes(
+    ino: Ino,
+    change: AttributeChange,
+    caller: Caller,
+    handle?: Handle,
+  ): Promise<Attributes>;
   readLink(ino: Ino, caller: Caller): Promise<Uint8Array>;
   makeNode(parent: Ino, name: Uint8Array, node: NewNode, caller: Caller): Promise<Attributes>;
   makeSymlink(
@@ -192,9 +231,21 @@ export interface MountOperations {
   seek(range: FileRange, what: 'data' | 'hole', caller: Caller): Promise<number>;
   /** copy_file_range(2): how many bytes were copied, perhaps fewer than asked for. */
   copyRange(from: FileRange, to: FileRange, length: number, caller: Caller): Promise<number>;
-  /** close(2): everything written is committed, and an error of a delayed write surfaces here. */
-  flush(ino: Ino, handle: Handle, caller: Caller): Promise<void>;
+  /**
+   * Resolves when the lock is held or let go. EAGAIN: somebody else's is in the way, and the request
+   * does not wait. EDEADLK: it would wait for itself. EINTR when the caller is interrupted; the
+   * request waits no longer then.
+   */
+  setLock(ino: Ino, handle: Handle, lock: LockRequest, caller: Caller): Promise<void>;
+  /** null: nobody. */
+  getLock(ino: Ino, handle: Handle, lock: LockRequest, caller: Caller): Promise<LockHolder | null>;
+  /**
+   * close(2): everything written is committed, and an error of a delayed write surfaces here. `owner`
+   * lets go of what it has locked in the file by fcntl(2).
+   */
+  flush(ino: Ino, handle: Handle, caller: Caller, owner?: string): Promise<void>;
   fsync(ino: Ino, handle: Handle, caller: Caller): Promise<void>;
+  /** The last close(2). What was locked by this open file is let go. */
   release(ino: Ino, handle: Handle): Promise<void>;
   openDirectory(ino: Ino, caller: Caller): Promise<Handle>;
   /**
@@ -250,6 +301,8 @@ export interface KernelNotifier {
   /** Attributes; and content when `data`. */
   invalidateInode(ino: Ino, data: boolean): void;
   invalidateEntry(parent: Ino, name: Uint8Array): void;
+  /** As `invalidateInode` with `data`; resolves when the kernel has done it. May wait for READs under way. */
+  dropPages(ino: Ino): Promise<void>;
   /**
    * The kernel asks for the inode's attributes before it believes them again, once the promise
    * resolves; answers that were on their way count for nothing. Waits for no operation. false: the

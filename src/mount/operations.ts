@@ -16,7 +16,7 @@ import type {
   SetAttributes,
 } from '../filesystem/commands.js';
 import { isRegular, isSymlink, PERMISSION_BITS, S_IFREG } from '../filesystem/mode.js';
-import type { Query, QueryType, QueryValues } from '../filesystem/queries.js';
+import type { ListedEntry, Query, QueryType, QueryValues } from '../filesystem/queries.js';
 import {
   CLEARED_BYTES_MAX,
   COPIED_BYTES_MAX,
@@ -28,6 +28,7 @@ import { Handles, type OpenFile } from './handles.js';
 import { KernelCaches } from './kernel-caches.js';
 import type { AskedName } from './known-names.js';
 import { Listing } from './listing.js';
+import { Locks } from './locks.js';
 import type {
   AttributeChange,
   Attributes,
@@ -37,6 +38,8 @@ import type {
   FilesystemFigures,
   Handle,
   KernelNotifier,
+  LockHolder,
+  LockRequest,
   MountOperations,
   NewNode,
   Opened,
@@ -97,6 +100,7 @@ class Operations implements ClusterOperations {
   private readonly handles = new Handles();
   private readonly caches: KernelCaches;
   private readonly writes: WriteBehind;
+  private readonly locks: Locks;
   private readonly unwatch: () => void;
 
   constructor(private readonly parts: MountOperationsParts) {
@@ -118,11 +122,27 @@ class Operations implements ClusterOperations {
       callOptions,
       committed: (ino, value, misplaced) => caches.changed(ino, value, misplaced),
       failed: (ino) => caches.dropPages(ino),
+      boundTo: () => this.locks.boundTo,
       ...(uncommittedBytesMax === undefined ? {} : { uncommittedBytesMax }),
     });
     caches.connect(this.writes);
+    this.locks = new Locks({
+      client,
+      clock,
+      callOptions,
+      send: (ino) => this.writes.send(ino),
+      sendAll: () => this.writes.sendAll(),
+      check: (handle) => void this.used(handle),
+      locked: (inode) => caches.locked(inode),
+      lost: () => this.fence(),
+    });
     client.setHolds(() => this.handles.holds());
-    this.unwatch = client.watch(caches);
+    const unwatchCaches = client.watch(caches);
+    const unwatchLocks = client.watch(this.locks);
+    this.unwatch = () => {
+      unwatchCaches();
+      unwatchLocks();
+    };
   }
 
   setNotifier(notifier: KernelNotifier): void {
@@ -134,6 +154,7 @@ class Operations implements ClusterOperations {
       const { deadlineMs = DEADLINE_MS_DEFAULT } = this.callOptions;
       await this.writes.end(Math.min(deadlineMs, CLOSE_MS_MAX), signal);
     } finally {
+      this.locks.end();
       this.unwatch();
     }
   }
@@ -142,6 +163,7 @@ class Operations implements ClusterOperations {
 
   async lookup(parent: Ino, name: Uint8Array, caller: Caller): Promise<Attributes> {
     const asked = { parent, name };
+    this.handles.lookedUp(parent);
     const begun = this.caches.beginLookup(asked);
     const { value, watched } = await this.caches.watching(async () => {
       const inode = await this.find(asked, caller);
@@ -260,7 +282,13 @@ class Operations implements ClusterOperations {
     return this.caches.attributes(value.inode, watched);
   }
 
-  async setAttributes(ino: Ino, change: AttributeChange, caller: Caller): Promise<Attributes> {
+  async setAttributes(
+    ino: Ino,
+    change: AttributeChange,
+    caller: Caller,
+    handle?: Handle,
+  ): Promise<Attributes> {
+    if (handle !== undefined) this.used(handle);
     // In order: bytes written before must neither survive a truncation nor move the mtime.
     this.writes.send(ino);
     const value = await this.changeAttributes({ type: 'set-attributes', ino, ...change }, caller);
@@ -441,13 +469,26 @@ class Operations implements ClusterOperations {
     const { ino } = inode;
     const handle = this.handles.addFile(ino, flags, this.writes.opened(ino));
     const keepCache = this.caches.opened(inode, handle);
-    return { handle, keepCache: keepCache && !flags.truncate };
+    const { direct } = this.handles.file(handle);
+    return { handle, keepCache: keepCache && !flags.truncate, direct };
   }
 
+  /** An open file through which something is to be done. */
   private used(handle: Handle): OpenFile {
+    const file = this.known(handle);
+    if (file.isFenced) throw fenced(file.ino);
+    return file;
+  }
+
+  private known(handle: Handle): OpenFile {
     const file = this.handles.file(handle);
     this.caches.used(file.ino, handle);
     return file;
+  }
+
+  /** Locks of this mount were lost: whoever has a file open may believe to hold one. */
+  private fence(): void {
+    for (const ino of this.handles.fenceAll()) this.caches.dropPages(ino);
   }
 
   async read(
@@ -471,15 +512,34 @@ class Operations implements ClusterOperations {
     caller: Caller,
   ): Promise<number> {
     const file = this.used(handle);
+    // Pages that a fenced file has made dirty may come through another one.
+    if (flags.cached && this.handles.hasFenced(file.ino)) throw fenced(file.ino);
+    const sure = this.locks.sure(caller.signal);
+    if (sure !== null) await sure;
     await this.writes.write(file, offset, data, flags, caller.signal);
     if (this.parts.writeThrough) await this.writes.flush(file, caller.signal);
     return data.length;
   }
 
-  async flush(_ino: Ino, handle: Handle, caller: Caller): Promise<void> {
-    const file = this.used(handle);
+  async flush(_ino: Ino, handle: Handle, caller: Caller, owner?: string): Promise<void> {
+    const file = this.known(handle);
+    const unlocked = owner === undefined ? null : this.locks.closed(file.ino, owner, caller.signal);
     // What a reader closes has nothing to commit, and its close(2) tells no other's failure.
-    if (file.write) await this.writes.flush(file, caller.signal);
+    const flushed = file.write ? this.writes.flush(file, caller.signal) : null;
+    if (unlocked === null && flushed === null && !file.isFenced) return;
+    const ended = await Promise.allSettled([flushed, unlocked]);
+    if (file.isFenced) throw fenced(file.ino);
+    for (const one of ended) if (one.status === 'rejected') throw one.reason;
+  }
+
+  async setLock(ino: Ino, handle: Handle, lock: LockRequest, caller: Caller): Promise<void> {
+    this.used(handle);
+    await this.locks.set(ino, handle, lock, caller.signal);
+  }
+
+  getLock(ino: Ino, handle: Handle, lock: LockRequest, caller: Caller): Promise<LockHolder | null> {
+    this.used(handle);
+    return this.locks.get(ino, lock, caller.signal);
   }
 
   async fsync(_ino: Ino, handle: Handle, caller: Caller): Promise<void> {
@@ -487,7 +547,8 @@ class Operations implements ClusterOperations {
   }
 
   async release(_ino: Ino, handle: Handle): Promise<void> {
-    const file = this.used(handle);
+    const file = this.known(handle);
+    this.locks.released(file.ino, handle);
     this.handles.removeFile(handle);
     this.writes.released(file.ino);
     this.handles.letGo(file.ino);
@@ -583,7 +644,7 @@ class Operations implements ClusterOperations {
 
   async openDirectory(ino: Ino, _caller: Caller): Promise<Handle> {
     this.handles.hold(ino);
-    return this.handles.addDirectory(ino, new Listing(ino));
+    return this.handles.addDirectory(ino, new Listing(ino, this.caches.keepsAnswers));
   }
 
   async readDirectory(
@@ -595,12 +656,26 @@ class Operations implements ClusterOperations {
     caller: Caller,
   ): Promise<readonly DirectoryEntry[]> {
     const { listing } = this.handles.directory(handle);
+    const keptOf = (entry: ListedEntry) =>
+      this.caches.kept({ parent: ino, name: entry.name }, entry.ino);
     const { value, watched } = await this.caches.watching(() =>
-      listing.read(cookie, bytesMax, plus, (after, limit, withInodes) =>
-        this.query({ type: 'read-directory', ino, cookie: after, limit, plus: withInodes }, caller),
+      listing.read(
+        cookie,
+        bytesMax,
+        plus,
+        (after, limit, withInodes) =>
+          this.query(
+            { type: 'read-directory', ino, cookie: after, limit, plus: withInodes },
+            caller,
+          ),
+        (entry) => keptOf(entry) !== null,
       ),
     );
-    return value.map(({ inode, name, ino: listedIno, type, cookie: behind }) => {
+    return value.entries.map((listed) => {
+      const { name, ino: listedIno, type, cookie: behind } = listed;
+      const known = value.isNew ? listed.inode : keptOf(listed);
+      // Of what a plain readdir names the kernel does not learn.
+      const inode = plus ? known : null;
       const entry = { name, ino: listedIno, type, cookie: behind };
       const asked: AskedName = { parent: ino, name };
       const mayBeOld =
@@ -624,16 +699,20 @@ class Operations implements ClusterOperations {
   // The whole.
 
   async statfs(caller: Caller): Promise<FilesystemFigures> {
-    const { inodes, bytes, diskBytesTotal, diskBytesFree } = await this.query(
+    const { inodes, bytes, inodesMax, bytesMax, diskBytesFree } = await this.query(
       { type: 'statfs' },
       caller,
     );
+    const bytesFree = Math.min(diskBytesFree, roomOf(bytes, bytesMax));
+    const blocksFree = Math.floor(bytesFree / STATFS_BLOCK_BYTES);
+    const inodesFree = Math.min(INODES_FREE, roomOf(inodes, inodesMax));
     return {
       blockBytes: STATFS_BLOCK_BYTES,
-      blocks: Math.floor(Math.max(diskBytesTotal, bytes) / STATFS_BLOCK_BYTES),
-      blocksFree: Math.floor(diskBytesFree / STATFS_BLOCK_BYTES),
-      inodes: inodes + INODES_FREE,
-      inodesFree: INODES_FREE,
+      // Of the nodes' disks only what is ours and what is free: the difference is what is stored.
+      blocks: Math.ceil(bytes / STATFS_BLOCK_BYTES) + blocksFree,
+      blocksFree,
+      inodes: inodes + inodesFree,
+      inodesFree,
       nameBytesMax: NAME_BYTES_MAX,
     };
   }
@@ -686,7 +765,9 @@ class Operations implements ClusterOperations {
     command: Extract<Command, { type: T }>,
     { signal }: Caller,
   ): Promise<CommandValues[T]> {
-    const value = await this.client.execute(command, { ...this.callOptions, signal });
+    const { boundTo } = this.locks;
+    const bound = boundTo === null ? {} : { inSession: boundTo };
+    const value = await this.client.execute(command, { ...this.callOptions, ...bound, signal });
     const expired = this.caches.expired(command);
     if (expired !== null) await expired;
     return value;
@@ -707,4 +788,15 @@ class Operations implements ClusterOperations {
     };
     return this.client.query(query, options);
   }
+}
+
+/** What is left under a quota. */
+function roomOf(used: number, max: number | null): number {
+  return max === null ? Number.POSITIVE_INFINITY : Math.max(0, max - used);
+}
+
+/** EIO, until the file is opened anew. */
+function fenced(ino: Ino): MootError {
+  const message = `a lock was lost with the session in which inode ${ino} was opened`;
+  return new MootError('SESSION_EXPIRED', message);
 }

@@ -70,6 +70,23 @@ export class PageVersions {
     return this.inodes.get(ino)?.version;
   }
 
+  /** All pages are of this version. */
+  isRight(ino: Ino, version: number): boolean {
+    const pages = this.inodes.get(ino);
+    return pages === undefined || (pages.version === version && pages.emptying.size === 0);
+  }
+
+  /**
+   * The kernel has no pages from before, and `version` was current when it was asked to drop them: as
+   * after an open that empties the cache.
+   */
+  emptied(ino: Ino, version: number): void {
+    const pages = this.inodes.get(ino);
+    if (pages === undefined || (pages.version !== null && pages.version > version)) return;
+    pages.version = version;
+    pages.emptying.clear();
+  }
+
   /** The pages may hold what is not in the file. */
   distrust(ino: Ino): void {
     const pages = this.inodes.get(ino);

@@ -42,8 +42,10 @@ export interface WriteBehindParts {
   readonly client: FilesystemClient;
   readonly clock: Clock;
   readonly callOptions: CallOptions;
-  /** A write was committed. `misplaced`: an append that did not land where the kernel thinks. */
+  /** A write was committed. `misplaced`: the kernel's pages do not have it, or elsewhere than it is. */
   readonly committed: (ino: Ino, value: ChangedInode, misplaced: boolean) => void;
+  /** What is written now counts in this session only; null: in any. */
+  readonly boundTo?: () => number | null;
   /** A delayed write failed, or nobody knows whether it counts. */
   readonly failed: (ino: Ino) => void;
   readonly uncommittedBytesMax?: number;
@@ -57,8 +59,9 @@ interface Extent {
   data: Uint8Array;
   length: number;
   killPrivileges: boolean;
-  /** An append whose parts the kernel does not see one behind the other. */
+  /** It did not go through the kernel's pages, or its appends do not lie one behind the other in them. */
   misplaced: boolean;
+  readonly boundTo: number | null;
 }
 
 interface Waiter {
@@ -137,7 +140,7 @@ export class WriteBehind {
         data.length <= WRITE_BYTES_MAX ? data : data.subarray(from, from + WRITE_BYTES_MAX);
       if (this.waiting.length === 0 && this.hasRoomFor(piece.length)) this.bytes += piece.length;
       else await this.room(piece.length, signal);
-      this.put(this.writesOf(file.ino), append, offset + from, piece, killPrivileges);
+      this.put(file, append, offset + from, piece, killPrivileges);
     }
   }
 
@@ -237,14 +240,20 @@ export class WriteBehind {
 
   /** Adds reserved bytes to the inode's extent, or begins a new one. */
   private put(
-    writes: InodeWrites,
+    { ino, direct }: OpenFile,
     append: boolean,
     offset: number,
     data: Uint8Array,
     killPrivileges: boolean,
   ): void {
+    const writes = this.writesOf(ino);
     const before = writes.extent?.length ?? 0;
-    if (writes.extent !== null && !merge(writes.extent, append, offset, data, killPrivileges)) {
+    const boundTo = this.parts.boundTo?.() ?? null;
+    if (
+      writes.extent !== null &&
+      (writes.extent.boundTo !== boundTo ||
+        !merge(writes.extent, append, offset, data, killPrivileges))
+    ) {
       this.sendExtent(writes);
     } else if (writes.extent !== null) {
       // What lies over earlier bytes takes no room of its own.
@@ -254,9 +263,10 @@ export class WriteBehind {
     if (writes.extent === null) {
       this.bytes += COMMAND_OVERHEAD_BYTES;
       const { length } = data;
-      writes.extent = { append, offset, data, length, killPrivileges, misplaced: false };
+      writes.extent = { append, offset, data, length, killPrivileges, misplaced: false, boundTo };
       writes.timer = this.parts.clock.setTimer(WRITE_DELAY_MS, () => this.sendExtent(writes));
     }
+    writes.extent.misplaced ||= direct;
     if (writes.extent.length >= WRITE_BYTES_MAX || this.waiting.length > 0) {
       this.sendExtent(writes);
     }
@@ -271,7 +281,7 @@ export class WriteBehind {
     writes.commandsInFlight++;
     const data =
       extent.length === extent.data.length ? extent.data : extent.data.subarray(0, extent.length);
-    const { offset, append, killPrivileges } = extent;
+    const { offset, append, killPrivileges, boundTo } = extent;
     const decided = this.parts.client
       .execute(
         {
@@ -282,7 +292,9 @@ export class WriteBehind {
           ...(append ? { append } : {}),
           ...(killPrivileges ? { killPrivileges } : {}),
         },
-        this.parts.callOptions,
+        boundTo === null
+          ? this.parts.callOptions
+          : { ...this.parts.callOptions, inSession: boundTo },
       )
       .then(
         (value) => {

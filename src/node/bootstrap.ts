@@ -4,6 +4,12 @@ import type { NodeId } from '../raft/types.js';
 
 /** A node that has forgotten what it promised asks this often: soon enough for a first start. */
 const ASK_MS = 100;
+/**
+ * A node that is to begin a cluster of its own alone has nobody to ask. Should it have been the first
+ * of a cluster that has grown, and have lost its disk, the others still call it: each at least once
+ * in this time (REDIAL_MAX_MS of the transport, and some).
+ */
+const ALONE_MS = 1_500;
 
 interface Other {
   /** Its term when it first answered, and when it last did. */
@@ -20,6 +26,7 @@ interface Other {
  */
 export class Bootstrap {
   private readonly heardOf = new Map<NodeId, Other>();
+  private isCalled = false;
   private askedMs = Number.NEGATIVE_INFINITY;
   /** What the node that ran here before was answered says nothing of now. */
   private readonly question: number;
@@ -27,6 +34,7 @@ export class Bootstrap {
   constructor(
     private readonly id: NodeId,
     random: Random,
+    private readonly startedMs: number,
   ) {
     this.question = randomBetween(random, 1, 2 ** 48);
   }
@@ -47,8 +55,16 @@ export class Bootstrap {
     this.heardOf.set(from, { firstTerm, lastTerm, empty });
   }
 
+  /** A member of some cluster said something, so that there is one. */
+  called(): void {
+    this.isCalled = true;
+  }
+
   /** The highest term of all others when all of them are empty; null: not known, or not so. */
-  termOfNewCluster(others: readonly NodeId[]): number | null {
+  termOfNewCluster(nowMs: number, others: readonly NodeId[]): number | null {
+    if (others.length === 0) {
+      return this.isCalled || nowMs - this.startedMs < ALONE_MS ? null : 0;
+    }
     const heard = this.answersOf(others);
     if (heard === null || !heard.every(({ empty }) => empty)) return null;
     return Math.max(0, ...heard.map(({ lastTerm }) => lastTerm));

@@ -1,10 +1,14 @@
-import type { Clock } from '../base/clock.js';
+import type { Clock, Timer } from '../base/clock.js';
 import { MootError } from '../base/errors.js';
 import type { Configuration, MemberChange, NodeId, Raft } from '../raft/types.js';
 import type { Leases } from './leases.js';
 
 /** A change that could not begin, or did not end, in so long is given up; whoever asked may ask again. */
 const WAIT_MS_MAX = 10_000;
+/** For handing over before a stop: leases run out, a follower is elected, replies are sent. */
+const HAND_OVER_MS_MAX = 1_000;
+/** How often it is looked whether replies are sent. */
+const REPLIES_MS = 10;
 
 interface Waiting {
   readonly deadlineMs: number;
@@ -23,7 +27,7 @@ export class Changes {
   private begunTerm = 0;
 
   constructor(
-    private readonly clock: Pick<Clock, 'monotonicMs'>,
+    private readonly clock: Pick<Clock, 'monotonicMs' | 'setTimer'>,
     private readonly raft: Pick<Raft, 'changeMembers' | 'transferLeadership' | 'status'>,
     private readonly leases: Leases,
   ) {}
@@ -89,6 +93,23 @@ export class Changes {
         return reject(refused(result.message));
       };
     });
+  }
+
+  /** Before a polite stop; see Node.handOver. `owes`: somebody waits for a reply. */
+  async handOver(owes: () => boolean): Promise<void> {
+    const { clock } = this;
+    const untilMs = clock.monotonicMs() + HAND_OVER_MS_MAX;
+    let late: Timer | undefined;
+    await Promise.race([
+      this.transfer(null).catch(() => {}),
+      new Promise<void>((resolve) => {
+        late = clock.setTimer(HAND_OVER_MS_MAX, resolve);
+      }),
+    ]);
+    late?.cancel();
+    while (owes() && clock.monotonicMs() < untilMs) {
+      await new Promise<void>((resolve) => clock.setTimer(REPLIES_MS, resolve));
+    }
   }
 
   get busy(): boolean {

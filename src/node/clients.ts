@@ -29,6 +29,8 @@ const REQUESTS_MAX = 1_024;
 /** Answers that a client has not read; beyond it queries are refused until it has. */
 const QUEUED_BYTES_MAX = 16_777_216;
 
+/** An answer without its bytes, or an entry of a directory: an inode, and what JavaScript adds. */
+const ANSWER_BYTES = 512;
 /** Watches of one client; ours has one. */
 const WATCHES_MAX = 16;
 
@@ -91,6 +93,7 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
           let traces: readonly Trace[] = [];
           leases.answer(holder, {
             index,
+            bytes: 0,
             ownCommand: true,
             reveals: () => {
               if (outcome.type !== 'reply') return [];
@@ -129,10 +132,14 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
           else {
             leases.answer(holder, {
               index,
+              bytes: bytesOf(result),
               ownCommand: false,
               reveals: () => factsOfAnswer(request.query, result).map(({ key }) => key),
               send: answer,
-              refuse: () => refuse(request.id, 'NOT_LEADER', 'this node leads no longer'),
+              refuse: (why) => {
+                if (why === 'office') refuse(request.id, 'NOT_LEADER', 'this node leads no longer');
+                else refuse(request.id, 'BUSY', 'too many answers wait for other clients');
+              },
             });
           }
         },
@@ -215,6 +222,16 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
       for (const watcher of watchers) service.watches.remove(watcher);
     },
   };
+}
+
+/** About what an answer takes in memory. */
+function bytesOf(result: QueryResult): number {
+  if (!result.ok) return ANSWER_BYTES;
+  const { value } = result;
+  if ('data' in value) return ANSWER_BYTES + value.data.length;
+  if ('value' in value) return ANSWER_BYTES + value.value.length;
+  if ('names' in value) return ANSWER_BYTES * (1 + value.names.length);
+  return 'entries' in value ? ANSWER_BYTES * (1 + value.entries.length) : ANSWER_BYTES;
 }
 
 /** The outcome is the same whether it is the first or is told again. */

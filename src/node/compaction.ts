@@ -1,3 +1,4 @@
+import { ENTRY_OVERHEAD_BYTES } from '../raft/log.js';
 import type { SnapshotMark } from '../raft/types.js';
 import type { LogStore } from '../storage/log-store.js';
 import type { StateStore } from '../storage/state-store.js';
@@ -19,8 +20,6 @@ const PATIENCE = 4;
 const RETRIES = 8;
 /** How exactly the size of the log is known: to this part of its limit. */
 const SAMPLES = 16;
-/** What an entry takes in the log beside its data. */
-const ENTRY_OVERHEAD_BYTES = 64;
 
 /** A follower that is not far behind, or about to catch up. */
 export interface Laggard {

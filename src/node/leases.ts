@@ -11,6 +11,11 @@ const LEASES_MAX = 1_024;
  * client (REQUESTS_MAX in clients.ts), which are taken over into the new set.
  */
 const INTEREST_MAX = 65_536;
+/**
+ * Of answers to queries that wait until somebody has acknowledged, over all clients. Beyond it a
+ * query is refused and asked again in a while. A lease's time is short: this is read much faster.
+ */
+export const WAITING_BYTES_MAX = 33_554_432;
 /** Effects in one message, unless one command has more. */
 const CHANGES_EFFECTS_MAX = 4_096;
 
@@ -26,10 +31,12 @@ export interface LeasedAnswer {
   readonly ownCommand: boolean;
   /** What the client may keep of it. Asked only when it holds a lease. */
   readonly reveals: () => readonly FactKey[];
+  /** What it takes in memory while it waits; 0 of a command's reply, which the session keeps, too. */
+  readonly bytes: number;
   /** `changes`: what the command changed of what the client keeps, instead of a push. */
   readonly send: (changes: Changes | null) => void;
-  /** This node cannot give the answer: it leads no longer. */
-  readonly refuse: () => void;
+  /** This node cannot give the answer: it leads no longer, or too many wait. */
+  readonly refuse: (why: 'office' | 'full') => void;
 }
 
 interface Lease {
@@ -82,6 +89,8 @@ export class Leases {
   /** Leadership is being handed over. */
   private ending = false;
   private waiting: Waiting[] = [];
+  /** Of those that wait. */
+  private waitingBytes = 0;
   private appliedIndex = 0;
   /** Pushes count up over all leases: a late acknowledgement must not be taken for one of a new lease. */
   private lastId = 0;
@@ -126,7 +135,8 @@ export class Leases {
     this.office = null;
     this.ending = false;
     this.leases.clear();
-    for (const { answer } of this.waiting.splice(0)) answer.refuse();
+    this.waitingBytes = 0;
+    for (const { answer } of this.waiting.splice(0)) answer.refuse('office');
   }
 
   /**
@@ -176,7 +186,10 @@ export class Leases {
     for (const lease of this.leases.values()) {
       if (lease.expiresMs <= nowMs) continue;
       // What was told once needs no telling again until another answer reveals it.
-      const told = effects.filter((_, i) => lease.interest.delete(keys[i] ?? ''));
+      const told = effects.filter((_, i) => {
+        const key = keys[i];
+        return key !== undefined && key !== null && lease.interest.delete(key);
+      });
       if (told.length === 0) continue;
       const pending = this.hold(lease, index, nowMs);
       pending.effects.push(...told);
@@ -197,14 +210,18 @@ export class Leases {
       return;
     }
     if (this.office === null) {
-      answer.refuse();
+      answer.refuse('office');
       return;
     }
     const nowMs = this.clock.monotonicMs();
     const lease = this.live(holder, nowMs);
     const waits = nowMs < this.office.readyMs || answer.index >= this.limitFor(nowMs)(holder);
+    if (waits && answer.bytes > 0 && this.waitingBytes + answer.bytes > WAITING_BYTES_MAX) {
+      answer.refuse('full');
+      return;
+    }
     if (lease === undefined) {
-      if (waits) this.waiting.push({ holder, answer });
+      if (waits) this.wait(holder, answer);
       else answer.send(null);
       return;
     }
@@ -212,7 +229,7 @@ export class Leases {
     const alone = answer.ownCommand && lease.pending?.firstIndex === answer.index;
     const changes = alone && !waits ? this.takePending(lease) : null;
     this.note(lease, answer.reveals(), nowMs);
-    if (waits) this.waiting.push({ holder, answer });
+    if (waits) this.wait(holder, answer);
     else {
       this.push(lease);
       answer.send(changes);
@@ -226,6 +243,11 @@ export class Leases {
       if (lease.expiresMs <= nowMs) this.leases.delete(holder);
     }
     this.release();
+  }
+
+  private wait(holder: LeaseHolder, answer: LeasedAnswer): void {
+    this.waitingBytes += answer.bytes;
+    this.waiting.push({ holder, answer });
   }
 
   private live(holder: LeaseHolder, nowMs: number): Lease | undefined {
@@ -303,6 +325,7 @@ export class Leases {
     }
     this.waiting = held;
     for (const { holder, answer } of free) {
+      this.waitingBytes -= answer.bytes;
       const lease = this.leases.get(holder);
       if (lease !== undefined) this.push(lease);
       answer.send(null);

@@ -23,7 +23,10 @@ export async function openMembers(
   const stored = await storedMembers(state);
   if (stored !== null && (lastIndex > 0 || mark.index > 0)) return stored;
   const voters = first.map(({ id, address }) => ({ id, address }));
-  const given = { index: 0, configuration: { voters, outgoing: [], learners: [], removed: [] } };
+  const given = {
+    index: 0,
+    configuration: { voters, outgoing: [], learners: [], removed: [], incarnation: 0 },
+  };
   await state.write([{ type: 'put', key: MEMBERS, value: encodeConfigurationAt(given) }], mark);
   return given;
 }

@@ -15,6 +15,8 @@ export interface Node {
   start(): Promise<void>;
   /** Serves a client that is in this process: the same door as the network's. */
   connect(client: ClientConnection): ClientHandlers;
+  /** As it introduces itself; incarnation 0: not known yet. */
+  readonly cluster: { readonly cluster: string; readonly incarnation: number };
   status(): NodeStatus;
   /** What only a person or a monitor wants to know beside the status. */
   inspect(): NodeInspection;

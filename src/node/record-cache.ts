@@ -1,5 +1,13 @@
 import type { Key } from '../filesystem/keys.js';
-import type { Inode, Session, Table, Tables, Xattrs } from '../filesystem/records.js';
+import type {
+  Inode,
+  Locks,
+  Session,
+  Table,
+  Tables,
+  WaitingLock,
+  Xattrs,
+} from '../filesystem/records.js';
 
 /** A record of any table. */
 export type Stored = Tables[Table];
@@ -8,6 +16,7 @@ export type Stored = Tables[Table];
 const RECORD_BYTES = 256;
 const INODE_BYTES = 768;
 const REPLY_BYTES = 896;
+const LOCK_BYTES = 192;
 
 /** About how much memory a record takes. */
 export function recordBytes(key: Key, value: Stored | null): number {
@@ -19,6 +28,12 @@ export function recordBytes(key: Key, value: Stored | null): number {
       return INODE_BYTES + (value as Inode).target.length;
     case 's':
       return RECORD_BYTES + (value as Session).replies.size * REPLY_BYTES;
+    case 'l': {
+      const { posix, flock } = value as Locks;
+      return RECORD_BYTES + (posix.length + flock.length) * LOCK_BYTES;
+    }
+    case 'w':
+      return RECORD_BYTES + (value as readonly WaitingLock[]).length * LOCK_BYTES;
     case 'x': {
       let bytes = RECORD_BYTES;
       for (const xattr of (value as Xattrs).values()) bytes += RECORD_BYTES + xattr.length;

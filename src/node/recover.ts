@@ -1,8 +1,9 @@
 import type { Timespec } from '../base/clock.js';
 import { MootError } from '../base/errors.js';
+import type { Random } from '../base/random.js';
 import { decodeLogCommand } from '../codec/commands.js';
 import { configurationCodec } from '../codec/configuration.js';
-import { isRemoved, membersOf } from '../raft/membership.js';
+import { drawIncarnation, isRemoved, membersOf, NO_MEMBERS } from '../raft/membership.js';
 import type { Configuration, NodeId, SnapshotMark } from '../raft/types.js';
 import type { LogStore, RestoredLog } from '../storage/log-store.js';
 import type { StateStore } from '../storage/state-store.js';
@@ -33,7 +34,11 @@ export interface Survivor {
  * majority would be another cluster.
  */
 export async function recoverAlone(
-  { id, address }: { readonly id: NodeId; readonly address: string | null },
+  {
+    id,
+    address,
+    random,
+  }: { readonly id: NodeId; readonly address: string | null; readonly random: Random },
   log: LogStore,
   state: StateStore,
   confirm: (survivor: Survivor) => boolean,
@@ -43,7 +48,7 @@ export async function recoverAlone(
     const { restored, resetTo } = fitTogether(await log.open(), mark);
     const before =
       (await configurationInForce(state, restored)) ??
-      (address === null ? null : { ...NOBODY, voters: [{ id, address }] });
+      (address === null ? null : { ...NO_MEMBERS, voters: [{ id, address }] });
     if (before === null) {
       throw new MootError(
         'BAD_ARGUMENT',
@@ -70,16 +75,18 @@ export async function recoverAlone(
     if (!confirm(survivor)) return survivor;
     if (resetTo !== null) await log.reset(resetTo);
     const after: Configuration = {
-      ...NOBODY,
+      ...NO_MEMBERS,
       voters: [{ id, address: survivor.address }],
       removed: [...new Set([...before.removed, ...others])],
+      // Old nodes that go on under the old one are of another cluster.
+      incarnation: drawIncarnation(random),
     };
     const term = restored.hardState.term + 1;
     const data = configurationCodec.encode(after);
     await log.append([
       {
         number: 1,
-        hardState: { term, vote: id, recovering: false },
+        hardState: { term, vote: id, recovering: false, incarnation: after.incarnation },
         truncateFrom: null,
         entries: [{ index: restored.lastIndex + 1, term, kind: 'configuration', data }],
       },
@@ -90,8 +97,6 @@ export async function recoverAlone(
     await state.close();
   }
 }
-
-const NOBODY: Configuration = { voters: [], outgoing: [], learners: [], removed: [] };
 
 /**
  * The newest in the log, or else the tree's. null: the first one, which is in no log, was lost with

@@ -1,6 +1,27 @@
 import { MootError } from '../base/errors.js';
+import { membersOf } from '../raft/membership.js';
 import type { RestoredState, SnapshotMark } from '../raft/types.js';
 import type { RestoredLog } from '../storage/log-store.js';
+import { openMembers } from './members.js';
+import type { NodeParts } from './node.js';
+import type { Tree } from './tree.js';
+
+/** Opens log and tree, mends what a crash left between them, and finds out who decides. */
+export async function openStores(
+  { log, state, config }: Pick<NodeParts, 'log' | 'state' | 'config'>,
+  tree: Pick<Tree, 'open'>,
+): Promise<{ readonly restored: RestoredState; readonly treeMark: SnapshotMark }> {
+  const treeMark = await tree.open();
+  const { restored, resetTo } = fitTogether(await log.open(), treeMark);
+  const configuration = await openMembers(state, treeMark, restored, config.peers);
+  const others = membersOf(configuration.configuration).filter(({ id }) => id !== config.id);
+  const alone = others.length === 0 && config.peers.length > 0;
+  if (restored.hardState.recovering && alone && restored.lastIndex > 0) {
+    throw new MootError('DATA_CORRUPT', 'the log is lost, and there is no other node to ask');
+  }
+  if (resetTo !== null) await log.reset(resetTo);
+  return { restored: { ...restored, configuration }, treeMark };
+}
 
 /**
  * How the log and the tree of one node fit together when it starts.

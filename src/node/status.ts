@@ -17,7 +17,7 @@ export function nodeStatus(
   raft: RaftStatus,
   tree: Tree,
   startedMs: number,
-  concerns: Pick<NodeStatus, 'leaseMs' | 'writeConcern' | 'liveVoters'>,
+  concerns: Pick<NodeStatus, 'leaseMs' | 'sessionTimeoutMs' | 'writeConcern' | 'liveVoters'>,
 ): NodeStatus {
   const { config, transport } = parts;
   const { counters } = tree;

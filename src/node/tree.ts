@@ -13,22 +13,30 @@ import {
 } from '../filesystem/keys.js';
 import type { Query, QueryResult } from '../filesystem/queries.js';
 import type { Counters, Session, Table, Tables } from '../filesystem/records.js';
-import { type Change, Missing, type View } from '../filesystem/view.js';
+import { type Change, Missing } from '../filesystem/view.js';
 import type { SnapshotMark } from '../raft/types.js';
 import type { StateStore } from '../storage/state-store.js';
+import { CompleteDirectories } from './complete-directories.js';
 import { Overlay } from './overlay.js';
 import { RecordCache, type Stored } from './record-cache.js';
+import { runOrMissing, TreeView } from './tree-view.js';
 
 /** Bounds of a tree's memory. */
 export interface TreeLimits {
   /** Decoded records in memory. */
   readonly cacheBytesMax: number;
+  /** Names of directories that are known whole: those of the last archives that were unpacked. */
+  readonly namesBytesMax: number;
   /** Applying waits when this much is not yet in the store: memory stays bounded when its disk is slow. */
   readonly unwrittenBytesMax: number;
 }
 
 /** With the rest of a node below the 300 MiB that it may use. */
-const LIMITS: TreeLimits = { cacheBytesMax: 50_331_648, unwrittenBytesMax: 16_777_216 };
+const LIMITS: TreeLimits = {
+  cacheBytesMax: 25_165_824,
+  namesBytesMax: 6_291_456,
+  unwrittenBytesMax: 16_777_216,
+};
 /**
  * Changes wait this long, or for this many bytes, before they are written: the same counters, inode
  * or chunk changed by several commands costs one put, and the log's sync has the disk to itself.
@@ -68,7 +76,8 @@ interface Flush {
 
 /**
  * The tree in memory over the state store. Three layers answer for a record: changes not yet in the
- * store (`pending`, and `writing` while they go there), the cache, the store. Commands are applied
+ * store (`pending`, and `writing` while they go there), the cache, the store; of names it may be known
+ * without any that they are absent. Commands are applied
  * one after another; what one lacks is loaded, and it is run again. Queries run beside them, each
  * at one moment between two commands.
  */
@@ -76,6 +85,7 @@ export class Tree {
   private pending = new Overlay();
   private writing: Overlay | null = null;
   private readonly cache: RecordCache;
+  private readonly complete: CompleteDirectories;
   /**
    * Keys that are being read from the store. A change takes its key out, so that what comes from
    * the store, perhaps older than the change, is not taken for the present.
@@ -110,6 +120,7 @@ export class Tree {
     private readonly limits: TreeLimits = LIMITS,
   ) {
     this.cache = new RecordCache(limits.cacheBytesMax);
+    this.complete = new CompleteDirectories(limits.namesBytesMax);
     this.view = this.openView();
   }
 
@@ -207,6 +218,7 @@ export class Tree {
     this.epoch++;
     this.loads.clear();
     this.cache.clear();
+    this.complete.clear();
     for (const view of this.views) view.forget();
     await this.reload(mark);
     this.queue = [];
@@ -229,6 +241,7 @@ export class Tree {
     let value = this.pending.get(key);
     if (value === undefined) value = this.writing?.get(key);
     if (value === undefined) value = this.cache.get(key);
+    if (value === undefined && this.complete.lacks(key, (inode) => this.look(inode))) return null;
     return value;
   }
 
@@ -314,6 +327,7 @@ export class Tree {
     const { key } = change;
     const value = change.type === 'put' ? change.value : null;
     this.pending.put(key, value);
+    this.complete.changed(key, value);
     if (this.loads.size > 0) this.loads.delete(key);
     for (const view of this.views) view.changed(key, value);
     if (key === COUNTERS) this.presentCounters = value as Counters;
@@ -428,7 +442,7 @@ export class Tree {
   }
 
   private openView(): TreeView {
-    const view = new TreeView(this);
+    const view = new TreeView((key) => this.peek(key));
     this.views.add(view);
     return view;
   }
@@ -459,93 +473,4 @@ const SESSION_LETTER = sessionKey(0).charAt(0);
 /** A chunk as a large write brought it. */
 function isPartOfMore(value: Stored | null): boolean {
   return value instanceof Uint8Array && value.buffer.byteLength > value.length;
-}
-
-function runOrMissing<T>(action: () => T): T | Missing {
-  try {
-    return action();
-  } catch (error) {
-    if (error instanceof Missing) return error;
-    throw error;
-  }
-}
-
-/** What one command or query sees. Ranges belong to it alone; records are everybody's. */
-class TreeView implements View {
-  private ranges: LoadedRange[] = [];
-
-  constructor(private readonly tree: Tree) {}
-
-  get<T extends Table>(key: Key<T>): Tables[T] | undefined {
-    const value = this.tree.peek(key);
-    if (value === undefined) throw new Missing([key]);
-    // A key's letter says its table, and only records of that table are put under it.
-    return (value ?? undefined) as Tables[T] | undefined;
-  }
-
-  scan<T extends Table>(
-    range: KeyRange<T>,
-    limit: number,
-  ): readonly (readonly [Key<T>, Tables[T]])[] {
-    const loaded = this.ranges.find((r) => r.range.from === range.from && r.range.to === range.to);
-    const records = loaded?.read(limit);
-    if (!records) throw new Missing([], [{ range, limit }]);
-    // As above, for every record of the range; the compiler cannot relate the two pairs.
-    return records as readonly (readonly [Key, Stored])[] as readonly (readonly [Key<T>, never])[];
-  }
-
-  changed(key: Key, value: Stored | null): void {
-    for (const range of this.ranges) {
-      if (key >= range.range.from && key < range.range.to) range.changed(key, value);
-    }
-  }
-
-  /** A range is about to be read from the store; from now on changes reach it. */
-  expect(range: KeyRange): LoadedRange {
-    const loaded = new LoadedRange(range);
-    this.ranges = this.ranges.filter((r) => r.range.from !== range.from || r.range.to !== range.to);
-    this.ranges.push(loaded);
-    return loaded;
-  }
-
-  forget(): void {
-    this.ranges = [];
-  }
-}
-
-/**
- * A range as the store had it at some moment of the read, under all changes that were not in the
- * store when the read began or came since. So it does not matter which writes the read saw.
- */
-class LoadedRange {
-  readonly changes = new Map<Key, Stored | null>();
-  private records: readonly (readonly [Key, Stored])[] | null = null;
-  private storeLimit = 0;
-
-  constructor(readonly range: KeyRange) {}
-
-  changed(key: Key, value: Stored | null): void {
-    this.changes.set(key, value);
-  }
-
-  arrived(records: readonly (readonly [Key, Stored])[], storeLimit: number): void {
-    this.records = records;
-    this.storeLimit = storeLimit;
-  }
-
-  /** null: must be read (again). */
-  read(limit: number): (readonly [Key, Stored])[] | null {
-    if (this.records === null) return null;
-    const merged = new Map<Key, Stored>(this.records);
-    // Behind the last record that was read, the store may have more: changes there prove nothing.
-    const full = this.records.length >= this.storeLimit;
-    const end = full ? this.records.at(-1)?.[0] : undefined;
-    for (const [key, value] of this.changes) {
-      if (end !== undefined && key > end) continue;
-      if (value === null) merged.delete(key);
-      else merged.set(key, value);
-    }
-    if (full && merged.size < limit) return null;
-    return [...merged].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).slice(0, limit);
-  }
 }

@@ -1,3 +1,4 @@
+import { type Random, randomBetween } from '../base/random.js';
 import type { Configuration, Member, MemberChange, NodeId } from './types.js';
 
 /**
@@ -7,6 +8,23 @@ import type { Configuration, Member, MemberChange, NodeId } from './types.js';
 export const MEMBERS_MAX = 64;
 /** Ids that were used; a configuration is in every snapshot and stays far below an entry's size. */
 export const REMOVED_MAX = 4096;
+
+/** Incarnations are drawn from so many: two that meet are not the same by chance. */
+export const INCARNATIONS = 2 ** 48;
+
+/** Of a cluster that nobody has begun. */
+export const NO_MEMBERS: Configuration = {
+  voters: [],
+  outgoing: [],
+  learners: [],
+  removed: [],
+  incarnation: 0,
+};
+
+/** Another incarnation of a cluster; never 0. */
+export function drawIncarnation(random: Random): number {
+  return randomBetween(random, 1, INCARNATIONS);
+}
 
 export function isJoint(configuration: Configuration): boolean {
   return configuration.outgoing.length > 0;

@@ -61,8 +61,11 @@ export class Progress {
   recentlyActive = false;
   /** Heard from between the two last checks. */
   wasActive = false;
-  /** False while the follower says that it is recovering: its copies are not part of a majority. */
-  counts = true;
+  /**
+   * Its copies are part of a majority. Not while the follower says that it is recovering, and not
+   * before it has said in this term, by the answer to an append, that it is not.
+   */
+  counts = false;
   /** It has all that the log held an election timeout ago (the last round of thesis §4.2.1). */
   caughtUp = false;
   /** A LoadRequest is out and unanswered. */

@@ -191,6 +191,7 @@ export class Replication {
     if (follower === undefined) return;
     follower.recentlyActive = true;
     follower.silent = false;
+    follower.counts = !reply.recovering;
     this.due = true;
     if (reply.success) this.onSuccess(follower, reply);
     else this.onFailure(follower, reply);
@@ -267,7 +268,6 @@ export class Replication {
   private onSuccess(follower: Progress, reply: AppendReply): void {
     const { match } = reply;
     if (match > this.log.lastIndex) return;
-    follower.counts = !reply.recovering;
     const late = match < follower.match;
     follower.match = Math.max(follower.match, match);
     follower.next = Math.max(follower.next, follower.match + 1);

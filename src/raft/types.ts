@@ -30,6 +30,12 @@ export interface HardState {
    * vote that was given before the loss is from a term in which this node votes no more.
    */
   readonly recovering: boolean;
+  /**
+   * Of the cluster that this node is of (see Configuration); 0: not known yet. Here as well, since a
+   * node that starts does not know at once what of its log is committed, and must know by then whom
+   * it may listen to.
+   */
+  readonly incarnation: number;
 }
 
 /** The log's last index that a snapshot stands for, and that entry's term. */
@@ -76,6 +82,12 @@ export interface Configuration {
    * has promised, so none is used again.
    */
   readonly removed: readonly NodeId[];
+  /**
+   * Which cluster this is, whatever it is called: drawn by its first leader, and anew when it is
+   * rebuilt from one survivor (node/recover.ts). What was committed in one incarnation says nothing
+   * in another, so nodes of two refuse each other. 0: not drawn yet.
+   */
+  readonly incarnation: number;
 }
 
 /** A configuration and the index of its entry; 0: the first one. */
@@ -307,6 +319,8 @@ export interface RaftStatus {
   readonly snapshotIndex: number;
   /** The one in force. */
   readonly configuration: ConfigurationAt;
+  /** See HardState. */
+  readonly incarnation: number;
   /** This node was removed from the cluster, for ever: there is nothing more that it could do. */
   readonly removed: boolean;
   /** At a leader that hands over: to whom. */

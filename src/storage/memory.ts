@@ -100,7 +100,7 @@ class MemoryLogStore implements LogStore {
       if (termRuns.at(-1)?.term !== term) termRuns.push({ term, first: index });
     }
     return {
-      hardState: hardState ?? { term: 0, vote: null, recovering: true },
+      hardState: hardState ?? { term: 0, vote: null, recovering: true, incarnation: 0 },
       snapshot: mark,
       lastIndex: mark.index + entries.length,
       termRuns,

@@ -385,10 +385,15 @@ class RocksLogStore implements LogStore, StoreFigures {
 }
 
 /** What a node is that has never saved anything. */
-const FIRST_HARD_STATE: HardState = { term: 0, vote: null, recovering: true };
+const FIRST_HARD_STATE: HardState = {
+  term: 0,
+  vote: null,
+  recovering: true,
+  incarnation: 0,
+};
 
-function putHardState({ term, vote, recovering }: HardState): Operation {
-  const value = sealValue(HARD_STATE_KEY, [term, vote, recovering]);
+function putHardState({ term, vote, recovering, incarnation }: HardState): Operation {
+  const value = sealValue(HARD_STATE_KEY, [term, vote, recovering, incarnation]);
   return { type: 'put', key: HARD_STATE_KEY, value };
 }
 
@@ -398,6 +403,8 @@ function decodeHardState(sealed: Buffer): HardState {
     term: r.uint('term'),
     vote: r.nullableString('vote', 64),
     recovering: r.bool('recovering'),
+    // Not in logs of old.
+    incarnation: r.more ? r.uint('incarnation') : 0,
   };
 }
 

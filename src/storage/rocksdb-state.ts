@@ -39,9 +39,9 @@ const GARBAGE_BYTES_MAX = 268_435_456;
 const DATABASE_OPTIONS: Omit<DatabaseOptions, 'mustExist'> = {
   synced: false,
   // Large enough that a burst of small commands becomes one table file; twice this is in memory.
-  writeBufferBytes: 16 * 1_048_576,
+  writeBufferBytes: 8 * 1_048_576,
   // What is hot is in the node's own cache; this one spares reads for the rest.
-  blockCacheBytes: 32 * 1_048_576,
+  blockCacheBytes: 16 * 1_048_576,
   compression: true,
 };
 

@@ -6,14 +6,30 @@ import { parseAddress } from './address.js';
 /** Who a node is to those who come to it. */
 export interface Self {
   readonly cluster: string;
+  /** 0: not known yet. */
+  readonly incarnation: number;
   readonly id: NodeId;
 }
 
-/** Throws WRONG_CLUSTER. */
-export function checkCluster(greeting: Greeting, cluster: string): void {
-  if (greeting.cluster === cluster) return;
-  const [theirs, ours] = [short(greeting.cluster), short(cluster)];
-  throw new MootError('WRONG_CLUSTER', `cluster '${theirs}' on one side, '${ours}' on the other`);
+/** Throws WRONG_CLUSTER. Who does not know the incarnation yet is to learn it. */
+export function checkCluster(
+  greeting: Pick<Greeting, 'cluster' | 'incarnation'>,
+  { cluster, incarnation }: Pick<Self, 'cluster' | 'incarnation'>,
+): void {
+  if (greeting.cluster !== cluster) {
+    const [theirs, ours] = [short(greeting.cluster), short(cluster)];
+    throw new MootError('WRONG_CLUSTER', `cluster '${theirs}' on one side, '${ours}' on the other`);
+  }
+  if (!areAtOdds(greeting.incarnation, incarnation)) return;
+  throw new MootError(
+    'WRONG_CLUSTER',
+    `another cluster of the name '${short(cluster)}': one of the two was recovered or begun anew`,
+  );
+}
+
+/** Two sides that both know their incarnation, and not the same one. */
+export function areAtOdds(one: number, other: number): boolean {
+  return one !== 0 && other !== 0 && one !== other;
 }
 
 /**
@@ -22,7 +38,7 @@ export function checkCluster(greeting: Greeting, cluster: string): void {
  * §4.1), and one that was removed is to hear of that.
  */
 export function checkPeer(greeting: Greeting, self: Self): Extract<GreetingRole, { type: 'peer' }> {
-  checkCluster(greeting, self.cluster);
+  checkCluster(greeting, self);
   const { role } = greeting;
   if (role.type !== 'peer') throw new MootError('BAD_MESSAGE', `a ${role.type} on the peers' path`);
   if (role.to !== self.id) {
@@ -40,7 +56,7 @@ export function checkPeer(greeting: Greeting, self: Self): Extract<GreetingRole,
 
 /** A node's check of a client that came in. */
 export function checkClient(greeting: Greeting, self: Self): void {
-  checkCluster(greeting, self.cluster);
+  checkCluster(greeting, self);
   const { role } = greeting;
   if (role.type !== 'client') {
     throw new MootError('BAD_MESSAGE', `a ${role.type} on the clients' path`);
@@ -48,8 +64,12 @@ export function checkClient(greeting: Greeting, self: Self): void {
 }
 
 /** A dialler's check of who answered; `id` is null when any node will do. */
-export function checkAnswer(greeting: Greeting, cluster: string, id: NodeId | null): void {
-  checkCluster(greeting, cluster);
+export function checkAnswer(
+  greeting: Greeting,
+  own: Pick<Self, 'cluster' | 'incarnation'>,
+  id: NodeId | null,
+): void {
+  checkCluster(greeting, own);
   const { role } = greeting;
   if (role.type !== 'node') throw new MootError('BAD_MESSAGE', `a ${role.type} answered as a node`);
   if (id !== null && role.id !== id) {

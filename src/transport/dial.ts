@@ -12,7 +12,7 @@ export interface DialOptions extends ConnectOptions {
   readonly expect: NodeId | null;
   readonly queueBytesMax: number;
   /** Called at once when the other side has greeted: more frames may have come with its greeting. */
-  readonly onGreeted: (link: Link) => void;
+  readonly onGreeted: (link: Link, answer: Greeting) => void;
 }
 
 /**
@@ -36,8 +36,8 @@ export async function dial(network: Network, options: DialOptions): Promise<Link
         );
       });
       link.expectGreeting(decodeGreeting, (answer) => {
-        checkAnswer(answer, greeting.cluster, expect);
-        onGreeted(link);
+        checkAnswer(answer, greeting, expect);
+        onGreeted(link, answer);
         resolve(link);
       });
       link.send(encodeGreeting(greeting));

@@ -12,16 +12,19 @@ import type {
 
 /** Longer would look like a dead node to everybody. */
 export const SLOW_MS_MAX = 60_000;
-/** Messages that wait for their time, for one peer; more are lost, as Raft allows. */
+/** Messages that wait for their time, to or from one peer; more are lost, as Raft allows. */
 const WAITING_PEER_MAX = 4_096;
-/** Responses that wait for their time, for one client, which is left beyond it. Twice what a client may ask for at once. */
+/** Requests or responses that wait for their time, of one client, which is left beyond it. Twice what a client may ask for at once. */
 const WAITING_CLIENT_MAX = 16_384;
 
 /** What is made worse on purpose: for those who teach, learn and test. */
 export interface Faults {
   readonly slowMs: number;
   readonly cutFrom: readonly NodeId[];
-  /** All that leaves this node, to peers and to clients, leaves so much later. Throws BAD_ARGUMENT. */
+  /**
+   * All that this node does is so much later: what comes from peers and clients reaches it so much
+   * later, and what it sends them leaves so much later. Throws BAD_ARGUMENT.
+   */
   setSlow(slowMs: number): void;
   /** Nothing goes to these peers or comes from them; from and to all others everything does. */
   setCut(peers: readonly NodeId[]): void;
@@ -39,7 +42,8 @@ export function createFaultyTransport(
 class FaultyTransport implements Transport, Faults {
   slowMs = 0;
   private cut: ReadonlySet<NodeId> = new Set();
-  private readonly lanes = new Map<NodeId, Lane>();
+  private readonly lanesTo = new Map<NodeId, Lane>();
+  private readonly lanesFrom = new Map<NodeId, Lane>();
   private handlers: TransportHandlers | null = null;
 
   constructor(
@@ -68,7 +72,11 @@ class FaultyTransport implements Transport, Faults {
     this.handlers = handlers;
     return this.inner.start({
       onPeerMessage: (message) => {
-        if (!this.cut.has(message.from)) handlers.onPeerMessage(message);
+        const { from } = message;
+        if (this.cut.has(from)) return;
+        this.lane(this.lanesFrom, from).add(this.slowMs, () => {
+          if (!this.cut.has(from)) handlers.onPeerMessage(message);
+        });
       },
       onPeerDown: (peer) => handlers.onPeerDown(peer),
       onClient: (client) => this.onClient(client, handlers),
@@ -79,9 +87,13 @@ class FaultyTransport implements Transport, Faults {
     this.inner.setPeers(peers);
   }
 
+  setIncarnation(incarnation: number): void {
+    this.inner.setIncarnation(incarnation);
+  }
+
   send(message: PeerMessage): void {
     if (this.cut.has(message.to)) return;
-    this.lane(message.to).add(this.slowMs, () => {
+    this.lane(this.lanesTo, message.to).add(this.slowMs, () => {
       // Whoever was cut off meanwhile does not get what was on its way.
       if (!this.cut.has(message.to)) this.inner.send(message);
     });
@@ -96,35 +108,41 @@ class FaultyTransport implements Transport, Faults {
   }
 
   close(): Promise<void> {
-    for (const lane of this.lanes.values()) lane.end();
+    for (const lane of [...this.lanesTo.values(), ...this.lanesFrom.values()]) lane.end();
     return this.inner.close();
   }
 
-  private lane(peer: NodeId): Lane {
-    let lane = this.lanes.get(peer);
+  private lane(lanes: Map<NodeId, Lane>, peer: NodeId): Lane {
+    let lane = lanes.get(peer);
     if (lane === undefined) {
       lane = new Lane(this.clock, WAITING_PEER_MAX, () => undefined);
-      this.lanes.set(peer, lane);
+      lanes.set(peer, lane);
     }
     return lane;
   }
 
   private onClient(client: ClientConnection, handlers: TransportHandlers): ClientHandlers {
-    const lane = new Lane(this.clock, WAITING_CLIENT_MAX, () => {
-      lane.end();
-      client.close('it does not read fast enough');
-    });
+    const leave = (reason: string) => {
+      requests.end();
+      responses.end();
+      client.close(reason);
+    };
+    const requests = new Lane(this.clock, WAITING_CLIENT_MAX, () => leave('it asks too much'));
+    const responses = new Lane(this.clock, WAITING_CLIENT_MAX, () =>
+      leave('it does not read fast enough'),
+    );
     const served = handlers.onClient({
-      send: (response) => lane.add(this.slowMs, () => client.send(response)),
+      send: (response) => responses.add(this.slowMs, () => client.send(response)),
       get queuedBytes() {
         return client.queuedBytes;
       },
-      close: (reason) => lane.add(this.slowMs, () => client.close(reason)),
+      close: (reason) => responses.add(this.slowMs, () => client.close(reason)),
     });
     return {
-      onRequest: (request) => served.onRequest(request),
+      onRequest: (request) => requests.add(this.slowMs, () => served.onRequest(request)),
       onClose: () => {
-        lane.end();
+        requests.end();
+        responses.end();
         served.onClose();
       },
     };

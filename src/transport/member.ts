@@ -9,7 +9,7 @@ import type { PeerMessage } from '../codec/peer-messages.js';
 import { decodePeerMessage } from '../codec/peer-wire.js';
 import type { Member, NodeId } from '../raft/types.js';
 import { parseAddress } from './address.js';
-import { checkClient, checkPeer } from './check-greeting.js';
+import { areAtOdds, checkClient, checkPeer, type Self } from './check-greeting.js';
 import { Link } from './link.js';
 import type { Door, Network, Wire } from './network.js';
 import { Outgoing } from './outgoing.js';
@@ -43,14 +43,23 @@ export function createTransport(network: Network, options: TransportOptions): Tr
 /** Nodes that are answered although this node does not know them as members. */
 const STRANGERS_MAX = 64;
 
+/** The connection that a peer made. */
+interface Incoming {
+  readonly link: Link;
+  /** The incarnation of which it said that it is. */
+  readonly greeted: number;
+}
+
 type Welcome = (this: NetworkTransport, link: Link, greeting: Greeting) => void;
 
 class NetworkTransport implements Transport {
-  private readonly self: Greeting & { readonly role: { readonly type: 'node' } };
   private readonly report: Report;
   private readonly outgoing = new Map<NodeId, Outgoing>();
-  private readonly incoming = new Map<NodeId, Link>();
+  private readonly incoming = new Map<NodeId, Incoming>();
+  private incarnation = 0;
   private readonly links = new Set<Link>();
+  /** Clients that came before this node knew its incarnation, and were told none. */
+  private readonly untold = new Set<Link>();
   private door: Promise<Door> | null = null;
   /** The door is open, and peers are dialled. */
   private open = false;
@@ -62,9 +71,7 @@ class NetworkTransport implements Transport {
     private readonly network: Network,
     private readonly options: TransportOptions,
   ) {
-    const { cluster, id, address } = options;
-    parseAddress(address);
-    this.self = { cluster, role: { type: 'node', id } };
+    parseAddress(options.address);
     this.report = boundedReporter(options.report, network.clock);
     if (options.reachedAt !== undefined) parseAddress(options.reachedAt);
     this.setPeers(options.peers);
@@ -82,6 +89,19 @@ class NetworkTransport implements Transport {
     for (const peer of others) if (!this.outgoing.has(peer.id)) this.add(peer);
   }
 
+  setIncarnation(incarnation: number): void {
+    this.incarnation = incarnation;
+    for (const outgoing of this.outgoing.values()) outgoing.leaveOthers(incarnation);
+    for (const { link, greeted } of this.incoming.values()) {
+      if (!areAtOdds(greeted, incarnation)) continue;
+      link.close(CLOSE_CODE.wrongCluster, 'another cluster of the same name');
+    }
+    if (incarnation === 0) return;
+    // They come again, and learn which cluster it is that they stay with from then on.
+    for (const link of this.untold) link.close(CLOSE_CODE.closedByNode, 'the cluster has begun');
+    this.untold.clear();
+  }
+
   private add(peer: Member): void {
     parseAddress(peer.address);
     const { cluster, id, address, reachedAt, random } = this.options;
@@ -89,6 +109,7 @@ class NetworkTransport implements Transport {
       peer,
       id,
       cluster,
+      incarnation: () => this.incarnation,
       address: reachedAt ?? address,
       random: random ?? systemRandom,
       report: this.report,
@@ -155,22 +176,34 @@ class NetworkTransport implements Transport {
     link.expectGreeting(decodeGreeting, (greeting) => welcome.call(this, link, greeting));
   }
 
+  private get self(): Self {
+    const { cluster, id } = this.options;
+    return { cluster, id, incarnation: this.incarnation };
+  }
+
+  /** What this node says first to whoever comes in. */
+  private get answer(): Uint8Array {
+    const { cluster, id, incarnation } = this.self;
+    return encodeGreeting({ cluster, incarnation, role: { type: 'node', id } });
+  }
+
   private forget(link: Link, refused: MootError | null): void {
     this.links.delete(link);
+    this.untold.delete(link);
     if (refused !== null)
       this.report('warn', `a connection from ${link.remote} was closed: ${refused.message}`);
   }
 
   private welcomePeer(link: Link, greeting: Greeting): void {
-    const { id, address } = checkPeer(greeting, this.options);
+    const { id, address } = checkPeer(greeting, this.self);
     // The older connection is a dead one that nobody has noticed yet.
-    this.incoming.get(id)?.close(CLOSE_CODE.replaced, 'a newer connection took its place');
-    this.incoming.set(id, link);
+    this.incoming.get(id)?.link.close(CLOSE_CODE.replaced, 'a newer connection took its place');
+    this.incoming.set(id, { link, greeted: greeting.incarnation });
     link.onEnd((end) => {
       this.forget(link, end.refused);
-      if (this.incoming.get(id) === link) this.left(id);
+      if (this.incoming.get(id)?.link === link) this.left(id);
     });
-    link.send(encodeGreeting(this.self));
+    link.send(this.answer);
     link.listen(
       (frame) => decodePeerMessage(frame, id, this.options.id),
       (message) => this.handlers?.onPeerMessage(message),
@@ -187,8 +220,9 @@ class NetworkTransport implements Transport {
   }
 
   private welcomeClient(link: Link, greeting: Greeting): void {
-    checkClient(greeting, this.options);
-    link.send(encodeGreeting(this.self));
+    checkClient(greeting, this.self);
+    link.send(this.answer);
+    if (this.incarnation === 0) this.untold.add(link);
     const handlers = this.handlers?.onClient({
       send: (response) => this.respond(link, response),
       get queuedBytes() {

@@ -37,6 +37,7 @@ export function observeTransport(inner: Transport, observer: TransportObserver):
         },
       }),
     setPeers: (peers) => inner.setPeers(peers),
+    setIncarnation: (incarnation) => inner.setIncarnation(incarnation),
     send(message) {
       observer.onSent(message);
       inner.send(message);

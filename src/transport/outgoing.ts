@@ -6,6 +6,7 @@ import { FRAME_BYTES_MAX } from '../codec/limits.js';
 import type { PeerMessage } from '../codec/peer-messages.js';
 import { encodePeerMessage } from '../codec/peer-wire.js';
 import type { NodeId } from '../raft/types.js';
+import { areAtOdds, checkCluster } from './check-greeting.js';
 import { dial } from './dial.js';
 import type { Link } from './link.js';
 import type { Network } from './network.js';
@@ -14,6 +15,8 @@ import { CLOSE_CODE, PEER_QUEUE_BYTES_MAX, REDIAL_MAX_MS, REDIAL_MIN_MS } from '
 export interface OutgoingOptions {
   readonly id: NodeId;
   readonly cluster: string;
+  /** Of the cluster, as far as this node knows now. */
+  readonly incarnation: () => number;
   /** Where this node itself is reached. */
   readonly address: string;
   readonly peer: { readonly id: NodeId; readonly address: string };
@@ -25,6 +28,8 @@ export interface OutgoingOptions {
 /** This node's own connection to one peer, made again whenever it is lost. Only sends; what the peer has to say comes over the peer's. */
 export class Outgoing {
   private link: Link | null = null;
+  /** What the peer said. */
+  private peerIncarnation = 0;
   private failures = 0;
   private dialledMs = 0;
   private redial: Timer | undefined;
@@ -54,18 +59,27 @@ export class Outgoing {
   }
 
   dial(): void {
-    const { id, cluster, address, peer } = this.options;
+    const { id, cluster, incarnation, address, peer } = this.options;
     this.redial = undefined;
     this.dialledMs = this.network.clock.monotonicMs();
     dial(this.network, {
       caller: id,
       address: peer.address,
       path: '/peer',
-      greeting: { cluster, role: { type: 'peer', id, to: peer.id, address } },
+      greeting: {
+        cluster,
+        incarnation: incarnation(),
+        role: { type: 'peer', id, to: peer.id, address },
+      },
       expect: peer.id,
       queueBytesMax: PEER_QUEUE_BYTES_MAX + FRAME_BYTES_MAX,
       signal: this.closing.signal,
-      onGreeted: (link) => this.onGreeted(link),
+      onGreeted: (link, answer) => {
+        // It may have become known since this node said its own.
+        checkCluster(answer, { cluster, incarnation: incarnation() });
+        this.peerIncarnation = answer.incarnation;
+        this.onGreeted(link);
+      },
     }).catch((error: unknown) => {
       if (!isMootError(error)) throw error;
       if (this.closing.signal.aborted) return;
@@ -80,6 +94,12 @@ export class Outgoing {
     if (this.redial === undefined) return;
     this.redial.cancel();
     this.dial();
+  }
+
+  /** This node knows its cluster's incarnation now: who is of another one is left. */
+  leaveOthers(incarnation: number): void {
+    if (this.link === null || !areAtOdds(this.peerIncarnation, incarnation)) return;
+    this.link.close(CLOSE_CODE.wrongCluster, 'another cluster of the same name');
   }
 
   async close(): Promise<void> {

@@ -15,6 +15,11 @@ export interface Transport {
    * it may be asking, and is answered as long as it stays.
    */
   setPeers(peers: readonly Member[]): void;
+  /**
+   * The incarnation of the cluster that this node is of (raft's Configuration); 0: not known yet, as
+   * at first. Who is of another one is refused from now on, and left.
+   */
+  setIncarnation(incarnation: number): void;
   /** Never waits and never fails: dropped when the peer is away or its queue is full. */
   send(message: PeerMessage): void;
   /** True when messages to this peer have a connection to go over. */

@@ -1,4 +1,5 @@
-import { useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import type { SceneLine } from '../control/scenes/stage.js';
 import type { Moment } from './history.js';
 import type { Store } from './store.js';
 
@@ -118,17 +119,28 @@ export function Scenes({ store }: { store: Store }) {
           {play.explanation.map((line) => (
             <p key={line}>{line}</p>
           ))}
-          <ol>
-            {play.lines.map(({ kind, text }, i) => (
-              <li key={i} class={kind}>
-                {text}
-              </li>
-            ))}
-          </ol>
+          <Lines lines={play.lines} />
           {play.error !== null && <p class="problem">{play.error}</p>}
         </div>
       )}
     </section>
+  );
+}
+
+/** The newest is in sight. */
+function Lines({ lines }: { lines: readonly SceneLine[] }) {
+  const list = useRef<HTMLOListElement>(null);
+  useEffect(() => {
+    list.current?.scrollTo({ top: list.current.scrollHeight });
+  }, [lines.length]);
+  return (
+    <ol ref={list} aria-live="polite">
+      {lines.map(({ kind, text }, i) => (
+        <li key={i} class={kind}>
+          {text}
+        </li>
+      ))}
+    </ol>
   );
 }
 

@@ -1,11 +1,15 @@
+import { compareIds } from '../control/cluster-link.js';
 import type { NodeDocument } from '../control/document.js';
 import type { MessagesEvent, NodeEvent } from '../control/events.js';
+import { eventText } from '../control/wording.js';
 
 /** How far back the slider goes. */
 export const HISTORY_MS = 180_000;
 /** Messages that are remembered: minutes of an idle cluster, seconds of a busy one. */
 const MESSAGES_MAX = 20_000;
 const WORDS_MAX = 400;
+/** What another node says in the same words within this is told once, with the names of both. */
+const SAME_MS = 3_000;
 /** A document that says nothing new is kept this often. */
 const KEEP_MS = 1_000;
 
@@ -22,14 +26,16 @@ export interface Flight {
   readonly message: MessagesEvent;
 }
 
+/** What one node said, or what several did. */
 export interface Word {
   readonly atMs: number;
-  readonly id: string;
-  readonly event: NodeEvent;
+  ids: readonly string[];
+  readonly text: string;
 }
 
 /** What the page has seen in the last minutes, so that it can show any moment of them. */
 export class History {
+  /** In the order of their times. */
   readonly words: Word[] = [];
   private readonly moments = new Map<string, Moment[]>();
   private flights: Flight[] = [];
@@ -46,10 +52,14 @@ export class History {
   told(id: string, events: readonly NodeEvent[], atMs: number): void {
     for (const event of events) {
       if (event.type === 'messages') this.flights.push({ atMs, from: id, message: event });
-      else if (event.type !== 'commit') this.words.push({ atMs, id, event });
+      else this.say(id, event, atMs);
     }
     if (this.flights.length > MESSAGES_MAX) this.flights = this.flights.slice(-MESSAGES_MAX / 2);
-    if (this.words.length > WORDS_MAX) this.words.splice(0, this.words.length - WORDS_MAX);
+  }
+
+  /** What a node told before somebody watched it: `at` of its events is `awayMs` ahead of our time. */
+  remembers(id: string, events: readonly NodeEvent[], awayMs: number): void {
+    for (const event of events) this.say(id, event, event.at - awayMs);
   }
 
   /** The nodes as they were then. */
@@ -59,9 +69,27 @@ export class History {
       const moment = list.findLast((one) => one.atMs <= atMs) ?? list[0];
       if (moment !== undefined) found.push(moment);
     }
-    return found.sort((a, b) =>
-      a.document.id.localeCompare(b.document.id, 'en', { numeric: true }),
-    );
+    return found.sort((a, b) => compareIds(a.document.id, b.document.id));
+  }
+
+  private say(id: string, event: NodeEvent, atMs: number): void {
+    if (event.type === 'commit') return;
+    const { words } = this;
+    const text = eventText(event);
+    let place = words.length;
+    while ((words[place - 1]?.atMs ?? Number.NEGATIVE_INFINITY) > atMs) place--;
+    let [first, end] = [place, place];
+    while ((words[first - 1]?.atMs ?? Number.NEGATIVE_INFINITY) > atMs - SAME_MS) first--;
+    while ((words[end]?.atMs ?? Number.POSITIVE_INFINITY) < atMs + SAME_MS) end++;
+    const same = words.slice(first, end).findLast((word) => {
+      return word.text === text && !word.ids.includes(id);
+    });
+    if (same !== undefined) {
+      same.ids = [...same.ids, id].sort(compareIds);
+      return;
+    }
+    words.splice(place, 0, { atMs, ids: [id], text });
+    if (words.length > WORDS_MAX) words.shift();
   }
 
   /** Messages that were sent within so long before that moment. */

@@ -1,10 +1,10 @@
 import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import { eventText } from '../control/wording.js';
 import { Charts } from './charts.js';
 import { Faults, Scenes } from './controls.js';
 import { HISTORY_MS, type Moment } from './history.js';
 import { Logs } from './logs.js';
+import { NodeFigures } from './node-figures.js';
 import { Ring } from './ring.js';
 import { openStore, type Store } from './store.js';
 
@@ -27,6 +27,9 @@ function Page({ store }: { store: Store }) {
         <p aria-live="polite" class={leader === undefined ? 'warn' : ''}>
           {leader === undefined ? 'nobody leads' : `${leader.id} leads in term ${leader.term}`}
         </p>
+        <p>
+          {moments.filter(({ up }) => up).length} of {moments.length} nodes answer
+        </p>
         <Slider store={store} />
       </header>
       {store.problem !== null && (
@@ -38,10 +41,11 @@ function Page({ store }: { store: Store }) {
         <div class="left">
           <Ring store={store} moments={moments} />
           <Legend />
+          <NodeFigures moment={moments.find(({ document }) => document.id === store.selected)} />
+          {store.allowsFaults && <Faults store={store} moments={moments} />}
         </div>
         <div class="right">
           <Scenes store={store} />
-          {store.allowsFaults && <Faults store={store} moments={moments} />}
           <Words store={store} />
         </div>
         <div class="wide">
@@ -103,9 +107,26 @@ function Slider({ store }: { store: Store }) {
 function Legend() {
   return (
     <p class="legend">
-      <span style="color:#d98f1f">○</span> heartbeat <span style="color:#2f9e5b">■</span> entries{' '}
-      <span style="color:#a77be0">▲</span> pre-vote <span style="color:#d6409f">▲</span> vote{' '}
-      <span style="color:#c2482d">◆</span> snapshot ● replies
+      <span aria-hidden="true" style="color:#bb7712">
+        ○
+      </span>{' '}
+      heartbeat{' '}
+      <span aria-hidden="true" style="color:#2f9e5b">
+        ■
+      </span>{' '}
+      entries{' '}
+      <span aria-hidden="true" style="color:#9768d8">
+        ▲
+      </span>{' '}
+      pre-vote{' '}
+      <span aria-hidden="true" style="color:#d6409f">
+        ▲
+      </span>{' '}
+      vote{' '}
+      <span aria-hidden="true" style="color:#d0543a">
+        ◆
+      </span>{' '}
+      snapshot ● replies; arc: what is left of the time-out
     </p>
   );
 }
@@ -116,9 +137,9 @@ function Words({ store }: { store: Store }) {
     <section class="words" aria-label="events">
       <h2>Events</h2>
       <ol>
-        {words.reverse().map(({ atMs, id, event }, i) => (
+        {words.reverse().map(({ atMs, ids, text }, i) => (
           <li key={i}>
-            <time>{clock(atMs)}</time> <b>{id}</b> {eventText(event)}
+            <time>{clock(atMs)}</time> <b>{ids.join(', ')}</b> {text}
           </li>
         ))}
       </ol>
@@ -139,7 +160,7 @@ function Sessions({ moments }: { moments: readonly Moment[] }) {
       null,
     );
   if (newest === null) return null;
-  const { sessions, inodes, bytes } = newest.document;
+  const { sessions, sessionCount, inodes, bytes } = newest.document;
   return (
     <section aria-label="sessions and mounts">
       <h2>
@@ -154,6 +175,7 @@ function Sessions({ moments }: { moments: readonly Moment[] }) {
             {name} <small>{id}</small>
           </li>
         ))}
+        {sessionCount > sessions.length && <li>and {sessionCount - sessions.length} more</li>}
       </ul>
     </section>
   );

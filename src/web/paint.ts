@@ -1,40 +1,43 @@
+import type { MessagesEvent } from '../control/events.js';
 import type { MessageKind } from '../control/traffic.js';
-import type { Flight, Moment } from './history.js';
+import type { Moment } from './history.js';
 import { NODE_RADIUS, type Place, placesOf, SIZE } from './ring.js';
 import type { Store } from './store.js';
 
 /** How long a message is seen on its way; a slowed one is seen for as long as it takes. */
 const FLIGHT_MS = 450;
-/** Older messages are looked at no more. */
 const FLIGHT_MS_MAX = 4_000;
+/** For those who want no motion: where on its way a message is shown while it travels. */
+const STILL_SHARE = 0.42;
 
 type Shape = 'ring' | 'dot' | 'square' | 'triangle' | 'diamond';
 
 const SHAPES: Readonly<Record<MessageKind, readonly [Shape, string, number]>> = {
-  heartbeat: ['ring', '#d98f1f', 4],
+  heartbeat: ['ring', '#bb7712', 4],
   'heartbeat-reply': ['dot', '#b08a4a', 2.5],
   append: ['square', '#2f9e5b', 6],
   'append-reply': ['dot', '#2f9e5b', 3.5],
-  'pre-vote': ['triangle', '#a77be0', 5],
-  'pre-vote-reply': ['dot', '#a77be0', 4],
+  'pre-vote': ['triangle', '#9768d8', 5],
+  'pre-vote-reply': ['dot', '#9768d8', 4],
   vote: ['triangle', '#d6409f', 7],
   'vote-reply': ['dot', '#d6409f', 5],
   'read-index': ['ring', '#3b82c4', 3],
   'read-index-reply': ['dot', '#3b82c4', 3],
   'read-lease': ['ring', '#3b82c4', 3],
   'read-lease-reply': ['dot', '#3b82c4', 3],
-  'snapshot-chunk': ['diamond', '#c2482d', 9],
-  'snapshot-ack': ['dot', '#c2482d', 4],
-  'timeout-now': ['diamond', '#a77be0', 6],
+  'snapshot-chunk': ['diamond', '#d0543a', 9],
+  'snapshot-ack': ['dot', '#d0543a', 4],
+  'timeout-now': ['diamond', '#9768d8', 6],
   removed: ['dot', '#888888', 4],
   bootstrap: ['ring', '#888888', 3],
   'bootstrap-reply': ['dot', '#888888', 3],
+  'disk-space': ['ring', '#888888', 2],
   'state-hash': ['ring', '#888888', 2],
   'state-hash-reply': ['ring', '#888888', 2],
 };
 
-/** One frame: messages on their way, and the election timers around the nodes. */
-export function paint(canvas: HTMLCanvasElement, store: Store): void {
+/** One frame: messages on their way, and the election timers around the nodes. `still`: nothing moves. */
+export function paint(canvas: HTMLCanvasElement, store: Store, still: boolean): void {
   const context = canvas.getContext('2d');
   if (context === null) return;
   const pixels = Math.round(canvas.clientWidth * devicePixelRatio);
@@ -53,28 +56,34 @@ export function paint(canvas: HTMLCanvasElement, store: Store): void {
     const place = places.get(moment.document.id);
     if (place !== undefined) paintTimer(context, moment, place, atMs, store);
   }
-  for (const flight of store.history.inFlight(atMs, FLIGHT_MS_MAX)) {
-    const from = byId.get(flight.from);
+  const slowest = Math.max(0, ...moments.map(({ document }) => document.faults.slowMs));
+  for (const flight of store.history.inFlight(atMs, flightMs(2 * slowest))) {
+    const [from, to] = [byId.get(flight.from), byId.get(flight.message.to)];
     const [a, b] = [places.get(flight.from), places.get(flight.message.to)];
-    if (from !== undefined && a !== undefined && b !== undefined) {
-      paintFlight(context, flight, from, a, b, atMs);
-    }
+    if (from === undefined || to === undefined || a === undefined || b === undefined) continue;
+    const cut = from.document.faults.cutFrom.includes(flight.message.to);
+    const lateMs = from.document.faults.slowMs + to.document.faults.slowMs;
+    const share = (atMs - flight.atMs) / flightMs(lateMs);
+    // At a cut it gets half the way.
+    if (share > (cut ? 0.5 : 1)) continue;
+    context.globalAlpha = cut ? 1 - share * 2 : 1;
+    paintMessage(context, flight.message, a, b, still ? STILL_SHARE : share);
+    context.globalAlpha = 1;
   }
 }
 
-function paintFlight(
+function flightMs(lateMs: number): number {
+  return Math.max(FLIGHT_MS, Math.min(lateMs, FLIGHT_MS_MAX));
+}
+
+/** A message that has come so far on its way. */
+function paintMessage(
   context: CanvasRenderingContext2D,
-  { message, atMs: sentMs }: Flight,
-  { document }: Moment,
+  message: MessagesEvent,
   from: Place,
   to: Place,
-  atMs: number,
+  share: number,
 ): void {
-  const flightMs = Math.max(FLIGHT_MS, Math.min(document.faults.slowMs, FLIGHT_MS_MAX));
-  const share = (atMs - sentMs) / flightMs;
-  const cut = document.faults.cutFrom.includes(message.to);
-  // At a cut it gets half the way.
-  if (share > (cut ? 0.5 : 1)) return;
   const [dx, dy] = [to.x - from.x, to.y - from.y];
   const length = Math.hypot(dx, dy) || 1;
   const way = NODE_RADIUS / length + share * (1 - (2 * NODE_RADIUS) / length);
@@ -83,12 +92,10 @@ function paintFlight(
   const y = from.y + dy * way + (dx / length) * 5;
   const [shape, colour, size] = SHAPES[message.kind];
   const empty = message.kind === 'append' && message.entries === 0;
-  context.globalAlpha = cut ? 1 - share * 2 : 1;
   context.fillStyle = message.kind === 'vote-reply' && message.granted === 0 ? '#888888' : colour;
   context.strokeStyle = colour;
   context.lineWidth = 1.5;
   trace(context, empty ? 'ring' : shape, x, y, size);
-  context.globalAlpha = 1;
 }
 
 function trace(c: CanvasRenderingContext2D, shape: Shape, x: number, y: number, r: number): void {

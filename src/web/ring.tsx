@@ -4,8 +4,10 @@ import { paint } from './paint.js';
 import type { Store } from './store.js';
 
 export const SIZE = 480;
-export const NODE_RADIUS = 40;
+export const NODE_RADIUS = 42;
 const RING_RADIUS = 165;
+/** Those who want no motion see a new picture this often. */
+const STILL_MS = 500;
 
 export interface Place {
   readonly x: number;
@@ -26,12 +28,17 @@ export function placesOf(moments: readonly Moment[]): ReadonlyMap<string, Place>
 export function Ring({ store, moments }: { store: Store; moments: readonly Moment[] }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   useEffect(() => {
+    const stillness = matchMedia('(prefers-reduced-motion: reduce)');
     let frame = 0;
-    const next = () => {
-      if (canvas.current !== null) paint(canvas.current, store);
+    let paintedMs = Number.NEGATIVE_INFINITY;
+    const next = (nowMs: number) => {
       frame = requestAnimationFrame(next);
+      const still = stillness.matches;
+      if (canvas.current === null || (still && nowMs - paintedMs < STILL_MS)) return;
+      paintedMs = nowMs;
+      paint(canvas.current, store, still);
     };
-    next();
+    frame = requestAnimationFrame(next);
     return () => cancelAnimationFrame(frame);
   }, [store]);
   const places = placesOf(moments);
@@ -94,22 +101,28 @@ function NodeMark(props: { moment: Moment; place: Place; store: Store }) {
       transform={`translate(${place.x} ${place.y})`}
       onClick={select}
       onKeyDown={(event) => {
-        if (event.key === 'Enter' || event.key === ' ') select();
+        if (event.key !== 'Enter' && event.key !== ' ') return;
+        // A space would scroll, too.
+        event.preventDefault();
+        select();
       }}
     >
+      {chosen && <circle class="choice" r={NODE_RADIUS + 11} />}
       <circle r={NODE_RADIUS} style={{ stroke: termColour(d.term) }} />
       <text class="name" y="-10">
         {d.id}
       </text>
-      <text y="6">{role}</text>
+      <text class="role" y="6">
+        {role}
+      </text>
       <text y="21">term {d.term}</text>
       {up && d.vote !== null && (
-        <text class="small" y={NODE_RADIUS + 14}>
+        <text class="small" y={NODE_RADIUS + 20}>
           voted {d.vote}
         </text>
       )}
       {up && d.faults.slowMs > 0 && (
-        <text class="small warn" y={-NODE_RADIUS - 8}>
+        <text class="small warn" y={-NODE_RADIUS - 13}>
           +{d.faults.slowMs} ms
         </text>
       )}
@@ -117,7 +130,7 @@ function NodeMark(props: { moment: Moment; place: Place; store: Store }) {
   );
 }
 
-/** Neighbouring terms have colours that are far apart. */
+/** Neighbouring terms have colours that are far apart, all of them as bright: seen on white and on black. */
 export function termColour(term: number): string {
-  return `hsl(${(term * 137) % 360} 65% 52%)`;
+  return `oklch(0.62 0.15 ${(term * 137) % 360})`;
 }

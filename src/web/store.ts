@@ -2,6 +2,7 @@ import type { WriteConcern } from '../codec/client-messages.js';
 import { ClusterLink } from '../control/cluster-link.js';
 import type { DirectorDocument } from '../control/director-document.js';
 import type { NodeDocument } from '../control/document.js';
+import type { NodeEvent } from '../control/events.js';
 import { ControlLink } from '../control/link.js';
 import { Operations, type Processes } from '../control/operations.js';
 import { History } from './history.js';
@@ -17,12 +18,15 @@ export class Store {
   lookingAtMs: number | null = null;
   selected: string | null = null;
   problem: string | null = null;
+  /** Nodes that have told, or are asked, what was before. */
+  private readonly known = new Set<string>();
   private readonly listeners = new Set<() => void>();
 
   constructor(controls: readonly string[], directorAddress: string | null) {
     this.cluster = new ClusterLink(controls, openSocket, {
       onDocument: (document) => {
         this.history.saw(document, true, performance.now());
+        if (!this.known.has(document.id)) void this.askForThePast(document);
         if (document.director !== null) this.joinDirector(document.director);
         this.changed();
       },
@@ -78,6 +82,20 @@ export class Store {
       this.changed();
     });
     this.changed();
+  }
+
+  private async askForThePast({ id, at }: NodeDocument): Promise<void> {
+    this.known.add(id);
+    const awayMs = at - performance.now();
+    try {
+      // The node is of the page's own version. What came after its document it told itself.
+      const events = (await this.cluster.call(id, 'events')) as readonly NodeEvent[];
+      const before = events.filter((event) => event.at < at);
+      this.history.remembers(id, before, awayMs);
+      this.changed();
+    } catch {
+      this.known.delete(id);
+    }
   }
 
   private joinDirector(address: string): void {

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import type { Clock } from '../../src/base/clock.js';
 import { MootError } from '../../src/base/errors.js';
 import { seededRandom } from '../../src/base/random.js';
 import { systemClock } from '../../src/base/system-clock.js';
@@ -290,6 +291,26 @@ t.test('a session that expired', async (t) => {
   });
 });
 
+t.test('who was asleep is not sure of its session', async (t) => {
+  const cluster = new FakeCluster();
+  let asleepSec = 0;
+  // As after a suspend: the monotonic clock stood still.
+  const clock: Clock = {
+    ...systemClock,
+    now() {
+      const { sec, nsec } = systemClock.now();
+      return { sec: sec + asleepSec, nsec };
+    },
+  };
+  const client = clientOf(t, cluster, { clock });
+  await makeFile(client, 'f');
+  t.match(client.session, { isSure: true });
+  asleepSec = 3_600;
+  t.match(client.session, { isSure: false });
+  await client.execute({ type: 'nothing' });
+  t.match(client.session, { isSure: true }, 'it was asked');
+});
+
 t.test('queries go to the node that suits their level', async (t) => {
   const cluster = new FakeCluster();
   cluster.elect(cluster.node(1));
@@ -388,6 +409,27 @@ t.test('the stream of changes returns to the preferred node', async (t) => {
   await eventually(() => indexes.length === 3);
   t.strictSame(watchedAt(), ['n1', 'n2', 'n1']);
   t.equal(new Set(indexes).size, 3);
+});
+
+t.test('who waits for ever for a leader to decide sets no timer for ever', async (t) => {
+  const cluster = new FakeCluster();
+  cluster.elect(cluster.node(1));
+  const delaysMs: number[] = [];
+  const clock = {
+    ...systemClock,
+    setTimer: (delayMs: number, action: () => void) => {
+      delaysMs.push(delayMs);
+      return systemClock.setTimer(Math.min(delayMs, 1_000), action);
+    },
+  };
+  const client = clientOf(t, cluster, { clock, deadlineMs: Number.POSITIVE_INFINITY });
+  const asked = () => cluster.requests.filter(({ request }) => request.type === 'transfer').length;
+  const transferred = client.transferLeadership(null);
+  transferred.catch(() => {});
+  await eventually(() => asked() >= 2);
+  t.ok(Math.max(...delaysMs) < 2 ** 31, 'longer ones end at once (setTimeout)');
+  await client.close();
+  await t.rejects(transferred, { code: 'CLOSED' });
 });
 
 t.test(

@@ -1,7 +1,6 @@
 import t from 'tap';
 import { createFilesystemClient } from '../../src/client/client.js';
 import type { FilesystemClient } from '../../src/client/filesystem-client.js';
-import { createInProcessDialer } from '../../src/client/in-process.js';
 import { type ClientWorld, filesystemClientSuite } from '../conformance/filesystem-client.js';
 import {
   ClientCluster,
@@ -19,9 +18,7 @@ async function world(
   const addresses = await cluster.addresses();
   const [preferred = ''] = addresses;
   const own = cluster.nodes.find((node) => node.status().address === preferred);
-  const remote = cluster.dialer();
-  const dialer =
-    inProcess && own !== undefined ? createInProcessDialer(own, preferred, remote) : remote;
+  const dialer = inProcess && own !== undefined ? cluster.dialerIn(own) : cluster.dialer();
   const clients: FilesystemClient[] = [];
   return {
     client(options = {}) {

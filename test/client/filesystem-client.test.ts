@@ -2,6 +2,7 @@ import t from 'tap';
 import { type ClientOptions, createFilesystemClient } from '../../src/client/client.js';
 import type { FilesystemClient } from '../../src/client/filesystem-client.js';
 import { createInProcessDialer } from '../../src/client/in-process.js';
+import { MetCluster } from '../../src/transport/met-cluster.js';
 import type { Dialer } from '../../src/transport/transport.js';
 import { type ClientWorld, filesystemClientSuite } from '../conformance/filesystem-client.js';
 import { FakeCluster } from '../support/fake-cluster.js';
@@ -44,9 +45,13 @@ filesystemClientSuite(t, 'in the process of a scripted node', async () =>
   worldOver((cluster) => {
     const own = cluster.node(0);
     return createInProcessDialer(
-      { connect: (client) => cluster.connect(own, client) },
+      {
+        cluster: { cluster: 'test', incarnation: 0 },
+        connect: (client) => cluster.connect(own, client),
+      },
       own.address,
       cluster.dialer,
+      new MetCluster('test'),
     );
   }),
 );

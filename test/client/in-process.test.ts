@@ -2,6 +2,7 @@ import t from 'tap';
 import { MootError } from '../../src/base/errors.js';
 import { createInProcessDialer } from '../../src/client/in-process.js';
 import type { ClientRequest, ClientResponse } from '../../src/codec/client-messages.js';
+import { MetCluster } from '../../src/transport/met-cluster.js';
 import type { ClientConnection, Dialer } from '../../src/transport/transport.js';
 
 const NOWHERE: Dialer = {
@@ -11,10 +12,12 @@ const NOWHERE: Dialer = {
 };
 
 function setup() {
+  const met = new MetCluster('test');
   const requests: ClientRequest[] = [];
   const events: string[] = [];
   let connection: ClientConnection | undefined;
   const node = {
+    cluster: { cluster: 'test', incarnation: 0 },
     connect(client: ClientConnection) {
       connection = client;
       return {
@@ -27,13 +30,13 @@ function setup() {
     onResponse: (response: ClientResponse) => events.push(`answer ${response.id}`),
     onClose: () => events.push('client heard the end'),
   };
-  const dialer = createInProcessDialer(node, 'own:1', NOWHERE);
+  const dialer = createInProcessDialer(node, 'own:1', NOWHERE, met);
   const dial = async (address = 'own:1') => {
     const channel = await dialer.dial(address, handlers, new AbortController().signal);
     if (connection === undefined) throw new Error('the node was not asked');
     return { channel, connection };
   };
-  return { dial, requests, events };
+  return { dial, met, node, requests, events };
 }
 
 function answer(id: number): ClientResponse {
@@ -98,4 +101,30 @@ t.test('the client ends it: the node hears it, and the client nothing more', asy
 t.test('other addresses go by the other dialer', async (t) => {
   const { dial } = setup();
   await t.rejects(dial('other:1'), { code: 'UNREACHABLE', message: 'remote other:1' });
+});
+
+t.test('the client stays with the first incarnation of the cluster that it met', async (t) => {
+  const { dial, met, node } = setup();
+  await dial();
+  t.equal(met.incarnation, 0, 'the node did not know it yet');
+  node.cluster = { cluster: 'test', incarnation: 7 };
+  await dial();
+  t.equal(met.incarnation, 7, 'whoever else is dialled is told');
+  node.cluster = { cluster: 'test', incarnation: 8 };
+  await t.rejects(dial(), { code: 'WRONG_CLUSTER' });
+});
+
+t.test('what the node knows of its cluster counts for other addresses, too', async (t) => {
+  const { dial, met, node } = setup();
+  await dial();
+  node.cluster = { cluster: 'test', incarnation: 7 };
+  await t.rejects(dial('other:1'), { code: 'UNREACHABLE' });
+  t.equal(met.incarnation, 7);
+});
+
+t.test('a node of another incarnation than one that was met elsewhere is refused', async (t) => {
+  const { dial, met, node } = setup();
+  met.meet({ cluster: 'test', incarnation: 7 });
+  node.cluster = { cluster: 'test', incarnation: 8 };
+  await t.rejects(dial(), { code: 'WRONG_CLUSTER' });
 });

@@ -253,3 +253,30 @@ t.test(
     t.equal(listings().length, 2);
   },
 );
+
+t.test('entries that are looked up one after the other are listed ahead', async (t) => {
+  const { lease, asked, begin, cluster } = world();
+  const listings = () =>
+    asked.flatMap(({ request, onAnswer }) => {
+      const query = request.type === 'query' ? request.query : null;
+      return query?.type === 'read-directory' ? [{ query, onAnswer }] : [];
+    });
+  for (const cookie of [1, 2, 3, 4]) lease.found(9, cookie);
+  t.same(listings(), [], 'without a lease nothing would be kept');
+  begin();
+  lease.found(9, 5);
+  lease.found(9, 6);
+  t.match(listings(), [{ query: { ino: 9, cookie: 5, plus: true } }]);
+  t.equal(listings().length, 1, 'one at a time');
+  const name = Buffer.from('f');
+  const inode = { ...ROOT, ino: 10 };
+  const entries = [{ name, ino: 10, type: 0, cookie: 30, inode }];
+  const value = { entries, parent: 1, end: false };
+  listings()[0]?.onAnswer({ type: 'query-reply', id: 0, index: 1, result: { ok: true, value } });
+  t.match(lease.answer({ type: 'lookup', parent: 9, name }), { value: { inode: { ino: 10 } } });
+  lease.found(9, 31);
+  t.match(listings()[1], { query: { cookie: 31 } }, 'and what comes behind that');
+  cluster.leader = null;
+  lease.found(9, 32);
+  t.equal(listings().length, 2);
+});

@@ -148,6 +148,48 @@ t.test('a rejected command fails its call and is replaced by nothing', async (t)
   );
 });
 
+t.test(
+  'a rejected command of which another copy may count: nothing in its place tells',
+  async (t) => {
+    for (const counted of [true, false]) {
+      const queue = new SessionQueue();
+      const settled: string[] = [];
+      queue.push(numbered(1), 1, (settlement) => {
+        settled.push(settlement.type === 'error' ? settlement.error.code : 'reply');
+      });
+      sendAll(queue);
+      queue.restart();
+      const [again] = sendAll(queue);
+      queue.onRejected(1, again?.round ?? 0, new MootError('ENOSPC', 'no room'));
+      t.same(settled, []);
+      t.strictSame(
+        sendAll(queue).map((copy) => copy.command),
+        [NOTHING],
+      );
+      queue.onReply(1, { ok: true, value: counted ? { session: 1 } : null });
+      t.same(settled, [counted ? 'reply' : 'ENOSPC']);
+    }
+  },
+);
+
+t.test('commands for one session only do not move to another', async (t) => {
+  const queue = new SessionQueue();
+  let code = '';
+  const settle: Parameters<typeof queue.push>[2] = (settlement) => {
+    if (settlement.type === 'error') code = settlement.error.code;
+  };
+  queue.push(numbered(1), 1, settle, true);
+  queue.push(numbered(2), 1, () => {});
+  sendAll(queue);
+  const successor = queue.moveToNewSession(1);
+  if (successor === null) throw new Error('no successor');
+  t.equal(code, 'SESSION_EXPIRED');
+  t.strictSame(
+    sendAll(successor).map((copy) => copy.command),
+    [numbered(2)],
+  );
+});
+
 t.test('a new session takes over what certainly had no effect', async (t) => {
   const queue = new SessionQueue();
   for (let n = 1; n <= 3; n++) queue.push(numbered(n), 1, () => {});

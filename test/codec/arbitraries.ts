@@ -14,8 +14,8 @@ import type {
 } from '../../src/filesystem/commands.js';
 import type { Trace } from '../../src/filesystem/facts.js';
 import type { Effect } from '../../src/filesystem/filesystem.js';
-import type { ListedEntry, Query, QueryResult } from '../../src/filesystem/queries.js';
-import type { Inode, Reply } from '../../src/filesystem/records.js';
+import type { ListedEntry, Query, QueryResult, QueryValues } from '../../src/filesystem/queries.js';
+import type { HeldLock, Inode, Reply } from '../../src/filesystem/records.js';
 import type { Configuration, MemberChange } from '../../src/raft/types.js';
 
 /** Everything that crosses a wire or enters the log, for round trips and as a start for damage. */
@@ -91,6 +91,16 @@ const memberChange: Of<MemberChange> = fc.oneof(
   fc.record({ type: is('promote'), id: nodeId }),
   fc.record({ type: is('remove'), id: nodeId }),
 );
+
+const lockOwner: Of<string> = fc.string({ maxLength: 32 });
+const someOf = <T>(one: Of<T>): Of<readonly T[]> => fc.array(one, { maxLength: 5 });
+const ownLock: Of<Omit<HeldLock, 'session'>> = fc.record({
+  owner: lockOwner,
+  pid: uint32,
+  exclusive: bool,
+  first: uint,
+  last: uint,
+});
 
 const commandByType: { readonly [T in Command['type']]: Of<Extract<Command, { type: T }>> } = {
   'open-session': fc.record({ type: is('open-session'), name: label, holdsOpen: bool }),
@@ -196,6 +206,32 @@ const commandByType: { readonly [T in Command['type']]: Of<Extract<Command, { ty
     })
     .map(({ kill, ...rest }) => ({ ...rest, ...(kill ? { killSetGid: kill } : {}) })),
   'remove-xattr': fc.record({ type: is('remove-xattr'), ino: uint, name }),
+  lock: fc
+    .record({
+      type: is('lock'),
+      ino: uint,
+      kind: fc.constantFrom('posix' as const, 'flock' as const),
+      mode: fc.constantFrom('shared' as const, 'exclusive' as const, 'unlock' as const),
+      owner: lockOwner,
+      pid: uint32,
+      first: uint,
+      last: uint,
+      wait: fc.option(uint),
+      takes: flag,
+    })
+    .map(({ takes, ...rest }) => ({ ...rest, ...(takes ? { takesOver: takes } : {}) })),
+  'set-quota': fc.record({
+    type: is('set-quota'),
+    bytes: fc.option(uint),
+    inodes: fc.option(uint),
+  }),
+  'cancel-lock': fc.record({ type: is('cancel-lock'), ino: uint, request: uint }),
+  'recall-locks': fc.record({ type: is('recall-locks'), ino: uint }),
+  'return-locks': fc.record({
+    type: is('return-locks'),
+    ino: uint,
+    held: fc.option(fc.record({ posix: someOf(ownLock), flock: someOf(ownLock) })),
+  }),
 };
 
 export const command: Of<Command> = fc.oneof(...Object.values(commandByType));
@@ -230,8 +266,26 @@ const queryByType: { readonly [T in Query['type']]: Of<Extract<Query, { type: T 
   }),
   'get-xattr': fc.record({ type: is('get-xattr'), ino: uint, name }),
   'list-xattrs': fc.record({ type: is('list-xattrs'), ino: uint }),
+  'get-lock': fc.record({
+    type: is('get-lock'),
+    ino: uint,
+    session: uint,
+    owner: lockOwner,
+    exclusive: bool,
+    first: uint,
+    last: uint,
+  }),
   statfs: fc.record({ type: is('statfs') }),
 };
+
+const heldLock: Of<HeldLock> = fc.record({
+  session: uint,
+  owner: lockOwner,
+  pid: uint32,
+  exclusive: bool,
+  first: uint,
+  last: uint,
+});
 
 const listed: Of<ListedEntry> = fc.record({
   name: fc.uint8Array({ minLength: 1, maxLength: 255 }),
@@ -241,18 +295,34 @@ const listed: Of<ListedEntry> = fc.record({
   inode: fc.option(inode),
 });
 
+const statfsAnswer: Of<QueryValues['statfs']> = fc.record({
+  inodes: uint,
+  bytes: uint,
+  inodesMax: fc.option(uint),
+  bytesMax: fc.option(uint),
+  diskBytesTotal: uint,
+  diskBytesFree: uint,
+});
+
+const lockAnswer: Of<QueryValues['get-lock']> = fc.record({
+  lock: fc.option(heldLock),
+  delegate: fc.option(uint),
+});
+
 const queryResult: Of<QueryResult> = fc.oneof(
   fc.record({ ok: fc.constant(false as const), code }),
   fc.record({
     ok: fc.constant(true as const),
     value: fc.oneof<Of<Extract<QueryResult, { ok: true }>['value']>[]>(
       fc.record({ inode }),
+      fc.record({ inode, cookie: uint }),
       fc.record({ entries: fc.array(listed, { maxLength: 20 }), parent: uint, end: bool }),
       fc.record({ data: bytes, size: uint }),
       fc.record({ offset: uint }),
+      lockAnswer,
       fc.record({ value: bytes }),
       fc.record({ names: fc.array(name, { maxLength: 20 }) }),
-      fc.record({ inodes: uint, bytes: uint, diskBytesTotal: uint, diskBytesFree: uint }),
+      statfsAnswer,
     ),
   }),
 );
@@ -264,6 +334,13 @@ const commandValue: Of<CommandValue> = fc.oneof(
   fc.record({ inode, dataVersionBefore: uint }),
   fc.record({ inode, dataVersionBefore: uint, copied: uint }),
   fc.record({ removed: fc.option(inode) }),
+  fc.record({
+    granted: bool,
+    session: uint,
+    file: fc.option(inode),
+    recalled: bool,
+    takenOver: fc.option(fc.record({ posix: someOf(heldLock), flock: someOf(heldLock) })),
+  }),
 );
 
 const reply: Of<Reply> = fc.oneof(
@@ -274,6 +351,8 @@ const reply: Of<Reply> = fc.oneof(
 const effect: Of<Effect> = fc.oneof(
   fc.record({ type: is('inode'), ino: uint, data: bool, gone: bool }),
   fc.record({ type: is('entry'), parent: uint, name }),
+  fc.record({ type: is('lock'), ino: uint, session: uint, request: uint }),
+  fc.record({ type: is('delegation'), ino: uint, session: uint, ended: bool }),
 );
 
 export const memberId = fc.stringMatching(/^[A-Za-z0-9._-]{1,12}$/);
@@ -281,8 +360,8 @@ const memberIds = fc.uniqueArray(memberId, { maxLength: 12 });
 
 /** Every id in one place only, but for those that leave. */
 export const configuration: Of<Configuration> = fc
-  .tuple(memberIds, memberIds, nodeId, bool)
-  .map(([ids, others, address, promote]) => {
+  .tuple(memberIds, memberIds, nodeId, bool, uint)
+  .map(([ids, others, address, promote, incarnation]) => {
     const third = Math.ceil(ids.length / 3);
     return {
       voters: ids.slice(0, third).map((id) => ({ id, address })),
@@ -294,6 +373,7 @@ export const configuration: Of<Configuration> = fc
       })),
       outgoing: others.map((id) => ({ id, address })),
       removed: others,
+      incarnation,
     };
   });
 
@@ -333,6 +413,7 @@ const status: Of<NodeStatus> = fc.record({
   uptimeMs: uint,
   memoryBytes: uint,
   leaseMs: uint,
+  sessionTimeoutMs: uint,
   writeConcern: fc.constantFrom('majority', 'all'),
   liveVoters: fc.array(nodeId, { maxLength: 5 }),
 });
@@ -520,6 +601,12 @@ const peerByType: Peers = {
     index: uint,
     hash: uint32,
   }),
+  'disk-space': fc.record({
+    type: is('disk-space'),
+    ...ends,
+    totalBytes: uint,
+    freeBytes: uint,
+  }),
   'read-lease': fc.record({ type: is('read-lease'), ...ends, id: uint }),
   'read-lease-reply': fc.record({
     type: is('read-lease-reply'),
@@ -535,6 +622,7 @@ export const peerMessage: Of<PeerMessage> = fc.oneof(...Object.values(peerByType
 
 export const greeting: Of<Greeting> = fc.record({
   cluster: label,
+  incarnation: uint,
   role: fc.oneof(
     fc.record({ type: is('peer'), id: nodeId, to: nodeId, address: nodeId }),
     fc.record({ type: is('client'), name: label }),

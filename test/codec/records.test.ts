@@ -1,13 +1,25 @@
 import t from 'tap';
 import { isMootError } from '../../src/base/errors.js';
 import { decodeRecord, encodeRecord } from '../../src/codec/records.js';
-import { chunkKey, inodeKey, type Key, orphanKey, xattrsKey } from '../../src/filesystem/keys.js';
+import {
+  chunkKey,
+  inodeKey,
+  type Key,
+  locksKey,
+  orphanKey,
+  WAITING,
+  xattrsKey,
+} from '../../src/filesystem/keys.js';
 import type { Table, Tables } from '../../src/filesystem/records.js';
 import { makeInode, noise } from '../support/records.js';
+
+const LOCK = { session: 1, owner: 'a', pid: 2, exclusive: true, first: 3, last: 4 };
 
 const RECORDS: readonly (readonly [Key, Tables[Table]])[] = [
   [inodeKey(9), makeInode(9)],
   [orphanKey(3), { ino: 2, index: 1 }],
+  [locksKey(3), { posix: [LOCK], flock: [LOCK, LOCK], delegate: 4 }],
+  [WAITING, [{ ...LOCK, ino: 9, kind: 'posix', request: 4 }]],
   [xattrsKey(4), new Map([['user.x', noise(1, 10)]])],
   [chunkKey(4, 1), noise(2, 200)],
 ];

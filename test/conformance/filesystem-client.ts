@@ -192,7 +192,7 @@ const SUITES: Record<string, Suite> = {
   },
 
   'without a quorum calls end at their deadline, and local reads go on': async (t, world) => {
-    const client = world.client({ deadlineMs: 300 });
+    const [client, hasty] = [world.client(), world.client({ deadlineMs: 300 })];
     const { inode } = await makeFile(client, 'f');
     // The node that stays learns of the commit a little later than who asked for it.
     await eventually(() =>
@@ -202,8 +202,8 @@ const SUITES: Record<string, Suite> = {
       ),
     );
     await world.loseQuorum();
-    await t.rejects(makeFile(client, 'g'), /NO_LEADER|OUTCOME_UNKNOWN|no leader|no decision/);
-    await t.rejects(client.query({ type: 'get-inode', ino: inode.ino }), { code: 'NO_LEADER' });
+    await t.rejects(makeFile(hasty, 'g'), /NO_LEADER|OUTCOME_UNKNOWN|no leader|no decision/);
+    await t.rejects(hasty.query({ type: 'get-inode', ino: inode.ino }), { code: 'NO_LEADER' });
     const local = await client.query({ type: 'get-inode', ino: inode.ino }, { level: 'local' });
     t.equal(local.inode.ino, inode.ino);
   },
@@ -255,9 +255,13 @@ const SUITES: Record<string, Suite> = {
       rdev: 0,
       ...CREDENTIALS,
     });
-    const reports = await client.status(10_000);
-    t.equal(reports.filter(({ status }) => status !== null).length, reports.length);
-    t.equal(reports.filter(({ status }) => status?.role === 'leader').length, 1);
+    let reports = await client.status(10_000);
+    // On a machine that is busy with something else there may be an election at any time.
+    await eventually(async () => {
+      reports = await client.status(10_000);
+      const leaders = reports.filter(({ status }) => status?.role === 'leader');
+      return leaders.length === 1 && reports.every(({ status }) => status !== null);
+    });
     const snapshots = await client.snapshot();
     t.strictSame(snapshots.map(({ id }) => id).sort(), reports.map((r) => r.status?.id).sort());
     const first = reports[0]?.status?.id ?? '';

@@ -22,6 +22,7 @@ const MEMBERS = {
   outgoing: [],
   learners: [{ id: 'n2', address: '10.0.0.2:7101', promote: true, replaces: null }],
   removed: ['n3'],
+  incarnation: 7,
 };
 
 export function testLogStore(name: string, makeWorld: (t: Test) => Promise<LogWorld>): void {
@@ -29,7 +30,7 @@ export function testLogStore(name: string, makeWorld: (t: Test) => Promise<LogWo
     const world = await makeWorld(t);
     const log = world.make();
     t.same(await log.open(), {
-      hardState: { term: 0, vote: null, recovering: true },
+      hardState: { term: 0, vote: null, recovering: true, incarnation: 0 },
       snapshot: { index: 0, term: 0 },
       lastIndex: 0,
       termRuns: [],
@@ -44,7 +45,7 @@ export function testLogStore(name: string, makeWorld: (t: Test) => Promise<LogWo
     const world = await makeWorld(t);
     const log = world.make();
     await log.open();
-    const hardState = { term: 3, vote: 'n2', recovering: false };
+    const hardState = { term: 3, vote: 'n2', recovering: false, incarnation: 0 };
     const entries: Entry[] = [
       ...makeEntries(1, 5, 1),
       { index: 6, term: 3, kind: 'empty', data: new Uint8Array(0) },
@@ -175,7 +176,7 @@ export function testLogStore(name: string, makeWorld: (t: Test) => Promise<LogWo
       const world = await makeWorld(t);
       const log = world.make();
       await log.open();
-      const hardState = { term: 4, vote: null, recovering: false };
+      const hardState = { term: 4, vote: null, recovering: false, incarnation: 0 };
       await log.append([makeSave({ hardState, entries: makeEntries(1, 2500, 1) })]);
       await log.compact({ index: 3, term: 1 });
       await log.reset({ index, term: 4 });

@@ -42,6 +42,41 @@ export async function mountedCalls(t: Test, bench: CallsBench): Promise<void> {
     });
   };
 
+  const owners = 'locks of processes and open files';
+  await t.test(owners, async (t) => {
+    const directory = await bench.directoryFor('locks');
+    const [a, b] = [0, 1].map(() => new SystemCalls(bench.program, directory));
+    t.teardown(() => Promise.all([a?.end(), b?.end()]));
+    const steps: readonly (readonly [SystemCalls | undefined, ...Step])[] = [
+      [a, 'open 0 f rw|creat 0644', '= 0'],
+      [a, 'open 1 f r', '= 0'],
+      [b, 'open 0 f rw', '= 0'],
+      [a, 'setlk 0 exclusive 10 10', '= 0'],
+      [a, 'setlk 1 shared 12 2', '= 0'],
+      [b, 'getlk 0 exclusive 0 0', '= exclusive 10 2'],
+      [b, 'setlk 0 shared 0 0', '! EAGAIN'],
+      [b, 'setlk 0 shared 12 2', '= 0'],
+      [a, 'ofd 1 shared 0 10', '= 0'],
+      [a, 'setlk 0 exclusive 0 10', '! EAGAIN'],
+      [a, 'setlk 1 exclusive 30 1', '! EBADF'],
+      [a, 'flock 1 exclusive', '= 0'],
+      [b, 'flock 0 shared', '! EAGAIN'],
+      [a, 'close 1', '= 0'],
+      [b, 'flock 0 shared', '= 0'],
+      [b, 'setlk 0 exclusive 0 0', '= 0'],
+      [a, 'flock 0 shared', '= 0'],
+      [a, 'flock 0 exclusive', '! EAGAIN'],
+      [b, 'flock 0 exclusive', '= 0'],
+    ];
+    for (const [who, call, answer] of steps) {
+      t.equal(comparable((await who?.call(call)) ?? ''), answer, call);
+    }
+    const killed = b?.call('setlk 0 exclusive 0 0').then(() => b.kill());
+    await killed;
+    t.equal(await a?.call('setlkw 0 exclusive 0 0'), '= 0');
+    t.equal(await a?.call('flockw 0 exclusive'), '= 0');
+  });
+
   await script('fallocate: reserve, keep the size, punch, zero', 'allocate', [
     ['open 0 f rw|creat 0644', '= 0'],
     ['pwrite 0 0 65 100000', '= 100000'],

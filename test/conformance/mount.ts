@@ -17,10 +17,10 @@ import {
   scriptOf,
   sh,
   start,
-  until,
   type Work,
 } from '../support/mounted.js';
 import { buildSyscalls } from '../support/syscalls.js';
+import { until } from '../support/until.js';
 import { mountedCalls } from './mount-calls.js';
 
 export interface MountSubject {
@@ -483,7 +483,7 @@ async function onOneMount(t: Test, { server, capabilities }: Bench): Promise<voi
         while (read() !== 'after!') await new Promise((resolve) => setTimeout(resolve, 10));
       });
       const reader = start(process.execPath, [flag ?? '', script ?? ''], { cwd: top });
-      await until(() => reader.stdout().includes('cached'));
+      await until('it has read', () => reader.stdout().includes('cached'));
       await server.ask({ type: 'overwrite', name: 'shared-file', text: 'after!' });
       succeeded(t, await reader.ended);
     },
@@ -501,7 +501,7 @@ async function mountsAndUnmounts(t: Test, subject: MountSubject): Promise<void> 
       cwd: directory,
     });
     t.teardown(() => user.child.kill('SIGKILL'));
-    await until(() => user.stdout().includes('ready'));
+    await until('the file is open', () => user.stdout().includes('ready'));
     await server.stop();
     t.equal(server.process.exitCode, 0, 'the server ends by itself');
     t.notOk(await isMounted(directory));
@@ -523,7 +523,7 @@ async function mountsAndUnmounts(t: Test, subject: MountSubject): Promise<void> 
       await sh('echo x > a', { cwd: directory });
       const user = start('sh', ['-c', 'exec 9< a; echo ready; exec sleep 60'], { cwd: directory });
       t.teardown(() => user.child.kill('SIGKILL'));
-      await until(() => user.stdout().includes('ready'));
+      await until('the file is open', () => user.stdout().includes('ready'));
       await server.kill();
       t.match((await sh(`ls ${directory}`)).stderr, 'not connected');
       const again = await mustMount(t, subject, directory);

@@ -10,11 +10,14 @@ import {
   entryKey,
   inodeKey,
   type Key,
+  locksKey,
   orphanKey,
   sessionKey,
+  WAITING,
   xattrsKey,
 } from '../../src/filesystem/keys.js';
-import type { Counters, Session, Table, Tables } from '../../src/filesystem/records.js';
+import { LOCK_LAST_MAX } from '../../src/filesystem/lock-table.js';
+import type { Counters, HeldLock, Session, Table, Tables } from '../../src/filesystem/records.js';
 import type { Change } from '../../src/filesystem/view.js';
 import {
   SNAPSHOT_CHUNK_BYTES,
@@ -38,6 +41,8 @@ const COUNTERS_VALUE: Counters = {
   orphanHead: 1,
   orphanTail: 2,
   holdersSeenIndex: 0,
+  bytesMax: 2 ** 41,
+  inodesMax: null,
   hash: 0xffffffff,
 };
 
@@ -54,6 +59,16 @@ const SESSION: Session = {
   seenIndex: null,
   lastIndex: 12,
   holds: [5, 6],
+  locks: [5],
+};
+
+const LOCK: HeldLock = {
+  session: 3,
+  owner: 'ä1',
+  pid: 77,
+  exclusive: true,
+  first: 0,
+  last: LOCK_LAST_MAX,
 };
 
 function put<T extends Table>(key: Key<T>, value: Tables[T]): Change {
@@ -77,6 +92,12 @@ const RECORDS: readonly (readonly [Key, Tables[Table]])[] = [
   [sessionKey(3), SESSION],
   [sessionKey(4), { ...SESSION, id: 4, seenIndex: 11 }],
   [orphanKey(1), { ino: 9, index: 3 }],
+  [
+    locksKey(5),
+    { posix: [LOCK, { ...LOCK, first: 9, exclusive: false }], flock: [LOCK], delegate: null },
+  ],
+  [locksKey(6), { posix: [], flock: [], delegate: 3 }],
+  [WAITING, [{ ...LOCK, ino: 5, kind: 'flock', request: 7 }]],
   [chunkKey(7, 0), noise(3, 32_768)],
   [chunkKey(7, 2 ** 32 - 1), new Uint8Array(0)],
 ];

@@ -311,6 +311,71 @@ export function transportConformance(t: Test, name: string, world: TransportWorl
     await until('nobody is left', () => !node.transport.connected(three.id));
   });
 
+  t.test(`${name}: nodes of two incarnations refuse each other`, async (t) => {
+    const peers = await makePeers(world, 3);
+    const nodes = peers.map(({ id }) => new TestNode(world, id, peers));
+    t.teardown(() => Promise.all(nodes.map((node) => node.transport.close())));
+    const [old, rebuilt, young] = nodes as [TestNode, TestNode, TestNode];
+    old.transport.setIncarnation(1);
+    rebuilt.transport.setIncarnation(2);
+    for (const node of nodes) await node.start();
+    const saysSo = ({ reports }: TestNode) =>
+      reports.some((line) => /another cluster of the name 'moot'/.test(line));
+    await until('they say so', () => saysSo(old) && saysSo(rebuilt));
+    t.notOk(old.transport.connected('n2'));
+    t.notOk(rebuilt.transport.connected('n1'));
+    const all = () => young.transport.connected('n1') && young.transport.connected('n2');
+    await until('who does not know yet is heard by both', all);
+    young.transport.setIncarnation(2);
+    await until('and leaves one when it does', () => !young.transport.connected('n1'));
+    t.ok(young.transport.connected('n2'));
+    await until('who leaves it, too', () => !old.transport.connected('n3'));
+    old.send('n3', 1);
+    rebuilt.send('n3', 2);
+    await until('one is heard', () => young.messages.length > 0);
+    t.match(young.messages, [{ from: 'n2' }]);
+  });
+
+  t.test(`${name}: a client stays with the incarnation that it met first`, async (t) => {
+    const peers = await makePeers(world, 2);
+    const nodes = peers.map(({ id }) => new TestNode(world, id, peers));
+    t.teardown(() => Promise.all(nodes.map((node) => node.transport.close())));
+    const [old, rebuilt] = nodes as [TestNode, TestNode];
+    old.transport.setIncarnation(1);
+    rebuilt.transport.setIncarnation(2);
+    for (const node of nodes) await node.start();
+    const faithful = world.dialer({ cluster: 'moot', name: 'faithful' });
+    const dial = (address: string) =>
+      faithful.dial(address, NO_HANDLERS, new AbortController().signal);
+    const [one, two] = peers as [Known, Known];
+    const channel = await dial(one.address);
+    await t.rejects(dial(two.address), { code: 'WRONG_CLUSTER', message: /recovered/ });
+    channel.close();
+    await t.rejects(dial(two.address), { code: 'WRONG_CLUSTER' });
+    (await dial(one.address)).close();
+  });
+
+  t.test(`${name}: a client that came before there was an incarnation comes again`, async (t) => {
+    const peers = await makePeers(world, 1);
+    const [{ id, address }] = peers as [Known];
+    const node = new TestNode(world, id, peers);
+    t.teardown(() => node.transport.close());
+    await node.start();
+    const faithful = world.dialer({ cluster: 'moot', name: 'faithful' });
+    let ended = 0;
+    const handlers = { ...NO_HANDLERS, onClose: () => void ended++ };
+    const dial = () => faithful.dial(address, handlers, new AbortController().signal);
+    await dial();
+    node.transport.setIncarnation(1);
+    await until('the end of a connection that does not know it', () => ended === 1);
+    const told = await dial();
+    node.transport.setIncarnation(1);
+    node.transport.setIncarnation(2);
+    await t.rejects(dial(), { code: 'WRONG_CLUSTER' });
+    t.equal(ended, 1, 'who was told once is left alone');
+    told.close();
+  });
+
   t.test(`${name}: dialling is given up on a signal`, async (t) => {
     const [address] = (await world.addresses(1)) as [string];
     const given = new AbortController();

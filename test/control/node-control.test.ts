@@ -111,6 +111,11 @@ t.test('the document, the events and the log of a working cluster', async (t) =>
   t.ok(events.some((event) => event.type === 'messages' && event.kind === 'heartbeat'));
   t.ok(events.some((event) => event.type === 'session' && event.session === 'someone'));
   t.ok(notable.includes('role') && notable.includes('vote') && notable.includes('session'));
+  const late = watch(leader.id);
+  await until('another document', () => late.documents.length > 0);
+  const before = (await late.link.call('events')) as readonly NodeEvent[];
+  const notableOnes = before.filter(({ type }) => ['role', 'vote', 'session'].includes(type));
+  t.ok(notableOnes.length >= 3, 'who comes late is told what was');
   const log = (await link.call('log', { count: 3 })) as readonly Record<string, unknown>[];
   t.equal(log.length, 3);
   t.match(log[2], { index: client.index, command: "make 'file 4' in 1", committed: true });

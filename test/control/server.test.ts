@@ -5,7 +5,7 @@ import { WebSocket } from 'ws';
 import { MootError } from '../../src/base/errors.js';
 import { ControlLink } from '../../src/control/link.js';
 import { isKnownOrigin } from '../../src/control/origin.js';
-import { startControlServer, text } from '../../src/control/server.js';
+import { type ControlServer, startControlServer, text } from '../../src/control/server.js';
 import { openSocket } from '../../src/control/socket.js';
 import { freeAddresses } from '../support/ports.js';
 import { until } from '../support/until.js';
@@ -46,6 +46,21 @@ async function serve(
       headers: { 'content-type': 'application/json', ...headers },
     });
   return { address, server, watched, held, post };
+}
+
+function serveNothing(address: string): Promise<ControlServer> {
+  return startControlServer({
+    address,
+    report: () => undefined,
+    document: () => ({}),
+    documentMs: 1000,
+    eventsMs: 1000,
+    takeEvents: () => [],
+    onWatched: () => undefined,
+    friends: () => [],
+    calls: {},
+    pages: {},
+  });
 }
 
 t.test('pages, the document, and calls by HTTP', async (t) => {
@@ -137,18 +152,7 @@ t.test('a link outlives its server', async (t) => {
   await server.close();
   await until('down', () => downs === 1);
   await waiting;
-  const again = await startControlServer({
-    address,
-    report: () => undefined,
-    document: () => ({}),
-    documentMs: 1000,
-    eventsMs: 1000,
-    takeEvents: () => [],
-    onWatched: () => undefined,
-    friends: () => [],
-    calls: {},
-    pages: {},
-  });
+  const again = await serveNothing(address);
   t.teardown(() => again.close());
   await until('up again', () => ups === 2);
 });
@@ -253,21 +257,7 @@ t.test('nonsense over the stream ends it with a reason', async (t) => {
 
 t.test('a taken port has a code of its own', async (t) => {
   const { address } = await serve(t);
-  await t.rejects(
-    startControlServer({
-      address,
-      report: () => undefined,
-      document: () => ({}),
-      documentMs: 1000,
-      eventsMs: 1000,
-      takeEvents: () => [],
-      onWatched: () => undefined,
-      friends: () => [],
-      calls: {},
-      pages: {},
-    }),
-    { code: 'PORT_TAKEN' },
-  );
+  await t.rejects(serveNothing(address), { code: 'PORT_TAKEN' });
 });
 
 t.test('pages of other sites may not watch', async (t) => {

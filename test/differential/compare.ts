@@ -182,8 +182,9 @@ function withoutMark(answer: string): string {
   });
 }
 
-/** The modification time of an answer, where a program had set it. */
+/** The modification time of an answer, where a program had set it, and no FIFO's, see above. */
 function givenTime(answer: string): string {
+  if (IS_FIFO.test(answer)) return '';
   const mtime = / m (\S+)/.exec(answer)?.[1] ?? 'none';
   return isGiven(mtime) ? ` mtime ${mtime}` : '';
 }

@@ -133,10 +133,27 @@ const CALLS: readonly (readonly [number, Make])[] = [
   [3, (r) => (r.abilities.acls ? acl(r) : `stat ${r.path}`)],
   [2, (r) => (r.abilities.unnamedFiles ? unnamed(r) : `stat ${r.path}`)],
   [3, (r) => (r.abilities.manyMounts ? `fstat ${r.slot}` : map(r))],
+  [8, lock],
 ];
 
 function pwrite(r: Chooser): string {
   return `pwrite ${r.slot} ${r.offset} ${r.below(250)} ${r.length}`;
+}
+
+/**
+ * Not waiting: nobody would come to let go. Of the last close(2), which lets go of what belongs to an
+ * open file, another mount hears a moment later.
+ */
+function lock(r: Chooser): string {
+  const mode = r.of(['shared', 'exclusive', 'unlock']);
+  const range = `${r.below(6) * 10} ${r.of([0, 5, 10, 20])}`;
+  const posix = [
+    `setlk ${r.slot} ${mode} ${range}`,
+    `setlk ${r.slot} ${mode} ${range}`,
+    `getlk ${r.slot} ${mode === 'unlock' ? 'exclusive' : mode} ${range}`,
+  ];
+  const ofOpenFiles = [`ofd ${r.slot} ${mode} ${range}`, `flock ${r.slot} ${mode}`];
+  return r.of(r.abilities.manyMounts ? posix : [...posix, ...ofOpenFiles]);
 }
 
 function openFlags(r: Chooser): string {

@@ -2,7 +2,6 @@ import fc from 'fast-check';
 import t from 'tap';
 import { seededRandom } from '../../src/base/random.js';
 import type { Command } from '../../src/filesystem/commands.js';
-import { S_IFREG } from '../../src/filesystem/mode.js';
 import {
   CHUNK_BYTES,
   CLEARED_BYTES_MAX,
@@ -12,18 +11,9 @@ import {
   READ_BYTES_MAX,
   WRITE_BYTES_MAX,
 } from '../../src/filesystem/records.js';
-import { bytes, FilesystemWorld, ROOT, text } from '../support/filesystem-world.js';
+import { bytes, FilesystemWorld, NEW_FILE, ROOT, text } from '../support/filesystem-world.js';
 import { FlakyView } from '../support/flaky-view.js';
 import { checkTree } from '../support/tree-invariants.js';
-
-const FILE = {
-  type: 'make-node',
-  parent: ROOT,
-  mode: S_IFREG | 0o644,
-  rdev: 0,
-  uid: 1,
-  gid: 2,
-} as const;
 
 class Files {
   readonly world = new FilesystemWorld();
@@ -32,7 +22,7 @@ class Files {
 
   constructor(...names: string[]) {
     this.inos = names.map(
-      (name) => this.world.do(this.session, { ...FILE, name: bytes(name) }).inode.ino,
+      (name) => this.world.do(this.session, { ...NEW_FILE, name: bytes(name) }).inode.ino,
     );
   }
 

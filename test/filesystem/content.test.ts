@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { COUNTERS, tableOf } from '../../src/filesystem/keys.js';
-import { S_IFREG } from '../../src/filesystem/mode.js';
 import {
   CHUNK_BYTES,
   CLEARED_BYTES_MAX,
@@ -10,22 +9,13 @@ import {
   READ_BYTES_MAX,
   WRITE_BYTES_MAX,
 } from '../../src/filesystem/records.js';
-import { bytes, FilesystemWorld, ROOT, text } from '../support/filesystem-world.js';
+import { bytes, FilesystemWorld, NEW_FILE, ROOT, text } from '../support/filesystem-world.js';
 import { checkTree } from '../support/tree-invariants.js';
-
-const FILE = {
-  type: 'make-node',
-  parent: ROOT,
-  mode: S_IFREG | 0o644,
-  rdev: 0,
-  uid: 1,
-  gid: 2,
-} as const;
 
 function worldWithFile(): { world: FilesystemWorld; session: number; ino: Ino } {
   const world = new FilesystemWorld();
   const session = world.open();
-  const { inode } = world.do(session, { ...FILE, name: bytes('f') });
+  const { inode } = world.do(session, { ...NEW_FILE, name: bytes('f') });
   return { world, session, ino: inode.ino };
 }
 
@@ -209,7 +199,7 @@ t.test('writing nothing changes nothing', async (t) => {
 
 t.test('only regular files have content', async (t) => {
   const { world, session } = worldWithFile();
-  const made = world.do(session, { ...FILE, name: bytes('p'), mode: 0o010644 });
+  const made = world.do(session, { ...NEW_FILE, name: bytes('p'), mode: 0o010644 });
   for (const [ino, code] of [
     [ROOT, 'EISDIR'],
     [made.inode.ino, 'EINVAL'],
@@ -227,7 +217,7 @@ for (const content of [2 ** 21 + 1, 2 ** 23 + 1, 2 ** 24 - 1, 2 ** 40 + 2 ** 23 
     const session = world.open();
     const nextIno = content - 1;
     world.view.take([{ type: 'put', key: COUNTERS, value: { ...world.counters, nextIno } }]);
-    const { inode } = world.do(session, { ...FILE, name: bytes('f') });
+    const { inode } = world.do(session, { ...NEW_FILE, name: bytes('f') });
     t.equal(inode.content, content);
     const { ino } = inode;
     // Groups with data are 1, 3, 5 and on, to more than a few, so that their maps are scanned for.

@@ -6,7 +6,7 @@ import {
   HOLDERS_NONE,
   type Ino,
   SESSION_REPLIES_MAX,
-  SESSION_TARGET_BYTES_MAX,
+  SESSION_REPLY_BYTES_MAX,
   SESSIONS_MAX,
   SYMLINK_BYTES_MAX,
 } from '../../src/filesystem/records.js';
@@ -263,7 +263,7 @@ t.test(
     const symlink = { type: 'make-symlink', parent: ROOT, target, uid: 0, gid: 0 } as const;
     const make = (sequence: number, acknowledged: number) =>
       world.apply(session, sequence, { ...symlink, name: bytes(`${sequence}`) }, acknowledged);
-    const kept = Math.ceil(SESSION_TARGET_BYTES_MAX / SYMLINK_BYTES_MAX);
+    const kept = Math.ceil(SESSION_REPLY_BYTES_MAX / SYMLINK_BYTES_MAX);
     for (let i = 1; i <= kept; i++) t.match(make(i, 0).outcome, { reply: { ok: true } });
     const full = { type: 'gap', lastSequence: kept };
     t.match(make(kept + 1, 0).outcome, full);

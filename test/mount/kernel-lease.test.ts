@@ -27,6 +27,7 @@ function world({ epochs = true } = {}) {
   lease.setNotifier({
     invalidateInode: () => {},
     invalidateEntry: () => {},
+    dropPages: async () => {},
     expireInode: (ino) => {
       told.push(`inode ${ino}`);
       return new Promise((resolve) => finish.push(() => resolve(kernel.has.has(ino))));

@@ -334,13 +334,32 @@ t.test('extended attributes', async (t) => {
   }
 });
 
-t.test('statfs shows the disk and counts inodes', async (t) => {
-  const { a } = twoMounts();
+t.test('statfs shows what is stored, and what is free', async (t) => {
+  const { cluster, a } = twoMounts();
   const before = await a.ops.statfs(caller);
-  t.match(before, { blockBytes: 4096, blocks: 2 ** 28, blocksFree: 2 ** 27, nameBytesMax: 255 });
-  await put(a, 'f', '');
+  t.match(before, { blockBytes: 4096, blocks: 2 ** 27, blocksFree: 2 ** 27, nameBytesMax: 255 });
+  await put(a, 'f', 'x'.repeat(5_000));
   const after = await a.ops.statfs(caller);
   t.equal(after.inodes - after.inodesFree, before.inodes - before.inodesFree + 1);
+  t.equal(after.blocks - after.blocksFree, 2);
+  await a.client.execute({ type: 'set-quota', bytes: 3 * 4096, inodes: 3 });
+  t.match(await a.ops.statfs(caller), { blocks: 3, blocksFree: 1, inodes: 3, inodesFree: 1 });
+  cluster.diskBytesFree = 0;
+  t.match(await a.ops.statfs(caller), { blocks: 2, blocksFree: 0 });
+  await a.client.execute({ type: 'set-quota', bytes: 10, inodes: 1 });
+  t.match(await a.ops.statfs(caller), { blocks: 2, blocksFree: 0, inodes: 2, inodesFree: 0 });
+});
+
+t.test('beyond the quota: fsync(2) or close(2) says so, and what was there stays', async (t) => {
+  const { a } = twoMounts();
+  await put(a, 'f', 'before');
+  await a.client.execute({ type: 'set-quota', bytes: 10, inodes: null });
+  const file = await open(a, 'f', WRITE);
+  await write(a, file, 6, ' and more');
+  t.equal(await code(a.ops.fsync(file.ino, file.handle, caller)), 'EDQUOT');
+  await write(a, file, 0, 'BE');
+  await close(a, file);
+  t.equal(await contentOf(a, 'f'), 'BEfore');
 });
 
 t.test('without a leader operations end by the deadline or an interruption', async (t) => {

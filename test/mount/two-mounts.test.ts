@@ -1,31 +1,11 @@
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { link, mkdir, rename, rmdir, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
-import { mountPoint } from '../support/mounted.js';
+import t from 'tap';
+import { serveTwoMounts } from '../support/two-mounts.js';
 
 /** Two real kernels' worth of caches over one tree: what programs on both see of each other. */
 
-const serverModule = new URL('../support/two-mounts-server.js', import.meta.url);
 const ROUNDS = 300;
-
-type Places = readonly [string, string];
-
-async function serve(t: Test): Promise<Places | string> {
-  if (process.geteuid?.() !== 0) return 'needs root';
-  const places: Places = [await mountPoint(t), await mountPoint(t)];
-  const server = fork(serverModule, places, { env: { ...process.env, UV_THREADPOOL_SIZE: '12' } });
-  const exited = once(server, 'exit');
-  t.teardown(async () => {
-    if (server.connected) server.disconnect();
-    await exited;
-  });
-  return Promise.race([
-    once(server, 'message').then(() => places),
-    exited.then(() => '/dev/fuse cannot be mounted'),
-  ]);
-}
 
 /** How each of them ended, 'ok' or the error's code, in alphabetical order. */
 async function outcomes(calls: readonly Promise<unknown>[]): Promise<string[]> {
@@ -36,12 +16,12 @@ async function outcomes(calls: readonly Promise<unknown>[]): Promise<string[]> {
 }
 
 t.test('a file that both mounts rename to the same name is claimed by one of them', async (t) => {
-  const places = await serve(t);
-  if (typeof places === 'string') {
-    t.pass('skipped', { skip: places });
+  const mounts = await serveTwoMounts(t);
+  if (mounts.places === null) {
+    t.pass('two mounts', { skip: mounts.whyNot });
     return;
   }
-  const [a, b] = places;
+  const [a, b] = mounts.places;
   const make = {
     file: (at: string) => writeFile(at, 'x'),
     directory: (at: string) => mkdir(at),
@@ -63,12 +43,12 @@ t.test('a file that both mounts rename to the same name is claimed by one of the
 });
 
 t.test('calls other than rename(2) find what another mount has moved at once', async (t) => {
-  const places = await serve(t);
-  if (typeof places === 'string') {
-    t.pass('skipped', { skip: places });
+  const mounts = await serveTwoMounts(t);
+  if (mounts.places === null) {
+    t.pass('two mounts', { skip: mounts.whyNot });
     return;
   }
-  const [a, b] = places;
+  const [a, b] = mounts.places;
   await writeFile(join(a, 'other'), 'y');
   for (let round = 0; round < 20; round++) {
     await writeFile(join(a, 'one'), 'x');

@@ -3,7 +3,14 @@ import { isMootError } from '../../src/base/errors.js';
 import { COUNTERS } from '../../src/filesystem/keys.js';
 import { createNode } from '../../src/node/runtime.js';
 import { createMemoryStateStore } from '../../src/storage/memory.js';
-import { bytes, type Member, makeFile, startMemoryCluster, until } from '../support/cluster.js';
+import {
+  bytes,
+  type Member,
+  type MemoryCluster,
+  makeFile,
+  startMemoryCluster,
+} from '../support/cluster.js';
+import { until } from '../support/until.js';
 
 const SMALL = { snapshotLogEntries: 20, snapshotTailEntries: 5 };
 
@@ -14,6 +21,15 @@ function slowReads(id: string) {
     release = resolve;
   });
   return { id, end, release: () => release() };
+}
+
+/** Until the follower can be given a snapshot only. */
+async function leaderForgets(cluster: MemoryCluster, follower: Member): Promise<void> {
+  await until('the leader has forgotten what the follower lacks', async () => {
+    const { node } = await cluster.leader();
+    await node.snapshot();
+    return node.status().snapshotIndex > follower.node.status().lastIndex;
+  });
 }
 
 t.test('a node that lost its data is rebuilt from a snapshot and joins in', async (t) => {
@@ -96,11 +112,7 @@ t.test('a follower that was away a long time takes in a snapshot over its old tr
     await client.execute(makeFile(`g${i}`));
   }
   // As long as the follower may be back soon, the leader keeps for it what it lacks.
-  await until('the leader has forgotten what the follower lacks', async () => {
-    const { node } = await cluster.leader();
-    await node.snapshot();
-    return node.status().snapshotIndex > follower.node.status().lastIndex;
-  });
+  await leaderForgets(cluster, follower);
   cluster.rejoin(follower);
   await cluster.converged();
   t.ok(follower.reports.some((line) => line.startsWith('took in a snapshot')));
@@ -151,11 +163,7 @@ t.test('a snapshot takes the place of a log that is being replayed', async (t) =
   });
   cluster.isolate(follower);
   for (let i = 0; i < 40; i++) await client.execute(makeFile(`g${i}`));
-  await until('the leader has forgotten what the follower lacks', async () => {
-    const { node } = await cluster.leader();
-    await node.snapshot();
-    return node.status().snapshotIndex > follower.node.status().lastIndex;
-  });
+  await leaderForgets(cluster, follower);
   cluster.rejoin(follower);
   await cluster.converged();
   t.ok(follower.reports.some((line) => line.startsWith('took in a snapshot')));

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { Feed } from '../../src/node/feed.js';
 import type { Entry } from '../../src/raft/types.js';
-import { until } from '../support/cluster.js';
+import { until } from '../support/until.js';
 
 const BYTES = 1_048_576;
 

@@ -1,8 +1,9 @@
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { createFilesystemClient } from '../../src/client/client.js';
 import type { Command } from '../../src/filesystem/commands.js';
-import { type MemoryCluster, makeFile, startMemoryCluster, until } from '../support/cluster.js';
+import { type MemoryCluster, makeFile, startMemoryCluster } from '../support/cluster.js';
 import { noise } from '../support/records.js';
+import { until } from '../support/until.js';
 
 const MIB = 1_048_576;
 /** UNCOMMITTED_BYTES_MAX and what one batch may add to it. */
@@ -65,7 +66,8 @@ t.test('clients wait, and do not fail, while nothing is committed', async (t) =>
   t.equal(leader.node.status().bytes, 64 * MIB);
 });
 
-t.test('a follower that is slow beside a log that is short takes in one snapshot', async (t) => {
+/** A follower without any data that takes in the leader's tree over a slow network. */
+async function slowSnapshot(t: Test) {
   const cluster = await startMemoryCluster({
     nodes: 3,
     config: { snapshotLogEntries: 20, snapshotTailEntries: 5 },
@@ -87,6 +89,11 @@ t.test('a follower that is slow beside a log that is short takes in one snapshot
   await until('a stream', () =>
     leader.reports.some((line) => line === `streams a snapshot to ${follower.id}`),
   );
+  return { cluster, client, leader, follower };
+}
+
+t.test('a follower that is slow beside a log that is short takes in one snapshot', async (t) => {
+  const { cluster, client, leader, follower } = await slowSnapshot(t);
   // The log is written anew several times over while the stream is under way.
   cluster.network.cut(leader.id, follower.id);
   for (let i = 0; i < 20 * 6; i++) await client.execute(makeFile(`during${i}`));
@@ -111,26 +118,7 @@ t.test('a follower that is slow beside a log that is short takes in one snapshot
 });
 
 t.test('a stream of a snapshot outlives its connection', async (t) => {
-  const cluster = await startMemoryCluster({
-    nodes: 3,
-    config: { snapshotLogEntries: 20, snapshotTailEntries: 5 },
-  });
-  t.teardown(() => cluster.stop());
-  const client = await cluster.client();
-  await client.execute(makeFile('large'));
-  for (let i = 0; i < 3; i++) await client.execute(write(2, i * MIB, noise(i, MIB)));
-  const leader = await cluster.leader();
-  const [follower] = await cluster.followers();
-  if (follower === undefined) throw new Error('no follower');
-  await follower.kill();
-  follower.wipe();
-  for (let i = 0; i < 40; i++) await client.execute(makeFile(`f${i}`));
-  await leader.node.snapshot();
-  cluster.network.setWeather(leader.id, follower.id, { delayMinMs: 60, delayMaxMs: 60 });
-  await follower.start();
-  await until('a stream', () =>
-    leader.reports.some((line) => line === `streams a snapshot to ${follower.id}`),
-  );
+  const { cluster, leader, follower } = await slowSnapshot(t);
   for (let i = 0; i < 3; i++) {
     await new Promise((resolve) => setTimeout(resolve, 150));
     cluster.network.reset(leader.id, follower.id);

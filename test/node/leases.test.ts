@@ -2,7 +2,7 @@ import t from 'tap';
 import type { Changes } from '../../src/codec/client-messages.js';
 import { type FactKey, nameKey } from '../../src/filesystem/facts.js';
 import type { Effect } from '../../src/filesystem/filesystem.js';
-import { Leases } from '../../src/node/leases.js';
+import { Leases, WAITING_BYTES_MAX } from '../../src/node/leases.js';
 
 const LEASE_MS = 200;
 
@@ -38,13 +38,15 @@ function world({ begun = true } = {}) {
     what: string,
     reveals: readonly FactKey[] = [],
     ownCommand = false,
+    bytes = 0,
   ) =>
     leases.answer(client, {
       index,
       ownCommand,
+      bytes,
       reveals: () => reveals,
       send: (changes) => client.heard.push(what, ...(changes === null ? [] : [changes])),
-      refuse: () => client.heard.push(`refused ${what}`),
+      refuse: (why) => client.heard.push(`refused ${what}: ${why}`),
     });
   const apply = (index: number, ...effects: Effect[]) => {
     leases.applied(index, effects);
@@ -59,6 +61,17 @@ function world({ begun = true } = {}) {
 
 function inode(ino: number): Effect {
   return { type: 'inode', ino, data: false, gone: false };
+}
+
+/** A reader keeps what a writer has changed, and the writer's answer waits for it. */
+function heldUp() {
+  const all = world();
+  const [reader, writer] = [new Client(), new Client()];
+  all.leases.grant(reader);
+  all.ask(reader, 1, 'read', [7]);
+  all.apply(2, inode(7));
+  all.ask(writer, 2, 'written');
+  return { ...all, reader, writer };
 }
 
 t.test('who may keep an answer keeps others waiting until it acknowledged', async (t) => {
@@ -119,12 +132,7 @@ t.test(
 );
 
 t.test('a lease that is over holds nobody up, also of a client that went away', async (t) => {
-  const { leases, pass, ask, apply } = world();
-  const [reader, writer] = [new Client(), new Client()];
-  leases.grant(reader);
-  ask(reader, 1, 'read', [7]);
-  apply(2, inode(7));
-  ask(writer, 2, 'written');
+  const { leases, pass, apply, reader, writer } = heldUp();
   pass(LEASE_MS - 1);
   t.strictSame(writer.answers, []);
   pass(1);
@@ -137,12 +145,7 @@ t.test('a lease that is over holds nobody up, also of a client that went away', 
 t.test(
   'who prolongs its lease and acknowledges nothing does not hold others up for ever',
   async (t) => {
-    const { leases, pass, ask, apply } = world();
-    const [reader, writer] = [new Client(), new Client()];
-    leases.grant(reader);
-    ask(reader, 1, 'read', [7]);
-    apply(2, inode(7));
-    ask(writer, 2, 'written');
+    const { leases, pass, reader, writer } = heldUp();
     let refused = false;
     for (let ms = 0; ms <= 2 * LEASE_MS; ms += LEASE_MS / 4) {
       refused ||= leases.grant(reader) === null;
@@ -174,7 +177,7 @@ t.test('a new leader waits until the leases of the one before are over', async (
   const { leases, pass, ask } = world({ begun: false });
   const client = new Client();
   ask(client, 1, 'early');
-  t.strictSame(client.answers, ['refused early'], 'who does not lead answers nothing');
+  t.strictSame(client.answers, ['refused early: office'], 'who does not lead answers nothing');
   leases.begin(5, { grantsOver: false });
   ask(client, 1, 'read');
   t.equal(leases.grant(client), null);
@@ -182,19 +185,14 @@ t.test('a new leader waits until the leases of the one before are over', async (
   t.equal(leases.grant(client), null);
   t.equal(client.answers.length, 1);
   pass(1);
-  t.strictSame(client.answers, ['refused early', 'read']);
+  t.strictSame(client.answers, ['refused early: office', 'read']);
   t.equal(leases.grant(client), LEASE_MS);
 });
 
 t.test('with the office go the leases and the answers that wait', async (t) => {
-  const { leases, pass, ask, apply } = world();
-  const [reader, writer] = [new Client(), new Client()];
-  leases.grant(reader);
-  ask(reader, 1, 'read', [7]);
-  apply(2, inode(7));
-  ask(writer, 2, 'written');
+  const { leases, pass, apply, reader, writer } = heldUp();
   leases.end();
-  t.strictSame(writer.answers, ['refused written']);
+  t.strictSame(writer.answers, ['refused written: office']);
   leases.begin(3, { grantsOver: false });
   pass(LEASE_MS);
   apply(3, inode(7));
@@ -231,6 +229,7 @@ t.test('without leases everything leaves at once', async (t) => {
   };
   leases.answer(new Client(), {
     index: 1,
+    bytes: 0,
     ownCommand: false,
     reveals: () => [],
     send,
@@ -268,4 +267,26 @@ t.test('an own command behind a change by another tells of both before', async (
   leases.applied(3, [inode(8)]);
   ask(writer, 3, 'written', [8], true);
   t.match(writer.heard.slice(1), [{ index: 3, effects: [{ ino: 7 }, { ino: 8 }] }, 'written']);
+});
+
+t.test('answers that wait take a bounded number of bytes', async (t) => {
+  const { leases, ask, apply, pass } = world();
+  const [keeper, reader] = [new Client(), new Client()];
+  leases.grant(keeper);
+  ask(keeper, 1, 'read', [7]);
+  apply(2, inode(7));
+  ask(reader, 2, 'large', [], false, WAITING_BYTES_MAX);
+  ask(reader, 2, 'too much', [], false, 1);
+  ask(reader, 2, 'written', [], true, 0);
+  t.strictSame(reader.answers, ['refused too much: full'], 'the effects of a command are told');
+  pass(LEASE_MS);
+  t.strictSame(reader.answers.slice(1), ['large', 'written']);
+  ask(reader, 2, 'again', [], false, 1);
+  t.equal(reader.answers.at(-1), 'again');
+  leases.grant(keeper);
+  ask(keeper, 3, 'read', [7]);
+  apply(4, inode(7));
+  ask(reader, 4, 'held', [], false, WAITING_BYTES_MAX);
+  leases.acknowledge(keeper, keeper.pushes.at(-1)?.id ?? 0);
+  t.equal(reader.answers.at(-1), 'held', 'what has left does not count');
 });

@@ -3,9 +3,9 @@ import { Saver } from '../../src/node/saver.js';
 import type { HardState, Save } from '../../src/raft/types.js';
 import type { LogStore } from '../../src/storage/log-store.js';
 import { createMemoryLogStore, MemoryDisk } from '../../src/storage/memory.js';
-import { until } from '../support/cluster.js';
+import { until } from '../support/until.js';
 
-const HARD_STATE: HardState = { term: 1, vote: null, recovering: false };
+const HARD_STATE: HardState = { term: 1, vote: null, recovering: false, incarnation: 0 };
 
 function save(number: number): Save {
   return { number, hardState: { ...HARD_STATE, term: number }, truncateFrom: null, entries: [] };

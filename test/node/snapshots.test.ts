@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import type { Clock } from '../../src/base/clock.js';
 import { randomBetween, seededRandom } from '../../src/base/random.js';
 import { systemClock } from '../../src/base/system-clock.js';
@@ -8,20 +8,26 @@ import { decodePeerMessage, encodePeerMessage } from '../../src/codec/peer-wire.
 import type { Command } from '../../src/filesystem/commands.js';
 import { COUNTERS, chunkKey, sessionKey } from '../../src/filesystem/keys.js';
 import {
+  DELEGATED_LOCKS_MAX,
+  LOCK_OWNER_CHARS_MAX,
+  LOCKED_INODES_MAX,
   SESSION_HOLDS_MAX,
   SESSION_NAME_CHARS_MAX,
   SESSION_REPLIES_MAX,
-  SESSION_TARGET_BYTES_MAX,
+  SESSION_REPLY_BYTES_MAX,
   SYMLINK_BYTES_MAX,
 } from '../../src/filesystem/records.js';
 import { SnapshotReceiver } from '../../src/node/snapshot-receiver.js';
 import { SnapshotSender } from '../../src/node/snapshot-sender.js';
 import { createMemoryStateStore, MemoryDisk } from '../../src/storage/memory.js';
-import { until } from '../support/cluster.js';
 import { FilesystemWorld } from '../support/filesystem-world.js';
+import { until } from '../support/until.js';
 
+const LARGE_INO = 2 ** 52;
 const MARK = { index: 70, term: 3 };
 const RECORDS = 400;
+/** So often nothing has arrived: then nothing is on its way, however busy the machine is. */
+const QUIET_LOOKS = 3;
 
 type Chunk = Extract<SnapshotMessage, { type: 'snapshot-chunk' }>;
 
@@ -62,8 +68,10 @@ async function world(
     if (arrived === null) return;
     arrive(arrived);
   };
+  let arrivals = 0;
   const arrive = (message: SnapshotMessage) =>
     setImmediate(() => {
+      arrivals++;
       if (message.type === 'snapshot-ack') sender.onAck(message);
       else receiver.onChunk(message);
     });
@@ -106,13 +114,19 @@ async function world(
   const restart = () => {
     receiver = open();
   };
-  /** Time passes until the stream has ended. */
-  const finish = () =>
-    until('the end of the stream', () => {
-      state.nowMs += 600;
-      sender.tick();
+  /** Time passes while nothing is on its way, until the stream has ended. */
+  const finish = () => {
+    let [seen, quietLooks] = [0, 0];
+    return until('the end of the stream', () => {
+      quietLooks = arrivals === seen ? quietLooks + 1 : 0;
+      seen = arrivals;
+      if (quietLooks >= QUIET_LOOKS) {
+        state.nowMs += 600;
+        sender.tick();
+      }
       return outcomes.length > 0;
     });
+  };
   const arrived = async () => {
     const found = await target.get(keys);
     return found.filter((value, i) => value?.[0] === i % 256).length;
@@ -261,43 +275,19 @@ t.test('a receiver that is away, of a later term, or further already', async (t)
   t.equal(further.state.installed, 0);
 });
 
-t.test('the largest record that clients can make has a place in a snapshot', async (t) => {
-  const world = new FilesystemWorld();
-  const session = world.open(true);
-  // Numbers as large as they come take the most room.
-  const nextIno = 2 ** 52;
-  world.view.take([{ type: 'put', key: COUNTERS, value: { ...world.counters, nextIno } }]);
-  const pointsTo = new Uint8Array(SYMLINK_BYTES_MAX).fill(0x61);
-  let sequence = 1;
-  const run = (command: Command) => world.apply(session, sequence++, command).outcome;
-  const name = Buffer.from('s');
-  const owner = { uid: 2 ** 31, gid: 2 ** 31 };
-  const symlink = { type: 'make-symlink', parent: 1, name, target: pointsTo, ...owner } as const;
-  const file = { type: 'make-node', parent: 1, name, mode: 0o100644, rdev: 0, ...owner } as const;
-  const unlink = { type: 'unlink', parent: 1, name } as const;
-  const links = Math.ceil(SESSION_TARGET_BYTES_MAX / SYMLINK_BYTES_MAX);
-  // An even number of files made and removed, and then as many targets as there may be.
-  const count = SESSION_REPLIES_MAX - links + ((SESSION_REPLIES_MAX - links) % 2);
-  for (let i = 0; i < SESSION_REPLIES_MAX; i++) {
-    const make = i < count - 2 ? file : symlink;
-    const outcome = run(i % 2 === 0 ? make : unlink);
-    if (outcome.type === 'gap') break;
-    if (outcome.type !== 'reply' || !outcome.reply.ok) t.fail(outcome.type);
-  }
-  t.equal(run({ type: 'nothing' }).type, 'gap', 'no more are kept');
-  const again = world.apply(session, 1, { type: 'nothing' }).outcome;
-  t.match(again, { type: 'repeated', reply: { ok: true, value: { inode: { ino: nextIno } } } });
+/** A session with all that one may have beside its replies comes through a snapshot. */
+async function fits(t: Test, world: FilesystemWorld, session: number): Promise<number> {
   const key = sessionKey(session);
   const record = world.view.get(key);
   if (record === undefined) throw new Error('no session');
-  const kept = record.replies.size;
-  t.ok(kept >= SESSION_REPLIES_MAX - 3, `${kept} replies`);
-  const holds = Array.from({ length: SESSION_HOLDS_MAX }, (_, i) => nextIno + i);
-  const longest = '\u{10ffff}'.repeat(SESSION_NAME_CHARS_MAX / 2);
+  const largest = (length: number) => Array.from({ length }, (_, i) => LARGE_INO + i);
+  const name = '\u{10ffff}'.repeat(SESSION_NAME_CHARS_MAX / 2);
+  const holds = largest(SESSION_HOLDS_MAX);
+  const value = { ...record, holds, name, locks: largest(LOCKED_INODES_MAX) };
 
   const source = createMemoryStateStore(new MemoryDisk());
   await source.open();
-  await source.write([{ type: 'put', key, value: { ...record, holds, name: longest } }], MARK);
+  await source.write([{ type: 'put', key, value }], MARK);
   const target = createMemoryStateStore(new MemoryDisk());
   await target.open();
   const exported = await source.exportSnapshot();
@@ -313,5 +303,73 @@ t.test('the largest record that clients can make has a place in a snapshot', asy
   await imported.finish();
   const [taken] = await target.get([key]);
   t.equal(taken?.holds.length, SESSION_HOLDS_MAX);
-  t.equal(taken?.replies.size, kept);
+  t.equal(taken?.replies.size, record.replies.size);
+  return record.replies.size;
+}
+
+/** Numbers as large as they come take the most room. */
+function worldOfLargeNumbers(): FilesystemWorld {
+  const world = new FilesystemWorld();
+  world.view.take([
+    { type: 'put', key: COUNTERS, value: { ...world.counters, nextIno: LARGE_INO } },
+  ]);
+  return world;
+}
+
+t.test('the largest record that clients can make has a place in a snapshot', async (t) => {
+  const world = worldOfLargeNumbers();
+  const session = world.open(true);
+  const pointsTo = new Uint8Array(SYMLINK_BYTES_MAX).fill(0x61);
+  let sequence = 1;
+  const run = (command: Command) => world.apply(session, sequence++, command).outcome;
+  const name = Buffer.from('s');
+  const owner = { uid: 2 ** 31, gid: 2 ** 31 };
+  const symlink = { type: 'make-symlink', parent: 1, name, target: pointsTo, ...owner } as const;
+  const file = { type: 'make-node', parent: 1, name, mode: 0o100644, rdev: 0, ...owner } as const;
+  const unlink = { type: 'unlink', parent: 1, name } as const;
+  const links = Math.ceil(SESSION_REPLY_BYTES_MAX / SYMLINK_BYTES_MAX);
+  // An even number of files made and removed, and then as many targets as there may be.
+  const count = SESSION_REPLIES_MAX - links + ((SESSION_REPLIES_MAX - links) % 2);
+  for (let i = 0; i < SESSION_REPLIES_MAX; i++) {
+    const make = i < count - 2 ? file : symlink;
+    const outcome = run(i % 2 === 0 ? make : unlink);
+    if (outcome.type === 'gap') break;
+    if (outcome.type !== 'reply' || !outcome.reply.ok) t.fail(outcome.type);
+  }
+  t.equal(run({ type: 'nothing' }).type, 'gap', 'no more are kept');
+  const again = world.apply(session, 1, { type: 'nothing' }).outcome;
+  t.match(again, { type: 'repeated', reply: { ok: true, value: { inode: { ino: LARGE_INO } } } });
+  const kept = await fits(t, world, session);
+  t.ok(kept >= SESSION_REPLIES_MAX - 3, `${kept} replies`);
 });
+
+t.test(
+  'so has one with answers to locks of links, and with locks that are handed over',
+  async (t) => {
+    const owner = '\u{10ffff}'.repeat(LOCK_OWNER_CHARS_MAX / 2);
+    const whose = { kind: 'posix', owner, pid: 2 ** 31, wait: null } as const;
+    for (const takesOver of [false, true]) {
+      const world = worldOfLargeNumbers();
+      const session = world.open(true);
+      const target = new Uint8Array(takesOver ? 1 : SYMLINK_BYTES_MAX).fill(0x61);
+      const made = {
+        parent: 1,
+        name: Buffer.from('s'),
+        uid: 2 ** 31,
+        gid: 2 ** 31,
+        target,
+      } as const;
+      const { ino } = world.do(session, { type: 'make-symlink', ...made }).inode;
+      const lock = (i: number) => {
+        const first = 2 ** 52 + 2 * (i % DELEGATED_LOCKS_MAX);
+        return { type: 'lock', ino, ...whose, mode: 'shared', first, last: first } as const;
+      };
+      for (let i = 0; i < DELEGATED_LOCKS_MAX; i++) world.do(session, lock(i));
+      let sequence = (world.view.get(sessionKey(session))?.lastSequence ?? 0) + 1;
+      const run = () => world.apply(session, sequence++, { ...lock(sequence), takesOver }).outcome;
+      while (run().type === 'reply');
+      const kept = await fits(t, world, session);
+      t.ok(kept < SESSION_REPLIES_MAX, `${kept} replies`);
+    }
+  },
+);

@@ -10,10 +10,11 @@ import { createFilesystem } from '../../src/filesystem/state-machine.js';
 import { Tree, type TreeLimits } from '../../src/node/tree.js';
 import { createMemoryStateStore, MemoryDisk } from '../../src/storage/memory.js';
 import type { StateStore } from '../../src/storage/state-store.js';
-import { bytes, until } from '../support/cluster.js';
+import { bytes } from '../support/cluster.js';
 import { MemoryView } from '../support/memory-view.js';
+import { until } from '../support/until.js';
 
-const TINY: TreeLimits = { cacheBytesMax: 20_000, unwrittenBytesMax: 60_000 };
+const TINY: TreeLimits = { cacheBytesMax: 20_000, namesBytesMax: 1_000, unwrittenBytesMax: 60_000 };
 const filesystem = createFilesystem(crc32);
 
 /** Every call takes a random time before and after it does what it does. */
@@ -116,32 +117,25 @@ async function openTree(random: Random, limits: TreeLimits) {
 function randomCommand(random: Random): Command {
   const name = () => bytes(`f${randomBetween(random, 0, 12)}`);
   const ino = randomBetween(random, 1, 40);
+  const parent = randomParent(random);
   const offset = randomBetween(random, 0, 150_000);
-  switch (randomBetween(random, 0, 7)) {
+  switch (randomBetween(random, 0, 9)) {
     case 0:
     case 1:
-      return {
-        type: 'make-node',
-        parent: 1,
-        name: name(),
-        mode: 0o100644,
-        rdev: 0,
-        uid: 0,
-        gid: 0,
-      };
-    case 2:
-      return { type: 'unlink', parent: 1, name: name() };
+    case 2: {
+      const mode = randomBetween(random, 0, 3) === 0 ? 0o40755 : 0o100644;
+      return { type: 'make-node', parent, name: name(), mode, rdev: 0, uid: 0, gid: 0 };
+    }
     case 3:
-      return { type: 'set-attributes', ino, size: offset };
+      return { type: 'unlink', parent, name: name() };
     case 4:
-      return {
-        type: 'rename',
-        parent: 1,
-        name: name(),
-        newParent: 1,
-        newName: name(),
-        mode: 'replace',
-      };
+      return { type: 'remove-directory', parent, name: name() };
+    case 5:
+      return { type: 'set-attributes', ino, size: offset };
+    case 6: {
+      const newParent = randomParent(random);
+      return { type: 'rename', parent, name: name(), newParent, newName: name(), mode: 'replace' };
+    }
     default: {
       const data = new Uint8Array(randomBetween(random, 1, 40_000)).fill(
         randomBetween(random, 1, 256),
@@ -151,11 +145,20 @@ function randomCommand(random: Random): Command {
   }
 }
 
+/** Mostly the root; else what may be a directory. */
+function randomParent(random: Random): number {
+  return randomBetween(random, 0, 2) === 0 ? 1 : randomBetween(random, 2, 40);
+}
+
 function randomQuery(random: Random): Query {
   const ino = randomBetween(random, 1, 40);
   switch (randomBetween(random, 0, 4)) {
     case 0:
-      return { type: 'lookup', parent: 1, name: bytes(`f${randomBetween(random, 0, 12)}`) };
+      return {
+        type: 'lookup',
+        parent: randomParent(random),
+        name: bytes(`f${randomBetween(random, 0, 12)}`),
+      };
     case 1:
       return { type: 'get-inode', ino };
     case 2: {
@@ -236,9 +239,50 @@ function isBufferJson(value: unknown): value is { readonly data: readonly number
   return typeof value === 'object' && value !== null && 'type' in value && value.type === 'Buffer';
 }
 
+t.test(
+  'new names of a directory that was seen empty are not looked for in the store',
+  async (t) => {
+    const { store, holds } = closable();
+    const tree = new Tree(store, filesystem, systemClock, {
+      onApplied: () => {},
+      onProgress: () => {},
+      onReplaced: () => {},
+      onFailed: () => {},
+    });
+    await tree.open();
+    let index = 0;
+    const apply = (sequence: number, command: Command) => {
+      const time = { sec: 1, nsec: 0 };
+      const session = sequence === 0 ? 0 : 1;
+      const full = { session, sequence, acknowledged: 0, time, command };
+      tree.enqueue([{ mark: { index: ++index, term: 1 }, command: full, members: null }]);
+    };
+    const make = (sequence: number, parent: number, text: string, mode: number) => {
+      const name = bytes(text);
+      apply(sequence, { type: 'make-node', parent, name, mode, rdev: 0, uid: 0, gid: 0 });
+    };
+    apply(0, { type: 'open-session', name: 'test', holdsOpen: false });
+    make(1, 1, 'directory', 0o40755);
+    await until('there is a directory', () => tree.applied.index === 2);
+    holds.on = true;
+    make(2, 2, 'a', 0o100644);
+    make(3, 2, 'b', 0o100644);
+    make(4, 2, 'a', 0o100644);
+    apply(5, { type: 'unlink', parent: 2, name: bytes('a') });
+    make(6, 2, 'a', 0o100644);
+    t.equal(tree.applied.index, 7, 'at once');
+    t.strictSame(holds.waiting, []);
+    make(7, 1, 'other', 0o100644);
+    t.equal(tree.applied.index, 7, 'in a directory that was not');
+    t.equal(holds.waiting.length, 1);
+    holds.on = false;
+    for (const go of holds.waiting.splice(0)) go();
+  },
+);
+
 t.test('applying waits for a slow store, and goes on', async (t) => {
   const random = seededRandom(9);
-  const { tree, add } = await openTree(random, { cacheBytesMax: 20_000, unwrittenBytesMax: 1 });
+  const { tree, add } = await openTree(random, { ...TINY, unwrittenBytesMax: 1 });
   const open = { type: 'open-session', name: 'test', holdsOpen: false } as const;
   tree.enqueue(Array.from({ length: 50 }, () => add(0, 0, open)));
   t.ok(tree.applied.index < 50);

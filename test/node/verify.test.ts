@@ -57,7 +57,7 @@ async function makeData(t: Test, damage: Damage = {}) {
   await state.open();
   const world = new FilesystemWorld();
   await state.write(world.filesystem.format(), { index: 0, term: 0 });
-  const hardState = { term: 3, vote: null, recovering: false };
+  const hardState = { term: 3, vote: null, recovering: false, incarnation: 0 };
   for (const [i, command] of COMMANDS.entries()) {
     const index = i + 1;
     const [session, sequence] = i === 0 ? [0, 0] : [1, i];

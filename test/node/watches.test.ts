@@ -2,7 +2,8 @@ import t from 'tap';
 import type { WatchEvent } from '../../src/codec/client-messages.js';
 import type { Effect } from '../../src/filesystem/filesystem.js';
 import { type Watcher, Watches } from '../../src/node/watches.js';
-import { makeFile, startMemoryCluster, until } from '../support/cluster.js';
+import { makeFile, startMemoryCluster } from '../support/cluster.js';
+import { until } from '../support/until.js';
 
 function inode(ino: number): Effect {
   return { type: 'inode', ino, data: true, gone: false };

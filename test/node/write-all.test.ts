@@ -1,5 +1,6 @@
 import t from 'tap';
-import { bytes, makeFile, startMemoryCluster, until } from '../support/cluster.js';
+import { bytes, makeFile, startMemoryCluster } from '../support/cluster.js';
+import { until } from '../support/until.js';
 
 const ALL = { writeConcern: 'all' } as const;
 

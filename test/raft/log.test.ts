@@ -1,5 +1,5 @@
 import t from 'tap';
-import { ENTRY_OVERHEAD_BYTES, Log } from '../../src/raft/log.js';
+import { ENTRY_MEMORY_BYTES, ENTRY_OVERHEAD_BYTES, Log } from '../../src/raft/log.js';
 import { TermRuns } from '../../src/raft/term-runs.js';
 import type { Entry } from '../../src/raft/types.js';
 import { configurationOf } from './support-disk.js';
@@ -11,7 +11,7 @@ function entry(index: number, term: number, bytes = 0): Entry {
 function emptyLog(tailBytesMax = 1e9): Log {
   return new Log(
     {
-      hardState: { term: 0, vote: null, recovering: false },
+      hardState: { term: 0, vote: null, recovering: false, incarnation: 0 },
       snapshot: { index: 0, term: 0 },
       lastIndex: 0,
       termRuns: [],
@@ -121,7 +121,7 @@ t.test('a reset forgets what is on its way', async (t) => {
 });
 
 t.test('memory is bounded by the tail', async (t) => {
-  const size = 1000 + ENTRY_OVERHEAD_BYTES;
+  const size = 1000 + ENTRY_MEMORY_BYTES;
   const log = emptyLog(10 * size);
   for (let i = 1; i <= 5000; i++) {
     log.append(entry(i, 1, 1000));

@@ -175,6 +175,22 @@ t.test('a follower that is silent costs one window', async (t) => {
   t.equal(follower?.inFlightMessages, CONFIG.inFlightMessagesMax);
 });
 
+t.test('nothing is acknowledged that was replaced before it was saved', async (t) => {
+  const raft = create();
+  const append = (from: string, term: number, entries: number) =>
+    raft.step({
+      ...{ type: 'append', from, to: 'n1', term, prevIndex: 0, prevTerm: 0, commit: 0 },
+      entries: Array.from({ length: entries }, (_, i) => ({
+        ...{ index: i + 1, term, kind: 'command' as const, data: new Uint8Array(1) },
+      })),
+    });
+  append('n2', 1, 2);
+  append('n3', 2, 1);
+  const replies = drain(raft).messages.filter(({ type }) => type === 'append-reply');
+  t.match(replies, [{ to: 'n3', term: 2, match: 1 }]);
+  t.equal(replies.length, 1);
+});
+
 t.test('a follower that applies slowly takes no more in', async (t) => {
   const raft = create();
   const append = (prevIndex: number) =>
@@ -223,7 +239,7 @@ t.test('several saves are confirmed by the last', async (t) => {
 
 t.test('what is committed and only on disk is named, not given', async (t) => {
   const disk = new Disk(false, MEMBERS);
-  disk.hardState = { term: 1, vote: null, recovering: false };
+  disk.hardState = { term: 1, vote: null, recovering: false, incarnation: 0 };
   disk.entries = [1, 2, 3].map((index) => ({
     index,
     term: 1,
@@ -251,7 +267,7 @@ t.test('what is committed and only on disk is named, not given', async (t) => {
 t.test('a recovered node keeps the vote that it gave in this term', async (t) => {
   const disk = new Disk(false, MEMBERS);
   // It voted, and a crash in the middle of taking in a snapshot left it recovering.
-  disk.hardState = { term: 1, vote: 'n3', recovering: true };
+  disk.hardState = { term: 1, vote: 'n3', recovering: true, incarnation: 0 };
   const raft = create({}, disk);
   raft.step({
     ...TO_US,
@@ -293,7 +309,7 @@ t.test('a recovered node keeps the vote that it gave in this term', async (t) =>
 
 t.test('a leader with something else than what is committed here is of another cluster', (t) => {
   const disk = new Disk(false, MEMBERS);
-  disk.hardState = { term: 1, vote: null, recovering: false };
+  disk.hardState = { term: 1, vote: null, recovering: false, incarnation: 0 };
   const raft = create({}, disk);
   const entry = { index: 1, term: 1, kind: 'empty', data: new Uint8Array(0) } as const;
   const append = { ...TO_US, type: 'append', prevIndex: 0, prevTerm: 0, commit: 1 } as const;

@@ -20,6 +20,7 @@ export function configurationOf(voters: readonly NodeId[]): Configuration {
     outgoing: [],
     learners: [],
     removed: [],
+    incarnation: 1,
   };
 }
 
@@ -32,7 +33,7 @@ export class Disk {
   private base: ConfigurationAt;
 
   constructor(recovering: boolean, first: Configuration) {
-    this.hardState = { term: 0, vote: null, recovering };
+    this.hardState = { term: 0, vote: null, recovering, incarnation: 0 };
     this.base = { index: 0, configuration: first };
   }
 

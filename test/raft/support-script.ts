@@ -93,7 +93,7 @@ class Stage {
     logs: (id, ...terms) => this.setLog(this.node(id), terms.map(Number)),
     term: (id, term) => {
       const node = this.node(id);
-      node.disk.hardState = { term: Number(term), vote: null, recovering: false };
+      node.disk.hardState = { term: Number(term), vote: null, recovering: false, incarnation: 0 };
       this.start(node);
     },
     empty: (id) => {
@@ -271,7 +271,12 @@ class Stage {
       kind: 'command',
       data: new TextEncoder().encode('-'),
     }));
-    node.disk.hardState = { term: terms.at(-1) ?? 0, vote: null, recovering: false };
+    node.disk.hardState = {
+      term: terms.at(-1) ?? 0,
+      vote: null,
+      recovering: false,
+      incarnation: 0,
+    };
     this.start(node);
   }
 

@@ -5,9 +5,11 @@ import type { FilesystemClient } from '../../src/client/filesystem-client.js';
 import type { ClientRequest, ClientResponse, ReadLevel } from '../../src/codec/client-messages.js';
 import type { Command } from '../../src/filesystem/commands.js';
 import type { Query } from '../../src/filesystem/queries.js';
+import type { Member } from '../../src/raft/types.js';
 import { createDialer } from '../../src/transport/dialer.js';
 import type { Dialer } from '../../src/transport/transport.js';
 import type { History, Operation } from './history.js';
+import type { Micros } from './loop.js';
 import type { Machine } from './machine.js';
 import type { SimNetwork } from './network.js';
 
@@ -32,6 +34,8 @@ export class SimClient {
   /** Requests of operations, by the very objects that the client was given. */
   private readonly byRequest = new Map<object, Operation>();
   outstanding = 0;
+  /** Of each connection that is open: requests without an answer so far, and when they were sent. */
+  private readonly unanswered = new Set<Map<number, Micros>>();
 
   constructor(private readonly options: SimClientOptions) {
     const { machine, network, cluster, addresses, random, deadlineMs, history, onWrong } = options;
@@ -59,6 +63,16 @@ export class SimClient {
     return this.options.machine;
   }
 
+  /** It was given the address of one of these; others it may have learned of, or not. */
+  wasGiven(members: readonly Member[]): boolean {
+    return members.some(({ address }) => this.options.addresses.includes(address));
+  }
+
+  /** Something that it asked before then, over a connection that is still there, has no answer. */
+  waitsSince(micros: Micros): boolean {
+    return [...this.unanswered].some((sent) => [...sent.values()].some((one) => one < micros));
+  }
+
   get name(): string {
     return this.machine.name;
   }
@@ -71,6 +85,26 @@ export class SimClient {
   query(query: Query, level: ReadLevel): Promise<unknown> {
     const request = { type: 'query', query, level } as const;
     return this.perform(query, request, () => this.client.query(query, { level }));
+  }
+
+  /** What is judged as `command` is, and fails as the client does. */
+  forMount(): Pick<FilesystemClient, 'execute' | 'query' | 'session' | 'setSessionEnded'> {
+    const { client } = this;
+    return {
+      execute: (command, options) => {
+        const request = { type: 'command', command } as const;
+        return this.performOrFail(command, request, () => client.execute(command, options));
+      },
+      query: (query, options) => client.query(query, options),
+      setSessionEnded: (ended) => client.setSessionEnded(ended),
+      get session() {
+        return client.session;
+      },
+    };
+  }
+
+  judge(law: () => void): void {
+    judged(law, this.options.onWrong);
   }
 
   sleep(ms: number): Promise<void> {
@@ -86,6 +120,19 @@ export class SimClient {
     request: Operation['request'],
     act: () => Promise<unknown>,
   ): Promise<unknown> {
+    try {
+      return await this.performOrFail(key, request, act);
+    } catch (error) {
+      if (!isMootError(error)) throw error;
+      return null;
+    }
+  }
+
+  private async performOrFail<T>(
+    key: object,
+    request: Operation['request'],
+    act: () => Promise<T>,
+  ): Promise<T> {
     const { history, machine, onWrong } = this.options;
     const nowMs = () => machine.nowMicros / 1_000;
     const operation = history.begin(this.name, request, nowMs());
@@ -103,7 +150,7 @@ export class SimClient {
       } else {
         history.failed(operation, code, nowMs());
       }
-      return null;
+      throw error;
     } finally {
       this.outstanding--;
       this.byRequest.delete(key);
@@ -114,19 +161,26 @@ export class SimClient {
     return {
       dial: async (address, handlers, signal) => {
         const queries = new Map<number, Operation>();
+        const sent = new Map<number, Micros>();
         const channel = await dialer.dial(
           address,
           {
             onResponse: (response) => {
+              if (response.type !== 'changes') sent.delete(response.id);
               this.heard(queries, response);
               handlers.onResponse(response);
             },
-            onClose: () => handlers.onClose(),
+            onClose: () => {
+              this.unanswered.delete(sent);
+              handlers.onClose();
+            },
           },
           signal,
         );
+        this.unanswered.add(sent);
         return {
           send: (request) => {
+            if (isAnswered(request)) sent.set(request.id, this.machine.nowMicros);
             this.says(queries, request);
             channel.send(request);
           },
@@ -158,6 +212,11 @@ export class SimClient {
     if (operation?.answeredAt === null) operation.answeredAt = response.index;
     queries.delete(response.id);
   }
+}
+
+/** Every request is, but for these. */
+function isAnswered({ type }: ClientRequest): boolean {
+  return type !== 'watch' && type !== 'change-ack';
 }
 
 /** Judging is not the client's affair: what is wrong must not look like an error of it. */

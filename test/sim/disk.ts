@@ -52,6 +52,8 @@ export class SimDisk {
   full = false;
   /** Indexes of log entries that are damaged. */
   readonly damaged = new Set<number>();
+  /** Records of the tree that are not what was written any more, as they are and as they were. */
+  private readonly flipped = new Map<string, { readonly bad: Buffer; readonly good: Buffer }>();
 
   constructor(
     readonly random: Random,
@@ -78,6 +80,8 @@ export class SimDisk {
 
   /** The tree as it is stored now, not counting what is on its way; and up to which index. */
   async storedTree(): Promise<{ index: number; records: Map<Key, Tables[Table]> }> {
+    // What nobody has read since it was damaged, nobody has noticed.
+    this.repair();
     const store = createMemoryStateStore(this.memory);
     const { index } = await store.open();
     const records = new Map<Key, Tables[Table]>();
@@ -94,7 +98,36 @@ export class SimDisk {
     this.replaced++;
     this.memory = this.emptyDisk();
     this.damaged.clear();
+    this.flipped.clear();
     this.failures = 0;
+  }
+
+  get isDamaged(): boolean {
+    return this.damaged.size > 0 || this.isTreeDamaged;
+  }
+
+  /** A record that was written anew since is whole again. */
+  get isTreeDamaged(): boolean {
+    return [...this.flipped].some(([key, { bad }]) => this.isStored(key, bad));
+  }
+
+  isRecordDamaged(key: string): boolean {
+    const flip = this.flipped.get(key);
+    return flip !== undefined && this.isStored(key, flip.bad);
+  }
+
+  /** What was damaged is found elsewhere. */
+  repair(): void {
+    this.damaged.clear();
+    const { records } = this.memory.state;
+    for (const [key, { bad, good }] of this.flipped) {
+      if (this.isStored(key, bad)) records.set(key, good);
+    }
+    this.flipped.clear();
+  }
+
+  private isStored(key: string, bytes: Buffer): boolean {
+    return this.memory.state.records.get(key) === bytes;
   }
 
   private emptyDisk(): MemoryDisk {
@@ -108,6 +141,20 @@ export class SimDisk {
     if (entry === undefined) return false;
     this.damaged.add(entry.index);
     return true;
+  }
+
+  /** One bit of one record of the tree is not what was written any more. */
+  damageTree(): void {
+    const { records } = this.memory.state;
+    const keys = [...records.keys()];
+    const key = keys[randomBetween(this.random, 0, Math.max(1, keys.length))];
+    const good = key === undefined ? undefined : records.get(key);
+    if (key === undefined || good === undefined || this.isRecordDamaged(key)) return;
+    const bad = Buffer.from(good);
+    const bit = randomBetween(this.random, 0, bad.length * 8);
+    bad[bit >>> 3] = (bad[bit >>> 3] as number) ^ (1 << (bit & 7));
+    records.set(key, bad);
+    this.flipped.set(key, { bad, good });
   }
 }
 

@@ -26,8 +26,16 @@ export type FaultKind =
       readonly power: boolean;
       readonly forMs: number;
     }
-  | { readonly type: 'stop'; readonly who: Who; readonly forMs: number }
-  | { readonly type: 'rolling-restart'; readonly everyMs: number }
+  | { readonly type: 'stop'; readonly who: Who; readonly polite: boolean; readonly forMs: number }
+  | { readonly type: 'rolling-restart'; readonly polite: boolean; readonly everyMs: number }
+  /** The members change. */
+  | { readonly type: 'add' }
+  | { readonly type: 'remove'; readonly who: Who }
+  | { readonly type: 'replace'; readonly who: Who }
+  /** The leader is cut off with a minority, and all others are to be removed at once. */
+  | { readonly type: 'hasty-removal'; readonly forMs: number }
+  /** Leadership goes to this one; null: to the best. */
+  | { readonly type: 'transfer'; readonly who: number | null }
   | { readonly type: 'blackout'; readonly forMs: number }
   /** Nodes go off and on again, one after the other, faster than elections. */
   | {
@@ -60,6 +68,8 @@ export type FaultKind =
   | { readonly type: 'failing-disk'; readonly who: Who }
   | { readonly type: 'full-disk'; readonly who: Who; readonly forMs: number }
   | { readonly type: 'damage'; readonly who: Who }
+  /** One bit of one record of the tree flips. */
+  | { readonly type: 'damage-tree'; readonly who: Who }
   | { readonly type: 'wipe'; readonly who: Who; readonly forMs: number }
   /**
    * One follower falls behind, another one loses its disk, and then the leader dies: whoever is left
@@ -81,6 +91,11 @@ const WEIGHTS: Readonly<Record<FaultType, number>> = {
   kill: 10,
   stop: 3,
   'rolling-restart': 1,
+  add: 4,
+  remove: 3,
+  replace: 2,
+  'hasty-removal': 2,
+  transfer: 4,
   blackout: 1,
   storm: 2,
   pause: 6,
@@ -92,6 +107,7 @@ const WEIGHTS: Readonly<Record<FaultType, number>> = {
   'failing-disk': 3,
   'full-disk': 2,
   damage: 2,
+  'damage-tree': 2,
   wipe: 2,
   'worst-moment': 2,
   snapshot: 6,
@@ -184,9 +200,19 @@ const MAKERS: { readonly [T in FaultType]: (below: Below, chance: Chance) => Fau
   stop: (below, chance) => ({
     type: 'stop',
     who: who(below, chance),
+    polite: chance(0.7),
     forMs: forMs(below, chance),
   }),
-  'rolling-restart': (below) => ({ type: 'rolling-restart', everyMs: 100 + below(1_000) }),
+  'rolling-restart': (below, chance) => ({
+    type: 'rolling-restart',
+    polite: chance(0.7),
+    everyMs: 100 + below(1_000),
+  }),
+  add: () => ({ type: 'add' }),
+  remove: (below, chance) => ({ type: 'remove', who: who(below, chance) }),
+  replace: (below, chance) => ({ type: 'replace', who: who(below, chance) }),
+  'hasty-removal': (below, chance) => ({ type: 'hasty-removal', forMs: forMs(below, chance) }),
+  transfer: (below, chance) => ({ type: 'transfer', who: chance(0.5) ? below(100) : null }),
   blackout: (below, chance) => ({ type: 'blackout', forMs: forMs(below, chance) }),
   storm: (below) => ({
     type: 'storm',
@@ -230,6 +256,7 @@ const MAKERS: { readonly [T in FaultType]: (below: Below, chance: Chance) => Fau
     forMs: forMs(below, chance),
   }),
   damage: (below, chance) => ({ type: 'damage', who: who(below, chance) }),
+  'damage-tree': (below, chance) => ({ type: 'damage-tree', who: who(below, chance) }),
   wipe: (below, chance) => ({
     type: 'wipe',
     who: who(below, chance),

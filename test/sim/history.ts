@@ -3,7 +3,7 @@ import type { ReadLevel } from '../../src/codec/client-messages.js';
 import type { Command } from '../../src/filesystem/commands.js';
 import type { Effect } from '../../src/filesystem/filesystem.js';
 import type { Query } from '../../src/filesystem/queries.js';
-import { canonical, type Reference } from './reference.js';
+import { canonical, type Reference, same } from './reference.js';
 
 /** What a program asked of its client, and what came of it. */
 export interface Operation {
@@ -23,7 +23,7 @@ export interface Operation {
   /** Of a query: the index of the tree that answered; null: the client answered from memory. */
   answeredAt: number | null;
   /** What the caller got; null: an error that leaves it open. */
-  answer: string | null;
+  answer: unknown;
   /** The code of the error that the client gave. */
   error: string | null;
 }
@@ -74,8 +74,9 @@ export class History {
   /** The client said so. Throws when it must not have. */
   answered(operation: Operation, answer: unknown, nowMs: number): void {
     operation.endedMs = nowMs;
-    operation.answer = canonical(answer);
     const { request, client } = operation;
+    const { type } = request.type === 'query' ? request.query : request.command;
+    operation.answer = type === 'lookup' ? withoutPlace(answer) : answer;
     if (request.type === 'command') {
       this.counts.commands++;
       const index = this.judgeCommand(operation, request.command);
@@ -101,7 +102,7 @@ export class History {
     if (reset) return;
     const right: Effect[] = [];
     for (let i = from + 1; i <= index; i++) right.push(...(this.reference.at(i)?.effects ?? []));
-    if (canonical(effects) === canonical(right)) return;
+    if (same(effects, right)) return;
     throw new Error(
       `${client} heard of ${canonical(effects)} from ${from} to ${index}, not of ${canonical(right)}`,
     );
@@ -134,10 +135,10 @@ export class History {
     }
     const { index, reply } = effect;
     const logged = this.reference.at(index)?.command?.command;
-    if (canonical(logged) !== canonical(command)) {
+    if (!same(logged, command)) {
       throw new Error(`${describe(operation)}: the log has ${canonical(logged)} at ${index}`);
     }
-    if (canonical(reply) !== answer) {
+    if (!same(reply, answer)) {
       throw new Error(`${describe(operation)}: at ${index} the reply is ${canonical(reply)}`);
     }
     if (index <= notBefore) {
@@ -180,19 +181,32 @@ export class History {
 
   private fits({ answer }: Operation, query: Query, index: number): boolean {
     const right = this.reference.query(index, query);
-    return answer === canonical(query.type === 'statfs' ? withDisk(right) : right);
+    if (query.type === 'lookup') return same(answer, withoutPlace(right));
+    return same(answer, query.type === 'statfs' ? withDisk(right) : right);
   }
 }
 
+/** Where an entry stands, answers from memory do not say. */
+function withoutPlace(answer: unknown): unknown {
+  if (typeof answer !== 'object' || answer === null || !('value' in answer)) return answer;
+  return { ...answer, value: { ...(answer.value as object), cookie: undefined } };
+}
+
 /** What the nodes of the world add to statfs. */
-export const DISK_SPACE = { totalBytes: 1_000_000, freeBytes: 500_000 };
+export const DISK_SPACE = { totalBytes: 2 ** 40, freeBytes: 2 ** 39 };
+/** What is kept free of it. */
+const RESERVE_BYTES = 512 * 2 ** 20;
 
 function withDisk(result: ReturnType<Reference['query']>): unknown {
   if (!result.ok) return result;
   const { totalBytes, freeBytes } = DISK_SPACE;
   return {
     ok: true,
-    value: { ...result.value, diskBytesTotal: totalBytes, diskBytesFree: freeBytes },
+    value: {
+      ...result.value,
+      diskBytesTotal: totalBytes,
+      diskBytesFree: freeBytes - RESERVE_BYTES,
+    },
   };
 }
 
@@ -200,5 +214,5 @@ function describe(operation: Operation): string {
   const { client, request, invokedMs, endedMs, answer, error, session, sequence } = operation;
   const what = canonical(request.type === 'command' ? request.command : request);
   const when = `${invokedMs.toFixed(1)}–${endedMs?.toFixed(1) ?? '…'} ms`;
-  return `${client} ${session}:${sequence} ${what} (${when}) -> ${answer ?? error}`;
+  return `${client} ${session}:${sequence} ${what} (${when}) -> ${error ?? canonical(answer)}`;
 }

@@ -1,10 +1,29 @@
 import type { NodeStatus } from '../../src/codec/client-messages.js';
+import { decodeConfiguration } from '../../src/codec/configuration.js';
 import type { PeerMessage } from '../../src/codec/peer-messages.js';
-import type { Entry, NodeId, Save } from '../../src/raft/types.js';
-import type { Reference } from './reference.js';
-import type { Server } from './server.js';
+import { isVoter } from '../../src/raft/membership.js';
+import type { Configuration, Entry, NodeId, Save } from '../../src/raft/types.js';
+import { type Reference, same } from './reference.js';
+import type { Judge, Server } from './server.js';
+
+/** A configuration and where it stands in a log. */
+interface Configured {
+  readonly index: number;
+  readonly configuration: Configuration;
+}
+
+/** An entry as it was first seen. */
+interface Known {
+  readonly kind: Entry['kind'];
+  readonly data: Uint8Array;
+  /** Term of the entry before it, as soon as somebody knew. */
+  previous: number | undefined;
+}
 
 interface Seen {
+  readonly configuration: Configuration;
+  /** null: it did not lead. */
+  readonly ledTerm: number | null;
   term: number;
   commitIndex: number;
   appliedIndex: number;
@@ -23,18 +42,18 @@ export class Laws {
   private readonly votesOnDisk = new Map<string, NodeId>();
   /** What each node told others, or itself, by node and term; also of disks that were lost since. */
   private readonly votesGiven = new Map<string, NodeId>();
-  /** What any (index, term) ever stood for, and the term of the entry before it. */
-  private readonly entries = new Map<string, string>();
+  /** What any (index, term) ever stood for, and the term of the entry before it: by index, then term. */
+  private readonly entries: Map<number, Known>[] = [];
   /** Entries that were on a disk of each node once, replaced or lost since or not. */
   private readonly held = new Set<string>();
   private readonly seen = new Map<Server, Seen>();
-  /** The highest that any node ever had. */
-  private committedIndex = 0;
   readonly counts = { terms: 0, commits: 0 };
 
   constructor(
     private readonly servers: readonly Server[],
     private readonly reference: Reference,
+    /** The highest that any leader ever had. */
+    private committedIndex = 0,
   ) {}
 
   /** A new life: what was only in memory may be behind. */
@@ -104,6 +123,14 @@ export class Laws {
     }
   }
 
+  /** After each step, also when nothing changed but the time. */
+  onMoment(server: Server): void {
+    const { machine, disk, id, stopping } = server;
+    if (disk.appending === null || stopping || this.seen.get(server)?.ledTerm == null) return;
+    const hungMicros = machine?.awakeSince(disk.appending) ?? 0;
+    ensure(hungMicros < HUNG_MICROS_MAX, `${id} leads although its disk hangs`);
+  }
+
   onStep(server: Server, status: NodeStatus): void {
     const { id, role, term, commitIndex, appliedIndex } = status;
     const before = this.seen.get(server);
@@ -115,20 +142,25 @@ export class Laws {
       const durable = server.disk.memory.log.hardState?.term ?? 0;
       ensure(term >= durable, `${id}: its term went from ${durable} to ${term} at its start`);
     }
-    if (role === 'leader') {
-      this.leads(server, status);
-      this.ownTerm(server, term, commitIndex);
-      const { machine, disk } = server;
-      const hungMicros = disk.appending === null ? 0 : (machine?.awakeSince(disk.appending) ?? 0);
-      ensure(
-        server.stopping || hungMicros < HUNG_MICROS_MAX,
-        `${id} leads although its disk hangs`,
-      );
+    if (role === 'leader') this.leads(server, status);
+    // Who has just learned of another leader may have committed something right before that.
+    const ledTerm = role === 'leader' ? term : (before?.ledTerm ?? null);
+    if (ledTerm !== null) {
+      this.ownTerm(server, ledTerm, commitIndex);
+      // What a commit changes itself was not in force when it was counted.
+      this.majorityHas(server, before?.configuration ?? status.configuration, ledTerm, commitIndex);
+      this.committedIndex = Math.max(this.committedIndex, commitIndex);
     }
-    this.committedIndex = Math.max(this.committedIndex, commitIndex);
+    ensure(commitIndex <= this.committedIndex, `${id}: no leader has committed ${commitIndex}`);
     if (appliedIndex > this.reference.index) this.advance(server, appliedIndex);
     if (appliedIndex !== before?.appliedIndex) this.sameState(status);
-    this.seen.set(server, { term, commitIndex, appliedIndex });
+    this.seen.set(server, {
+      term,
+      commitIndex,
+      appliedIndex,
+      configuration: status.configuration,
+      ledTerm: role === 'leader' ? term : null,
+    });
   }
 
   /** By counting, a leader commits only up to an entry of its own term (thesis §3.6.2, figure 8). */
@@ -146,17 +178,23 @@ export class Laws {
     for (const entry of entries) {
       terms.set(entry.index, entry.term);
       const previous = terms.get(entry.index - 1) ?? termOnDisk(server, entry.index - 1);
-      const key = `${entry.index}:${entry.term}`;
-      const value = `${entry.kind} ${Buffer.from(entry.data).toString('latin1')}`;
-      const known = this.entries.get(key);
-      if (known === undefined) this.entries.set(key, value);
-      else ensure(known === value, `${server.id} has another entry ${key} than others`);
-      if (previous !== undefined) {
-        const order = `before ${key}`;
-        const earlier = this.entries.get(order);
-        if (earlier === undefined) this.entries.set(order, `${previous}`);
-        else ensure(earlier === `${previous}`, `${server.id}: another history before ${key}`);
+      let byTerm = this.entries[entry.index];
+      if (byTerm === undefined) this.entries[entry.index] = byTerm = new Map();
+      const known = byTerm.get(entry.term);
+      if (known === undefined) {
+        // Its writer may use the buffer again.
+        byTerm.set(entry.term, { kind: entry.kind, data: entry.data.slice(), previous });
+        continue;
       }
+      ensure(
+        known.kind === entry.kind && Buffer.compare(known.data, entry.data) === 0,
+        `${server.id} has another entry ${entry.index}:${entry.term} than others`,
+      );
+      known.previous ??= previous;
+      ensure(
+        previous === undefined || known.previous === previous,
+        `${server.id}: another history before ${entry.index}:${entry.term}`,
+      );
     }
   }
 
@@ -168,12 +206,14 @@ export class Laws {
   }
 
   /** Leader completeness: it has all that anybody has applied. */
-  private leads(server: Server, { term, lastIndex }: NodeStatus): void {
+  private leads(server: Server, status: NodeStatus): void {
+    const { term, lastIndex } = status;
     const other = this.leaders.get(term);
     ensure(other === undefined || other === server.id, `two leaders in term ${term}`);
     if (other !== undefined) return;
     this.leaders.set(term, server.id);
     this.counts.terms++;
+    this.elected(server, status);
     const { index: applied } = this.reference;
     ensure(lastIndex >= applied, `${server.id} leads in term ${term} and lacks ${applied}`);
     for (let index = 1; index <= this.reference.index; index++) {
@@ -194,23 +234,64 @@ export class Laws {
       const index = this.reference.index + 1;
       const entry = entries[index - mark.index - 1];
       ensure(entry !== undefined, `${server.id} has applied ${index}, which is not in its log`);
-      this.majorityHas(entry);
       this.reference.apply(entry);
       this.counts.commits++;
     }
   }
 
-  private majorityHas(entry: Entry): void {
-    const holders = this.servers.filter((server) => {
-      const { mark, hardState } = server.disk.memory.log;
-      if (entry.index <= mark.index || termOnDisk(server, entry.index) === entry.term) return true;
-      // A copy that was lost with its disk after it was counted does no harm while that node does
-      // not vote.
-      return (hardState?.recovering ?? true) && this.held.has(copyOf(server, entry));
-    });
+  /** The newest configuration in its log counts (thesis §4.1), and by that it has won. */
+  private elected(server: Server, { id, term, configuration, commitIndex }: NodeStatus): void {
+    const newest = newestConfiguration(server);
     ensure(
-      holders.length * 2 > this.servers.length,
-      `${entry.index} was applied and is on ${holders.length} of ${this.servers.length} disks`,
+      newest === null || same(newest.configuration, configuration),
+      `${id} leads in term ${term} by another configuration than that at ${newest?.index} in its log`,
+    );
+    const possible = this.possible(server, commitIndex);
+    ensure(
+      possible.some((one) => isVoter(one, id)),
+      `${id} leads in term ${term} and is no voter`,
+    );
+    const votes = (voter: NodeId) => this.votesGiven.get(`${voter}:${term}`) === id;
+    ensure(everyMajority(configuration, votes), `${id} leads in term ${term} without a majority`);
+  }
+
+  /**
+   * What may turn out to count, as far as it knows: who leaves may be the only one who has the entry that
+   * says so, and must then lead to commit it (thesis §4.2.2).
+   */
+  private possible({ disk }: Server, commitIndex: number): Configuration[] {
+    const found: Configuration[] = [];
+    for (const { kind, index, data } of disk.memory.log.entries.toReversed()) {
+      if (kind !== 'configuration') continue;
+      found.push(decodeConfiguration(data));
+      if (index <= commitIndex) return found;
+    }
+    return [...found, this.reference.configuration];
+  }
+
+  private majorityHas(
+    { id, disk }: Server,
+    configuration: Configuration,
+    term: number,
+    index: number,
+  ): void {
+    if (index <= this.committedIndex || index <= disk.memory.log.mark.index) return;
+    const holders = new Set<NodeId>();
+    for (const server of this.servers) {
+      const { mark, hardState } = server.disk.memory.log;
+      if (
+        index <= mark.index ||
+        termOnDisk(server, index) === term ||
+        // A copy that was lost with its disk after it was counted does no harm while that node does
+        // not vote.
+        ((hardState?.recovering ?? true) && this.held.has(copyOf(server, { index, term })))
+      ) {
+        holders.add(server.id);
+      }
+    }
+    ensure(
+      everyMajority(configuration, (voter) => holders.has(voter)),
+      `${id} commits ${index}, which only ${[...holders].join(', ')} have on disk`,
     );
   }
 
@@ -222,8 +303,35 @@ export class Laws {
   }
 }
 
-function copyOf(server: Server, { index, term }: Entry): string {
+/** One that goes by these laws. */
+export function judgedBy(laws: Laws, onFailed: Judge['onFailed']): Judge {
+  return {
+    onStart: (server) => laws.onStart(server),
+    onAppend: (server, saves) => laws.onAppend(server, saves),
+    onDurable: (server, saves) => laws.onDurable(server, saves),
+    onSend: (server, message) => laws.onSend(server, message),
+    onStep: (server, status) => laws.onStep(server, status),
+    onMoment: (server) => laws.onMoment(server),
+    onFailed,
+  };
+}
+
+function copyOf(server: Server, { index, term }: Pick<Entry, 'index' | 'term'>): string {
   return `${server.id} ${index}:${term}`;
+}
+
+/** The last one in the log on its disk; null: it is not in the log, but in the tree. */
+export function newestConfiguration(server: Server): Configured | null {
+  const entry = server.disk.memory.log.entries.findLast(({ kind }) => kind === 'configuration');
+  if (entry === undefined) return null;
+  return { index: entry.index, configuration: decodeConfiguration(entry.data) };
+}
+
+function everyMajority(configuration: Configuration, has: (voter: NodeId) => boolean): boolean {
+  const { voters, outgoing } = configuration;
+  return [voters, outgoing].every(
+    (set) => set.length === 0 || set.filter(({ id }) => has(id)).length * 2 > set.length,
+  );
 }
 
 function termOnDisk(server: Server, index: number): number | undefined {

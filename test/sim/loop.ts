@@ -14,6 +14,9 @@ interface Scheduled extends Happening {
   run: () => void;
 }
 
+/** Of each frame: the numbers in it that differ come last. */
+const NOTED_BYTES = 16;
+
 /** A loop that has run for so many steps at one moment is stuck in it. */
 const STEPS_PER_MOMENT_MAX = 200_000;
 
@@ -28,7 +31,7 @@ export class Loop {
   private orders = 0;
   private stepsAtOnce = 0;
   private hash = 0;
-  private readonly afterwards = new Set<() => void>();
+  private readonly afterwards: (() => void)[] = [];
   steps = 0;
 
   get now(): Micros {
@@ -53,7 +56,7 @@ export class Loop {
 
   /** Once, when this event and all promises of it are done. */
   afterStep(action: () => void): void {
-    this.afterwards.add(action);
+    if (!this.afterwards.includes(action)) this.afterwards.push(action);
   }
 
   /** Mixes a number into the trace. */
@@ -62,33 +65,57 @@ export class Loop {
     this.hash ^= this.hash >>> 15;
   }
 
+  /** Enough of them that another frame would show. */
+  noteBytes(bytes: Uint8Array): void {
+    this.note(bytes.length);
+    for (let i = Math.max(0, bytes.length - NOTED_BYTES); i < bytes.length; i++) {
+      this.note(bytes[i] as number);
+    }
+  }
+
   noteText(text: string): void {
     for (let i = 0; i < text.length; i++) this.note(text.charCodeAt(i));
   }
 
   /** Lets happen what happens until then, or until `done` says so. */
-  async run(untilMicros: Micros, done: () => boolean = () => false): Promise<void> {
-    while (!done()) {
-      const next = this.heap[0];
-      if (next === undefined || next.at > untilMicros) {
-        this.nowMicros = untilMicros;
-        return;
-      }
+  run(untilMicros: Micros, done: () => boolean = () => false): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const turn = () => {
+        try {
+          for (const action of this.afterwards) action();
+          if (this.afterwards.length > 0) this.afterwards.length = 0;
+          if (!done() && this.step(untilMicros)) whenPromisesAreDone(turn);
+          else resolve();
+        } catch (error) {
+          reject(error);
+        }
+      };
+      whenPromisesAreDone(turn);
+    });
+  }
+
+  /** The next event; false: nothing more happens until then, and it is then. */
+  private step(untilMicros: Micros): boolean {
+    let next = this.heap[0];
+    while (next?.cancelled) {
       this.pop();
-      if (next.cancelled) continue;
-      this.stepsAtOnce = next.at === this.nowMicros ? this.stepsAtOnce + 1 : 0;
-      if (this.stepsAtOnce > STEPS_PER_MOMENT_MAX) {
-        throw new Error(`time stands still: ${next.what} again and again`);
-      }
-      this.nowMicros = next.at;
-      this.steps++;
-      this.note(next.at);
-      this.note(next.what.length + next.what.charCodeAt(0));
-      next.run();
-      await microtasksDone();
-      for (const action of this.afterwards) action();
-      this.afterwards.clear();
+      next = this.heap[0];
     }
+    if (next === undefined || next.at > untilMicros) {
+      this.nowMicros = untilMicros;
+      return false;
+    }
+    this.pop();
+    this.stepsAtOnce = next.at === this.nowMicros ? this.stepsAtOnce + 1 : 0;
+    if (this.stepsAtOnce > STEPS_PER_MOMENT_MAX) {
+      throw new Error(`time stands still: ${next.what} again and again`);
+    }
+    this.nowMicros = next.at;
+    this.steps++;
+    this.note(next.at);
+    this.note(next.what.length + next.what.charCodeAt(0));
+    next.run();
+    return true;
   }
 
   private push(one: Scheduled): void {
@@ -130,11 +157,14 @@ function before(a: Scheduled, b: Scheduled): boolean {
   return a.at < b.at || (a.at === b.at && a.order < b.order);
 }
 
+const DONE = Promise.resolve();
+
 /**
- * Resolves when no promise has anything to do any more: Node runs what nextTick was given only when
+ * Calls it when no promise has anything to do any more: Node runs what nextTick was given only when
  * its queue of microtasks is empty, if that was asked for from within a microtask (see
- * processTicksAndRejections in node:internal/process/task_queues).
+ * processTicksAndRejections in node:internal/process/task_queues). A promise is a microtask that
+ * costs less than queueMicrotask, which notes who asked.
  */
-function microtasksDone(): Promise<void> {
-  return new Promise((resolve) => queueMicrotask(() => process.nextTick(resolve)));
+function whenPromisesAreDone(action: () => void): void {
+  void DONE.then(() => process.nextTick(action));
 }

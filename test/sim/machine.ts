@@ -66,10 +66,11 @@ export class Machine {
     source: object | null = null,
   ): Happening {
     const happening = this.loop.after(delayMicros, what, () => {
-      if (happening.cancelled) return;
-      this.happen(() => {
-        if (!happening.cancelled) run();
-      }, source);
+      if (this.paused) {
+        this.happen(() => {
+          if (!happening.cancelled) run();
+        }, source);
+      } else this.happen(run, source);
     });
     return happening;
   }

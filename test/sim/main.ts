@@ -51,7 +51,8 @@ async function many(): Promise<void> {
   const jobs = Number(values.jobs);
   const seconds = Number(values.seconds);
   say(`seeds from ${from}`);
-  const totals = await runWorlds(from, Number(values.seeds), jobs, seconds * 1_000);
+  const wanted = Number(values.seeds);
+  const totals = await runWorlds(from, wanted, jobs, seconds * 1_000);
   const realSeconds = (performance.now() - startedMs) / 1_000;
   const virtualSeconds = totals.virtualMs / 1_000;
   for (const [name, count] of Object.entries(totals.counts)) say(`  ${name}: ${count}`);
@@ -59,6 +60,9 @@ async function many(): Promise<void> {
     `${totals.seeds} seeds, ${virtualSeconds.toFixed(0)} virtual seconds in ${realSeconds.toFixed(0)} s ` +
       `with ${jobs} processes: ${(totals.virtualMs / totals.cpuMs || 0).toFixed(1)} for a second of one processor`,
   );
+  if (totals.seeds < wanted && totals.failed.length === 0) {
+    say(`${wanted - totals.seeds} seeds fewer than wanted: ${seconds} s were over`);
+  }
   for (const { seed, problem } of totals.failed) {
     process.exitCode = 1;
     say(`seed ${seed}: ${problem}`);

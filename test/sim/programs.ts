@@ -4,6 +4,7 @@ import { inodeKey } from '../../src/filesystem/keys.js';
 import { type Ino, READ_BYTES_MAX, ROOT_INO } from '../../src/filesystem/records.js';
 import type { SimClient } from './client.js';
 import { ensure } from './laws.js';
+import type { Lockers } from './lockers.js';
 import type { Machine } from './machine.js';
 import type { Reference } from './reference.js';
 import { bytes, Work } from './work.js';
@@ -30,7 +31,10 @@ export class Programs {
   private journalIno: Ino | null = null;
   private stopped = false;
 
-  constructor(random: Random) {
+  constructor(
+    random: Random,
+    private readonly lockers: Lockers,
+  ) {
     this.work = new Work(random);
   }
 
@@ -107,6 +111,7 @@ export class Programs {
     while (!this.stopped) {
       const { work } = this;
       if (work.chance(0.15)) await this.write(client, writer);
+      else if (work.chance(0.1)) await this.lock(client, writer, random);
       else if (work.chance(0.5)) work.learn(await client.command(work.command()));
       else work.learn(await client.query(work.query(), work.level()));
       await client.sleep(random.next() * 2 * thinkMs);
@@ -128,6 +133,10 @@ export class Programs {
       if (typeof answer !== 'object' || answer === null || !('inode' in answer)) continue;
       this.journalIno ??= (answer.inode as { ino: Ino }).ino;
     }
+  }
+
+  private async lock(client: SimClient, who: string, random: Random): Promise<void> {
+    if (this.journalIno !== null) await this.lockers.lockOnce(client, this.journalIno, who, random);
   }
 
   private async write(client: SimClient, writer: string): Promise<void> {

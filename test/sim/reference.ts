@@ -1,14 +1,21 @@
 import { crc32 } from 'node:zlib';
 import { decodeLogCommand } from '../../src/codec/commands.js';
+import { decodeConfiguration } from '../../src/codec/configuration.js';
 import type { LogCommand } from '../../src/filesystem/commands.js';
 import type { Applied, Effect } from '../../src/filesystem/filesystem.js';
-import { COUNTERS, chunkRange, type Key, type KeyRange } from '../../src/filesystem/keys.js';
+import {
+  COUNTERS,
+  chunkRange,
+  type Key,
+  type KeyRange,
+  sessionKey,
+} from '../../src/filesystem/keys.js';
 import type { Query, QueryResult } from '../../src/filesystem/queries.js';
 import type { Reply, Table, Tables } from '../../src/filesystem/records.js';
 import { createFilesystem } from '../../src/filesystem/state-machine.js';
 import type { Change, View } from '../../src/filesystem/view.js';
 import { hashText } from '../../src/node/state-hash.js';
-import type { Entry } from '../../src/raft/types.js';
+import type { Configuration, Entry } from '../../src/raft/types.js';
 import type { WholeTree } from '../support/tree-invariants.js';
 
 /** One committed entry and what it did. */
@@ -45,7 +52,8 @@ export class Reference {
   private readonly keys: Key[] = [];
   private readonly effective = new Map<string, Effective>();
 
-  constructor() {
+  /** `configuration`: the first one; then the newest that is committed. */
+  constructor(public configuration: Configuration) {
     this.take(0, this.filesystem.format());
     this.committed.push(null);
   }
@@ -68,6 +76,7 @@ export class Reference {
     const { index } = entry;
     if (index !== this.index + 1) throw new Error(`${index} does not follow ${this.index}`);
     const command = entry.kind === 'command' ? decodeLogCommand(entry.data) : null;
+    if (entry.kind === 'configuration') this.configuration = decodeConfiguration(entry.data);
     let effects: readonly Effect[] = [];
     if (command !== null) {
       const applied = this.filesystem.apply(this.view(index - 1), index, command);
@@ -81,6 +90,10 @@ export class Reference {
   /** Where this command took effect; undefined: it did not, so far. */
   effectOf(session: number, sequence: number): Effective | undefined {
     return this.effective.get(`${session}:${sequence}`);
+  }
+
+  hasSession(id: number): boolean {
+    return this.view(this.index).get(sessionKey(id)) !== undefined;
   }
 
   /** What the query answers on the tree at that index. */
@@ -176,13 +189,36 @@ function position(sorted: readonly Key[], key: Key): number {
   return low;
 }
 
+/** Whether `canonical` of both is the same text, without the texts. */
+export function same(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== 'object' || a === null || typeof b !== 'object' || b === null) return false;
+  if (a instanceof Uint8Array) return b instanceof Uint8Array && Buffer.compare(a, b) === 0;
+  if (Array.isArray(a)) return Array.isArray(b) && sameItems(a, b);
+  // Replies of a session are a map that is no Map.
+  if (isIterable(a)) return isIterable(b) && sameItems([...a], [...b]);
+  const names = Object.keys(a);
+  const [fieldsA, fieldsB] = [a as Record<string, unknown>, b as Record<string, unknown>];
+  return (
+    Object.keys(b).length === names.length &&
+    names.every((name) => name in b && same(fieldsA[name], fieldsB[name]))
+  );
+}
+
+function isIterable(value: object): value is Iterable<unknown> {
+  return Symbol.iterator in value;
+}
+
+function sameItems(a: readonly unknown[], b: readonly unknown[]): boolean {
+  return a.length === b.length && a.every((item, i) => same(item, b[i]));
+}
+
 /** The same text for the same value, however its bytes are held. */
 export function canonical(value: unknown): string {
   if (value instanceof Uint8Array) return `<${Buffer.from(value).toString('latin1')}>`;
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
   if (typeof value === 'object' && value !== null) {
-    // Replies of a session are a map that is no Map.
-    if (Symbol.iterator in value) return canonical([...(value as Iterable<unknown>)]);
+    if (isIterable(value)) return canonical([...value]);
     const fields = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
     return `{${fields.map(([name, one]) => `${name}:${canonical(one)}`).join()}}`;
   }

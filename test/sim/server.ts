@@ -4,9 +4,10 @@ import { type Random, randomBetween, seededRandom } from '../../src/base/random.
 import type { Report } from '../../src/base/report.js';
 import type { NodeStatus } from '../../src/codec/client-messages.js';
 import type { PeerMessage } from '../../src/codec/peer-messages.js';
-import type { Node, NodeConfig } from '../../src/node/node.js';
+import type { Node, NodeConfig, NodeInspection } from '../../src/node/node.js';
+import type { NodeObserver } from '../../src/node/observer.js';
 import { createNode } from '../../src/node/runtime.js';
-import type { Save } from '../../src/raft/types.js';
+import type { RaftStatus, Save } from '../../src/raft/types.js';
 import { createTransport } from '../../src/transport/member.js';
 import type { Transport } from '../../src/transport/transport.js';
 import { SimDisk } from './disk.js';
@@ -22,8 +23,10 @@ export interface Judge {
   onAppend(server: Server, saves: readonly Save[]): void;
   onDurable(server: Server, saves: readonly Save[]): void;
   onSend(server: Server, message: PeerMessage): void;
-  /** After everything that happened to it. */
+  /** After everything that happened to it: something that laws are about is not what it was. */
   onStep(server: Server, status: NodeStatus): void;
+  /** After everything that happened to it. */
+  onMoment(server: Server): void;
   /** It stopped by itself. */
   onFailed(server: Server, error: unknown): void;
 }
@@ -36,6 +39,8 @@ export interface ServerOptions {
   readonly clockErrors: ClockErrors;
   readonly snapshotChunkBytes: number;
   readonly judge: Judge;
+  /** One that has been used before. Default: an empty one. */
+  readonly disk?: SimDisk;
   /** Something that must not be was seen. */
   readonly onWrong: (error: unknown) => void;
 }
@@ -51,18 +56,38 @@ export class Server {
   machine: Machine | null = null;
   private node: Node | null = null;
   private serving = false;
+  /** It was removed from the cluster, and knows: it is never started again. */
+  retired = false;
   private wanted = false;
   /** Asked to stop: it says nothing to anybody any more. */
   stopping = false;
   private lives = 0;
+  /** For the story: where it led last. */
+  private ledTerm = 0;
+  /** As of the core's last turn, and as it was judged. */
+  private turn: RaftStatus | null = null;
+  private judgedTurn: RaftStatus | null = null;
+  /** Its tree is another one since it was judged. */
+  private hasApplied = false;
 
   constructor(readonly options: ServerOptions) {
     this.random = seededRandom(options.seed);
-    this.disk = new SimDisk(seededRandom(options.seed + 1), options.snapshotChunkBytes);
+    this.disk =
+      options.disk ?? new SimDisk(seededRandom(options.seed + 1), options.snapshotChunkBytes);
   }
 
   get id(): string {
     return this.options.config.id;
+  }
+
+  /**
+   * Who began a cluster alone would do so again with an empty disk, should nobody call it for a while:
+   * the operator tells it to join, as the README says.
+   */
+  private get config(): NodeConfig {
+    const { config } = this.options;
+    const isAlone = config.peers.length === 1 && this.disk.replaced > 0;
+    return isAlone ? { ...config, peers: [] } : config;
   }
 
   get running(): boolean {
@@ -74,11 +99,18 @@ export class Server {
     return this.serving && this.node !== null ? this.node.status() : null;
   }
 
+  /** Null when it does not serve. */
+  get inspection(): NodeInspection | null {
+    return this.serving && this.node !== null ? this.node.inspect() : null;
+  }
+
   /** Also while it is being stopped: then as soon as that has ended. */
   start(): void {
+    if (this.retired) return;
     this.wanted = true;
     if (this.running) return;
-    const { loop, network, config, seed, clockErrors, judge, onWrong } = this.options;
+    const { loop, network, seed, clockErrors, judge, onWrong } = this.options;
+    const { config } = this;
     const life = ++this.lives;
     const machine = new Machine(loop, this.id, clockErrors, this.random, () => {
       if (this.machine === machine && this.serving) this.judged(() => this.step(judge));
@@ -105,6 +137,7 @@ export class Server {
         diskSpace: async () => DISK_SPACE,
         version: 'simulated',
         memoryBytes: () => 0,
+        observer: this.observer(machine),
         report,
       });
       this.node = node;
@@ -131,19 +164,24 @@ export class Server {
     this.end(power);
   }
 
-  /** SIGTERM. */
-  stop(): void {
+  /** SIGTERM; `polite`: it hands over first, as the command line's node does. */
+  stop(polite = false): void {
     const { machine, node } = this;
     if (machine === null || node === null) return;
     this.report('is stopped');
     this.wanted = false;
-    this.stopping = true;
     const ended = () => {
       if (this.machine !== machine) return;
       this.end(false);
       if (this.wanted) this.start();
     };
-    machine.after(0, 'stop', () => void node.stop().then(ended));
+    const handOver = async () => {
+      if (polite && this.serving) await node.handOver();
+      if (this.machine !== machine) return;
+      this.stopping = true;
+      await node.stop();
+    };
+    machine.after(0, 'stop', () => void handOver().then(ended));
     this.options.loop.after(POLITE_STOP_MICROS, 'stop takes too long', ended);
   }
 
@@ -169,16 +207,52 @@ export class Server {
     this.stopping = false;
     this.node = null;
     this.serving = false;
+    this.turn = null;
+    this.judgedTurn = null;
+  }
+
+  /** A status takes its time, and nearly all that happens to a node changes nothing in it. */
+  private observer(machine: Machine): NodeObserver {
+    const applied = () => {
+      if (this.machine === machine) this.hasApplied = true;
+    };
+    return {
+      onTurn: (status) => {
+        if (this.machine === machine) this.turn = status;
+      },
+      onApplied: applied,
+      onSnapshot: applied,
+      onProposed: () => {},
+      onTruncated: () => {},
+    };
   }
 
   private step(judge: Judge): void {
-    if (this.node !== null) judge.onStep(this, this.node.status());
+    if (this.node === null) return;
+    if (this.hasApplied || this.judgedTurn === null || !isSame(this.turn, this.judgedTurn)) {
+      this.hasApplied = false;
+      this.stepWith(this.node.status(), judge);
+      this.judgedTurn = this.turn;
+    }
+    judge.onMoment(this);
+  }
+
+  private stepWith(status: NodeStatus, judge: Judge): void {
+    if (status.role === 'leader' && this.ledTerm !== status.term) {
+      this.ledTerm = status.term;
+      this.report(`leads in term ${status.term}`);
+    } else if (status.role !== 'leader' && this.ledTerm !== 0) {
+      this.ledTerm = 0;
+      this.report(`leads no longer, term ${status.term}`);
+    }
+    judge.onStep(this, status);
   }
 
   private watched(transport: Transport): Transport {
     return {
       start: (handlers) => transport.start(handlers),
       setPeers: (peers) => transport.setPeers(peers),
+      setIncarnation: (incarnation) => transport.setIncarnation(incarnation),
       send: (message) => {
         this.judged(() => this.options.judge.onSend(this, message));
         transport.send(message);
@@ -202,4 +276,16 @@ export class Server {
   someOf(max: number): number {
     return randomBetween(this.random, 0, max + 1);
   }
+}
+
+/** In all that laws are about. */
+function isSame(a: RaftStatus | null, b: RaftStatus): boolean {
+  return (
+    a !== null &&
+    a.role === b.role &&
+    a.term === b.term &&
+    a.commitIndex === b.commitIndex &&
+    a.lastIndex === b.lastIndex &&
+    a.configuration === b.configuration
+  );
 }

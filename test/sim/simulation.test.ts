@@ -6,14 +6,25 @@ import { World } from './world.js';
 t.setTimeout(280_000);
 
 /** Seeds that found something once, and what it was. */
-const REGRESSIONS: readonly { readonly seed: number; readonly found: string }[] = [];
+const REGRESSIONS: readonly { readonly seed: number; readonly found: string }[] = [
+  { seed: 143, found: 'who starts dials only the members that its tree knows' },
+  { seed: 1_000_133, found: 'the law of stored trees, of a node removed whose disk was replaced' },
+  { seed: 34, found: 'an append was acknowledged that was replaced before it was saved' },
+  {
+    seed: 810_002,
+    found: 'a client that came before its cluster had an incarnation goes to another',
+  },
+  {
+    seed: 25_255_391,
+    found: 'an operator who waits for ever for a node that has not noticed its damage',
+  },
+  { seed: 21_327_831, found: 'the law of progress, of a client all of whose nodes have left' },
+  { seed: 53, found: 'the law that only voters lead, when one must commit its own removal' },
+];
 
 /** No world is begun after so long; on a busy machine there are fewer. */
 const KNOWN_MS = 25_000;
 const KNOWN_SEEDS = 20;
-/** Every run of the tests also looks at worlds that nobody has seen. */
-const FRESH_MS = 25_000;
-const FRESH_SEEDS_MAX = 1_000;
 
 for (const { seed, found } of REGRESSIONS) {
   t.test(`seed ${seed}: ${found}`, async (t) => {
@@ -37,14 +48,4 @@ t.test('known seeds', async (t) => {
   t.same(failed, []);
   t.ok(seeds > 0);
   t.comment(`${seeds} seeds: ${JSON.stringify(counts)}`);
-});
-
-t.test('fresh seeds', async (t) => {
-  const from = Math.floor(Math.random() * 2 ** 30);
-  const { failed, seeds, virtualMs } = await runWorlds(from, FRESH_SEEDS_MAX, 2, FRESH_MS);
-  t.comment(`${seeds} seeds from ${from}, ${Math.round(virtualMs / 1_000)} virtual seconds`);
-  for (const { seed, problem } of failed) {
-    t.fail(`${problem}\nagain: node dist/test/sim/main.js --seed ${seed}`);
-  }
-  t.ok(seeds > 0);
 });

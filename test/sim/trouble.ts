@@ -1,6 +1,7 @@
 import { type Random, seededRandom } from '../../src/base/random.js';
 import type { Fault, FaultKind, Who } from './faults.js';
 import type { Weather } from './network.js';
+import { isWhole, Operator } from './operator.js';
 import type { Server } from './server.js';
 import type { World } from './world.js';
 
@@ -8,6 +9,8 @@ type Handler<T extends FaultKind['type']> = (fault: Extract<FaultKind, { type: T
 
 /** How long an operator takes to see that a node needs help. */
 const OPERATOR_MS = 700;
+/** How often an operator waits for others to be whole: one may have damage that it has not noticed. */
+const MENDS_MAX = 15;
 
 const WEATHERS: Record<'slow' | 'lossy' | 'wild' | 'narrow', Weather> = {
   slow: weather({ delayMinMicros: 20_000, delayMaxMicros: 120_000 }),
@@ -33,7 +36,11 @@ export class Trouble {
   readonly counts: Record<string, number> = {};
   private ended = false;
 
-  constructor(private readonly world: World) {}
+  readonly operator: Operator;
+
+  constructor(private readonly world: World) {
+    this.operator = new Operator(world);
+  }
 
   plan(fault: Fault): void {
     this.world.loop.after(fault.atMs * 1_000, 'fault', () => {
@@ -48,15 +55,20 @@ export class Trouble {
 
   /** Everything is repaired. What was paused or switched off comes back within a moment. */
   end(): void {
+    this.calm();
+    for (const server of this.world.servers) server.start();
+  }
+
+  /** Nothing befalls anybody any more, and nobody is started. */
+  calm(): void {
     this.ended = true;
     const { network, servers } = this.world;
     network.healAll();
-    for (const server of servers) {
-      const { disk } = server;
+    for (const { disk } of servers) {
       disk.slowness = 1;
       disk.failures = 0;
       disk.full = false;
-      server.start();
+      disk.hangsUntil = 0;
     }
   }
 
@@ -65,13 +77,18 @@ export class Trouble {
   }
 
   /** The disk has damaged records: it is replaced by an empty one as soon as that is safe. */
-  mend(server: Server): void {
+  mend(server: Server, before = 0): void {
     this.later(
       OPERATOR_MS,
       () => {
         if (server.running) return;
-        if (this.wipe(server)) server.start();
-        else this.mend(server);
+        if (this.operator.isNeeded() || before === MENDS_MAX) {
+          // Its copy is needed: somebody finds it elsewhere.
+          this.world.tell(`the disk of ${server.id} is repaired`);
+          server.disk.repair();
+          server.start();
+        } else if (this.wipe(server)) server.start();
+        else this.mend(server, before + 1);
       },
       true,
     );
@@ -99,19 +116,24 @@ export class Trouble {
       this.down(server, power);
       this.later(forMs, () => server.start(), true);
     },
-    stop: ({ who, forMs }) => {
+    stop: ({ who, polite, forMs }) => {
       const server = this.server(who);
-      server.stop();
+      server.stop(polite);
       this.later(forMs, () => server.start(), true);
     },
-    'rolling-restart': ({ everyMs }) => {
+    'rolling-restart': ({ polite, everyMs }) => {
       for (const [i, server] of this.world.servers.entries()) {
         this.later(everyMs * i, () => {
-          server.stop();
+          server.stop(polite);
           this.later(everyMs / 2, () => server.start(), true);
         });
       }
     },
+    add: () => this.operator.add(null),
+    remove: ({ who }) => this.operator.remove(this.server(who)),
+    replace: ({ who }) => this.operator.add(this.server(who)),
+    'hasty-removal': ({ forMs }) => this.hastyRemoval(forMs),
+    transfer: ({ who }) => this.operator.transfer(who === null ? null : this.server(who)),
     blackout: ({ forMs }) => {
       for (const server of this.world.servers) {
         this.down(server, true);
@@ -168,6 +190,10 @@ export class Trouble {
       // One damaged disk at a time can be mended from the others.
       if (this.othersWhole(server)) server.disk.damage();
     },
+    'damage-tree': ({ who }) => {
+      const server = this.server(who);
+      if (this.othersWhole(server)) server.disk.damageTree();
+    },
     wipe: ({ who, forMs }) => {
       const server = this.server(who);
       if (!this.othersWhole(server)) return;
@@ -182,7 +208,10 @@ export class Trouble {
   private worstMoment(pick: number, forMs: number): void {
     const { network, servers } = this.world;
     const leader = this.server('leader');
-    const followers = servers.filter((server) => server !== leader);
+    const followers = servers.filter(
+      (server) => server !== leader && this.operator.isMember(server),
+    );
+    if (followers.length === 0) return;
     const lost = nth(followers, pick);
     const cuts = followers
       .filter((server) => server !== lost)
@@ -196,6 +225,24 @@ export class Trouble {
       lost.start();
       this.down(leader, true);
       this.later(forMs, () => leader.start(), true);
+    });
+  }
+
+  private hastyRemoval(forMs: number): void {
+    const { network, servers } = this.world;
+    const leader = this.server('leader');
+    const others = servers.filter(
+      (server) => server !== leader && !server.retired && this.operator.isMember(server),
+    );
+    const behind = others.slice(0, Math.ceil(others.length / 2) - 1);
+    const left = others.filter((server) => !behind.includes(server));
+    const cuts = [leader, ...behind].flatMap(({ id }) =>
+      left.flatMap((other) => [[id, other.id] as const, [other.id, id] as const]),
+    );
+    for (const [from, to] of cuts) network.cut(from, to);
+    for (const server of left) this.operator.remove(server);
+    this.later(forMs, () => {
+      for (const [from, to] of cuts) network.heal(from, to);
     });
   }
 
@@ -260,7 +307,7 @@ export class Trouble {
   }
 
   private server(who: Who): Server {
-    const { servers } = this.world;
+    const servers = this.world.servers.filter(({ retired }) => !retired);
     if (who !== 'leader') return nth(servers, who);
     const leaders = servers.filter((server) => server.status?.role === 'leader');
     leaders.sort((a, b) => (b.status?.term ?? 0) - (a.status?.term ?? 0));
@@ -286,22 +333,18 @@ export class Trouble {
 
   private othersWhole(server: Server): boolean {
     const { servers, reference } = this.world;
-    if (servers.length < 3 || reference.index < 3) return false;
-    return servers.every((other) => other === server || isWhole(other));
+    if (reference.index < 3 || !this.operator.hasSpareDisk()) return false;
+    return servers.every(
+      (other) => other === server || isWhole(other) || !this.operator.isMember(other),
+    );
   }
 
   /** `always`: also after the end of all faults. */
   private later(ms: number, action: () => void, always = false): void {
     this.world.loop.after(ms * 1_000, 'fault ends', () => {
-      if (always || !this.ended) action();
+      if (!this.world.isDoomed && (always || !this.ended)) action();
     });
   }
-}
-
-/** It has been a part of the cluster, and nothing of that is lost. */
-function isWhole({ disk }: Server): boolean {
-  const { hardState } = disk.memory.log;
-  return hardState?.recovering === false && hardState.term > 0 && disk.damaged.size === 0;
 }
 
 function nth<T>(items: readonly T[], n: number): T {

@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { seededRandom } from '../../src/base/random.js';
 import { systemClock } from '../../src/base/system-clock.js';
+import { createInProcessDialer } from '../../src/client/in-process.js';
 import type { Node } from '../../src/node/node.js';
 import { createNode } from '../../src/node/runtime.js';
 import {
@@ -8,7 +9,9 @@ import {
   createMemoryStateStore,
   MemoryDisk,
 } from '../../src/storage/memory.js';
+import type { DialerOptions } from '../../src/transport/dialer.js';
 import { createMemoryNetwork } from '../../src/transport/memory.js';
+import { MetCluster } from '../../src/transport/met-cluster.js';
 import type { Dialer, Transport } from '../../src/transport/transport.js';
 import {
   createWebSocketDialer,
@@ -23,7 +26,7 @@ const SIZE = 3;
 /** What the nodes of a cluster and its clients speak over. */
 export interface TestNetwork {
   readonly transport: (options: TransportOptions) => Transport;
-  readonly dialer: (options: { readonly cluster: string; readonly name: string }) => Dialer;
+  readonly dialer: (options: DialerOptions) => Dialer;
   readonly addresses: readonly string[];
 }
 
@@ -69,7 +72,7 @@ export class ClientCluster {
         clock: systemClock,
         random: seededRandom(i + 1),
         digest: (bytes, seed) => crc32(bytes, seed),
-        diskSpace: async () => ({ totalBytes: 1_000_000, freeBytes: 500_000 }),
+        diskSpace: async () => ({ totalBytes: 2 ** 40, freeBytes: 2 ** 39 }),
         version: '0',
         memoryBytes: () => 0,
         report: () => {},
@@ -81,8 +84,14 @@ export class ClientCluster {
     await Promise.all(this.nodes.map((node) => node.start()));
   }
 
-  dialer(): Dialer {
-    return this.network.dialer({ cluster: CLUSTER, name: 'client' });
+  dialer(met = new MetCluster(CLUSTER)): Dialer {
+    return this.network.dialer({ cluster: CLUSTER, name: 'client', met });
+  }
+
+  /** A client's in the process of that node. */
+  dialerIn(node: Node): Dialer {
+    const met = new MetCluster(CLUSTER);
+    return createInProcessDialer(node, node.status().address, this.dialer(met), met);
   }
 
   /** The addresses, one of a node that does not lead first. */

@@ -27,25 +27,7 @@ import {
 } from '../../src/storage/memory.js';
 import { createMemoryNetwork, type MemoryNetwork } from '../../src/transport/memory.js';
 import type { ClientConnection, ClientHandlers, Transport } from '../../src/transport/transport.js';
-
-/** Tests wait for conditions; this only ends a test that would wait for ever. */
-export const PATIENCE_MS = 25_000;
-
-/** Resolves with the first value of `probe` that is neither false, null nor undefined. */
-export async function until<T>(
-  what: string,
-  probe: () => T | Promise<T>,
-  describe = () => '',
-): Promise<Exclude<T, false | null | undefined>> {
-  for (const endMs = Date.now() + PATIENCE_MS; Date.now() < endMs; ) {
-    const value = await probe();
-    if (value !== false && value !== null && value !== undefined) {
-      return value as Exclude<T, false | null | undefined>;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  throw new Error(`waited in vain: ${what} ${describe()}`);
-}
+import { until } from './until.js';
 
 export interface MemoryClusterOptions {
   readonly nodes: number;
@@ -214,8 +196,9 @@ export class Member {
     return this.present;
   }
 
-  async start(): Promise<void> {
-    const { config, disk, options, id } = this;
+  async start(changes: Partial<NodeConfig> = {}): Promise<void> {
+    const { disk, options, id } = this;
+    const config = { ...this.config, ...changes };
     const report: Report = (_, line) => this.reports.push(line);
     const transport = this.network.transport({ ...config, report });
     const log = createMemoryLogStore(disk);
@@ -228,7 +211,7 @@ export class Member {
       clock: systemClock,
       random: seededRandom(Number(this.id.slice(1)) * 1_000 + this.seed++),
       digest: crc32,
-      diskSpace: async () => ({ totalBytes: 1_000_000, freeBytes: 500_000 }),
+      diskSpace: async () => ({ totalBytes: 2 ** 40, freeBytes: 2 ** 39 }),
       version: '0.0.0',
       memoryBytes: () => 0,
       report,

@@ -5,6 +5,7 @@ import type {
   ClientResponse,
   NodeStatus,
   Refusal,
+  SubmitResponse,
 } from '../../src/codec/client-messages.js';
 import type { LogCommand } from '../../src/filesystem/commands.js';
 import type { Effect } from '../../src/filesystem/filesystem.js';
@@ -205,10 +206,8 @@ export class FakeCluster {
         return {
           type: 'submit-reply',
           id,
-          outcome: this.apply(request),
+          ...this.apply(request),
           index: this.world.index,
-          // Nobody may keep what it says: this cluster has no leases.
-          repeated: true,
           traces: [],
           changes: null,
         };
@@ -224,14 +223,17 @@ export class FakeCluster {
 
   private apply(
     entry: Pick<LogCommand, 'session' | 'sequence' | 'acknowledged' | 'command'>,
-  ): Extract<ClientResponse, { type: 'submit-reply' }>['outcome'] {
+  ): Pick<SubmitResponse, 'outcome' | 'repeated'> {
     const { session, sequence, acknowledged, command } = entry;
     const { outcome, effects } = this.world.apply(session, sequence, command, acknowledged);
     const { index } = this.world;
     this.events.push({ index, effects });
     for (const connection of this.connections) this.feed(connection);
     if (outcome.type === 'reply') this.happened.push({ session, sequence, command, index });
-    return 'reply' in outcome ? { type: 'reply', reply: outcome.reply } : outcome;
+    const repeated = outcome.type === 'repeated';
+    return 'reply' in outcome
+      ? { outcome: { type: 'reply', reply: outcome.reply }, repeated }
+      : { outcome, repeated };
   }
 
   /** Sends each watcher of the connection what it has not got. */
@@ -312,8 +314,10 @@ export class FakeCluster {
         outgoing: [],
         learners: [],
         removed: [],
+        incarnation: 1,
       },
       leaseMs: 200,
+      sessionTimeoutMs: 60_000,
       writeConcern: 'majority',
       liveVoters: [],
     };

@@ -2,6 +2,7 @@ import { crc32 } from 'node:zlib';
 import type { Command, CommandType, CommandValues } from '../../src/filesystem/commands.js';
 import type { Applied, Effect } from '../../src/filesystem/filesystem.js';
 import { COUNTERS } from '../../src/filesystem/keys.js';
+import { S_IFREG } from '../../src/filesystem/mode.js';
 import type { Query, QueryResult, QueryType } from '../../src/filesystem/queries.js';
 import { type Counters, type Reply, ROOT_INO } from '../../src/filesystem/records.js';
 import { createFilesystem } from '../../src/filesystem/state-machine.js';
@@ -83,6 +84,16 @@ export class FilesystemWorld {
 }
 
 export const ROOT = ROOT_INO;
+
+/** A regular file in the root; its name is to be added. */
+export const NEW_FILE = {
+  type: 'make-node',
+  parent: ROOT,
+  mode: S_IFREG | 0o644,
+  rdev: 0,
+  uid: 1,
+  gid: 2,
+} as const;
 
 export function bytes(text: string): Uint8Array {
   return new Uint8Array(Buffer.from(text, 'latin1'));

@@ -35,6 +35,7 @@ export class KernelView {
     this.lease.setNotifier({
       invalidateInode: () => {},
       invalidateEntry: () => {},
+      dropPages: async () => {},
       expireInode: async (ino) => {
         await pause();
         this.expire(ino);

@@ -5,12 +5,14 @@ import { systemClock } from '../../src/base/system-clock.js';
 import { problemOfCommand, problemOfQuery } from '../../src/client/acceptable.js';
 import type {
   CallOptions,
+  ClientSession,
   FilesystemClient,
   NodeReport,
   WatchListener,
 } from '../../src/client/filesystem-client.js';
 import type { ReadLevel } from '../../src/codec/client-messages.js';
 import type { Command, CommandType, CommandValues } from '../../src/filesystem/commands.js';
+import { sessionKey } from '../../src/filesystem/keys.js';
 import type { Query, QueryType, QueryValues } from '../../src/filesystem/queries.js';
 import type { Ino } from '../../src/filesystem/records.js';
 import { createFilesystem } from '../../src/filesystem/state-machine.js';
@@ -73,17 +75,32 @@ export class LocalCluster {
   }
 
   connect(options: LocalClientOptions = {}): LocalClient {
+    const client = new LocalClient(this, this.openSession(options.name ?? 'local'), options);
+    this.#clients.add(client);
+    return client;
+  }
+
+  openSession(name: string): number {
     const { outcome } = this.apply('cluster', 0, 0, {
       type: 'open-session',
-      name: options.name ?? 'local',
+      name,
       holdsOpen: true,
     });
     if (outcome.type !== 'reply' || !outcome.reply.ok) throw new Error('open-session failed');
     const value = outcome.reply.value;
     if (value === null || !('session' in value)) throw new Error('open-session answered otherwise');
-    const client = new LocalClient(this, value.session, options);
-    this.#clients.add(client);
-    return client;
+    return value.session;
+  }
+
+  isOver(session: number): boolean {
+    return this.view.get(sessionKey(session)) === undefined;
+  }
+
+  /** The cluster forgets the client, which does not know that yet. */
+  expire({ session }: LocalClient): void {
+    const id = session?.id ?? 0;
+    const lastIndex = this.view.get(sessionKey(id))?.lastIndex ?? 0;
+    this.apply('cluster', 0, 0, { type: 'expire-session', session: id, lastIndex });
   }
 
   disconnect(client: LocalClient): void {
@@ -137,20 +154,41 @@ export class LocalClient implements FilesystemClient {
   #holds: () => readonly Ino[] = () => [];
   /** Commands that have not reached the cluster, in order. */
   readonly #queue: (() => void)[] = [];
+  #session: number;
+  #sessionEnded: (session: number) => void = () => {};
+  /** What `session` says; a test may say otherwise. */
+  isSure = true;
   #keepAliveTimer: Timer | null = null;
   #closed = false;
 
   constructor(
     readonly cluster: LocalCluster,
-    readonly session: number,
+    session: number,
     options: LocalClientOptions,
   ) {
+    this.#session = session;
     this.seenIndex = cluster.index;
     this.#name = options.name ?? 'local';
     this.#latencyMs = options.latencyMs ?? 0;
     this.#deadlineMs = options.deadlineMs ?? Infinity;
     const intervalMs = options.keepAliveMs ?? 0;
     if (intervalMs > 0) this.#scheduleKeepAlive(intervalMs);
+  }
+
+  get session(): ClientSession {
+    return { id: this.#session, isSure: this.isSure };
+  }
+
+  setSessionEnded(ended: (session: number) => void): void {
+    this.#sessionEnded = ended;
+  }
+
+  /** As a real client that finds its session gone: goes on in a new one. */
+  #end(): void {
+    const ended = this.#session;
+    this.#session = this.cluster.openSession(this.#name);
+    this.#sequence = 0;
+    this.#sessionEnded(ended);
   }
 
   execute<T extends CommandType>(
@@ -165,10 +203,16 @@ export class LocalClient implements FilesystemClient {
         reject(new MootError(refusal, `${command.type}: refused by the test`));
         return;
       }
-      this.#sequence++;
-      const { outcome } = this.cluster.apply(this.#name, this.session, this.#sequence, command);
-      if (outcome.type === 'no-session') {
+      if (this.cluster.isOver(this.#session)) this.#end();
+      const { inSession } = options;
+      if (inSession !== undefined && inSession !== this.#session) {
         reject(new MootError('SESSION_EXPIRED', 'the session is gone'));
+        return;
+      }
+      this.#sequence++;
+      const { outcome } = this.cluster.apply(this.#name, this.#session, this.#sequence, command);
+      if (outcome.type === 'no-session') {
+        throw new Error('a local session is over');
       } else if (outcome.type === 'gap') {
         throw new Error('a gap in a local session');
       } else if (outcome.reply.ok) {

@@ -56,7 +56,7 @@ export interface TestMount {
   readonly client: LocalClient;
   readonly clock: HandClock;
   readonly told: string[];
-  notifier: Pick<KernelNotifier, 'invalidateInode' | 'invalidateEntry'>;
+  notifier: Pick<KernelNotifier, 'invalidateInode' | 'invalidateEntry' | 'dropPages'>;
 }
 
 export function newMount(
@@ -74,11 +74,13 @@ export function newMount(
     notifier: {
       invalidateInode: (ino, data) => told.push(`${data ? 'data' : 'attributes'} ${ino}`),
       invalidateEntry: (parent, entry) => told.push(`entry ${parent}/${text(entry)}`),
+      dropPages: async (ino) => void told.push(`drop ${ino}`),
     },
   };
   mount.ops.setNotifier({
     invalidateInode: (ino, data) => mount.notifier.invalidateInode(ino, data),
     invalidateEntry: (parent, entry) => mount.notifier.invalidateEntry(parent, entry),
+    dropPages: (ino) => mount.notifier.dropPages(ino),
     expireInode: async (ino) => told.push(`expire ${ino}`) > 0,
     expireNames: () => told.push('expire names'),
   });

@@ -176,12 +176,3 @@ export function scriptOf(work: Work): string[] {
 export function inProcess(work: Work, options: RunOptions = {}): Promise<Outcome> {
   return run(process.execPath, scriptOf(work), options);
 }
-
-/** Waits for a condition that must come true; looks again every few milliseconds. */
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const end = Date.now() + PATIENCE_MS;
-  while (!(await condition())) {
-    if (Date.now() > end) throw new Error(`did not come true: ${condition}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}

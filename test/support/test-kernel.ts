@@ -23,6 +23,7 @@ export class TestKernel {
 
   constructor(readonly mount: TestMount) {
     mount.notifier = {
+      ...mount.notifier,
       invalidateInode: (ino, data) => data && this.#notified.push(ino),
       invalidateEntry: () => undefined,
     };

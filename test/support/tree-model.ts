@@ -99,6 +99,12 @@ export class TreeModel {
     'open-session': () => no('EINVAL'),
     'expire-session': () => no('EINVAL'),
     nothing: () => DONE,
+    // Locks have a model of their own: see locks.test.ts.
+    lock: () => DONE,
+    'cancel-lock': () => DONE,
+    'recall-locks': () => DONE,
+    'return-locks': () => DONE,
+    'set-quota': () => DONE,
 
     'keep-alive': ({ seenIndex, holds }) => {
       const holder = this.#holders.get(this.#session);

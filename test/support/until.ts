@@ -1,8 +1,19 @@
-/** Waits for a condition, with a deadline that only something broken reaches. */
-export async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadlineMs = performance.now() + 30_000;
-  while (!condition()) {
-    if (performance.now() > deadlineMs) throw new Error(`waited too long for: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+/** Tests wait for conditions; this only ends a test that would wait for ever. */
+export const PATIENCE_MS = 30_000;
+const LOOK_MS = 5;
+
+/** Resolves with the first value of `probe` that is neither false, null nor undefined. */
+export async function until<T>(
+  what: string,
+  probe: () => T | Promise<T>,
+  describe = () => '',
+): Promise<Exclude<T, false | null | undefined>> {
+  for (const endMs = performance.now() + PATIENCE_MS; performance.now() < endMs; ) {
+    const value = await probe();
+    if (value !== false && value !== null && value !== undefined) {
+      return value as Exclude<T, false | null | undefined>;
+    }
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
+  throw new Error(`waited in vain: ${what} ${describe()}`);
 }

@@ -1,7 +1,7 @@
 import type { Page } from 'playwright-core';
 import t, { type Test } from 'tap';
 import { SCENES } from '../../src/control/scenes/scenes.js';
-import { findChromium, keepScreenshot, launch, openPage } from '../support/browser.js';
+import { faintTexts, findChromium, keepScreenshot, launch, openPage } from '../support/browser.js';
 import { UpCluster } from '../support/up.js';
 
 /** Slow machines need it; nothing waits longer than it must. */
@@ -120,9 +120,17 @@ async function test(t: Test, executable: string): Promise<void> {
     await page.locator('[data-node=n1]:not([data-role=dead])').waitFor();
   });
 
-  await t.test('small and dark', async (t) => {
-    const phone = await openPage(browser, cluster.page(1), { width: 375, dark: true });
+  await t.test('small, dark and without motion, and what was before', async (t) => {
+    const phone = await openPage(browser, cluster.page(1), { width: 375, dark: true, still: true });
     await leaderOf(phone.page);
+    const past = phone.page.locator('.words li', { hasText: 'session' });
+    await past.first().waitFor();
+    const several = phone.page.locator('.words b', { hasText: /n\d, n\d/ });
+    t.ok((await several.count()) > 0, 'what several nodes did is told once');
+    await choose(phone.page, 'n2');
+    await phone.page.getByRole('region', { name: 'figures of n2' }).waitFor();
+    t.strictSame(await faintTexts(phone.page), [], 'all is readable in the dark');
+    t.strictSame(await faintTexts(page), [], 'and in the light');
     const width = await phone.page.evaluate('document.documentElement.scrollWidth');
     t.equal(width, 375, 'nothing sticks out');
     await keepScreenshot(phone.page, 'phone');

@@ -53,7 +53,9 @@ export const COMMANDS: Readonly<Record<string, ConsoleCommand>> = {
       }
       console.ruled = await console.start(Number(count));
       const { link, own } = console.ruled;
-      await link.until(() => link.leader, WAIT_MS);
+      const led = () =>
+        link.leader !== null && link.documents.every(({ leader }) => leader === link.leader?.id);
+      await link.until(led, WAIT_MS);
       console.print(renderNodes(link));
       if (own?.cluster.controls[0] !== undefined) {
         console.print(`the page: http://${own.cluster.controls[0]}/`);
@@ -115,7 +117,7 @@ export const COMMANDS: Readonly<Record<string, ConsoleCommand>> = {
   speed: {
     short: 'sd',
     usage: 'speed NODE fast|normal|slow|250ms',
-    help: 'delay all that a node sends: 0, 0.5 s, 1 s, or so much',
+    help: 'delay all that a node hears and sends: 0, 0.5 s, 1 s, or so much',
     example: 'speed n1 slow',
     completes: ['node', 'speed'],
     async run(console, [id, word = '']) {
@@ -123,7 +125,7 @@ export const COMMANDS: Readonly<Record<string, ConsoleCommand>> = {
       const ms = SPEEDS[word] ?? parseDuration(word);
       if (ms === null) throw usage('speed');
       await need(console).operations.slow(id, ms);
-      console.print(`all that ${id} sends is ${ms} ms late`);
+      console.print(`all that ${id} hears and sends is ${ms} ms late`);
     },
   },
   crash: nodeCommand({

@@ -85,8 +85,8 @@ export const candidatesAtOnce: Scene = {
       `${a} and ${b} are slow now, so that neither hears of the other in time. ` +
         `${c} hears only ${a}, and ${d} only ${b}.`,
     );
-    // Longer than anything between the two could be apart by chance.
-    const slowMs = Math.max(500, stage.node(a).election.heartbeatMs * 4);
+    // Late twice, at the sender and at the receiver: longer than the two could be apart by chance.
+    const slowMs = Math.max(250, stage.node(a).election.heartbeatMs * 2);
     await Promise.all([operations.slow(a, slowMs), operations.slow(b, slowMs)]);
     const divided = () => dividedTerm(stage, [a, c], [b, d]);
     for (let tries = 1; ; tries++) {
@@ -95,7 +95,7 @@ export const candidatesAtOnce: Scene = {
       await operations.cut(b, c);
       await operations.cut(c, d);
       await Promise.all([operations.elect(a), operations.elect(b)]);
-      const timeoutMs = 4 * (slowMs + stage.node(a).election.timeoutMaxMs);
+      const timeoutMs = 4 * (2 * slowMs + stage.node(a).election.timeoutMaxMs);
       if ((await stage.until(divided, timeoutMs)) !== null || tries === TRIES_MAX) break;
       await stage.say('By chance one heard of the other in time. Once more.');
       await operations.partition([[a], [b], [c], [d], ...rest.map((id) => [id])]);
@@ -167,7 +167,7 @@ export const slowLeader: Scene = {
     while (another() === null && ms < SLOW_ENOUGH * old.election.timeoutMaxMs) {
       ms *= 2;
       await operations.slow(old.id, Math.min(ms, SLOW_MOST_MS));
-      await stage.say(`All that ${old.id} sends is ${ms} ms late now.`);
+      await stage.say(`All that ${old.id} hears and sends is ${ms} ms late now.`);
       await stage.until(another, ms + old.election.timeoutMaxMs);
     }
     const leader = await stage.expect('the others have elected another leader', another);

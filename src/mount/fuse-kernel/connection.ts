@@ -45,6 +45,7 @@ export class Connection {
     operations: MountOperations,
     debug: ((line: string) => void) | null,
     observer: RequestObserver | null,
+    clusterLocks: boolean,
   ) {
     this.#session = new Session({
       operations,
@@ -55,6 +56,7 @@ export class Connection {
       },
       debug,
       observer,
+      clusterLocks,
     });
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;

@@ -25,12 +25,14 @@ import {
   readCopyRange,
   readCreate,
   readFallocate,
+  readFlushOwner,
   readForget,
   readHandle,
   readInit,
   readInterrupt,
   readIoctl,
   readLink,
+  readLock,
   readMakeDirectory,
   readMakeNode,
   readName,
@@ -39,6 +41,7 @@ import {
   readRename,
   readSeek,
   readSetAttributes,
+  readSetAttributesHandle,
   readSetXattr,
   readTwoNames,
   readWrite,
@@ -50,6 +53,8 @@ import {
 export interface Served {
   readonly operations: MountOperations;
   readonly replies: Replies;
+  /** Locks are the cluster's, not the kernel's own. */
+  readonly clusterLocks: boolean;
   /** INIT flags that both sides have. */
   agreedFlags: number;
   /** The kernel and we agree, or why not. */
@@ -102,7 +107,8 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
 
   async SETATTR({ operations, replies }, request, body) {
     const change = readSetAttributes(body);
-    const changed = await operations.setAttributes(request.ino, change, request);
+    const handle = readSetAttributesHandle(body);
+    const changed = await operations.setAttributes(request.ino, change, request, handle);
     replies.attributes(request, changed);
   },
 
@@ -144,23 +150,25 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
     replies.entry(request, await operations.link(ino, request.ino, name, request));
   },
 
-  async CREATE({ operations, replies }, request, body) {
+  async CREATE({ operations, replies, clusterLocks }, request, body) {
     const { name, mode, umask, flags } = readCreate(body);
     const node = { mode: (mode & ~S_IFMT) | S_IFREG, umask };
     const created = await operations.create(request.ino, name, node, flags, request);
-    replies.created(request, created, flags.write);
+    replies.created(request, created, flags.write || clusterLocks);
   },
 
-  async TMPFILE({ operations, replies }, request, body) {
+  async TMPFILE({ operations, replies, clusterLocks }, request, body) {
     const { mode, umask, flags } = readCreate(body);
     const made = await operations.createUnnamed(request.ino, { mode, umask }, flags, request);
-    replies.created(request, made, flags.write);
+    replies.created(request, made, flags.write || clusterLocks);
   },
 
-  async OPEN({ operations, replies }, request, body) {
+  async OPEN({ operations, replies, clusterLocks }, request, body) {
     const flags = readOpen(body);
-    // A file that is open for reading only has nothing that close(2) must wait for.
-    replies.opened(request, await operations.open(request.ino, flags, request), flags.write);
+    const opened = await operations.open(request.ino, flags, request);
+    // A file that is open for reading only has nothing that close(2) must wait for, but locks: any
+    // close(2) lets all POSIX locks of the process on the file go.
+    replies.opened(request, opened, flags.write || clusterLocks);
   },
 
   async READ({ operations, replies }, request, body) {
@@ -206,7 +214,8 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
   },
 
   async FLUSH({ operations, replies }, request, body) {
-    await operations.flush(request.ino, readHandle(body), request);
+    const handle = readHandle(body);
+    await operations.flush(request.ino, handle, request, readFlushOwner(body));
     replies.ok(request);
   },
 
@@ -222,7 +231,7 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
 
   async OPENDIR({ operations, replies }, request) {
     const handle = await operations.openDirectory(request.ino, request);
-    replies.opened(request, { handle, keepCache: false }, true);
+    replies.opened(request, { handle, keepCache: false, direct: false }, true);
   },
 
   READDIR: (served, request, body) => readDirectory(served, request, body, false),
@@ -288,7 +297,7 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
   INIT(served, request, body) {
     const { replies, onNegotiated } = served;
     const kernel = readInit(body);
-    const agreed = negotiate(kernel);
+    const agreed = negotiate(kernel, served.clusterLocks);
     if (agreed === 'major-mismatch') {
       // The kernel reads nothing but the major version and sends INIT again.
       replies.data(request, encodeInit(KERNEL_VERSION, NOTHING_AGREED));
@@ -322,10 +331,14 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
 
   // Checked by the kernel: default_permissions.
   ACCESS: notImplemented,
-  // The kernel keeps locks itself.
-  GETLK: notImplemented,
-  SETLK: notImplemented,
-  SETLKW: notImplemented,
+  async GETLK({ operations, replies }, request, body) {
+    const { handle, lock } = readLock(body, false);
+    replies.lock(request, await operations.getLock(request.ino, handle, lock, request));
+  },
+
+  SETLK: (served, request, body) => setLock(served, request, body, false),
+  SETLKW: (served, request, body) => setLock(served, request, body, true),
+
   // Always ready, says the kernel.
   POLL: notImplemented,
   BMAP: notImplemented,
@@ -362,7 +375,7 @@ export const BODY_BYTES_MIN: Readonly<Record<number, number>> = byOpcode({
   LSEEK: 20,
   COPY_FILE_RANGE: 48,
   COPY_FILE_RANGE_64: 48,
-  FLUSH: 8,
+  FLUSH: 24,
   FSYNC: 8,
   RELEASE: 8,
   READDIR: 20,
@@ -374,6 +387,9 @@ export const BODY_BYTES_MIN: Readonly<Record<number, number>> = byOpcode({
   LISTXATTR: 8,
   REMOVEXATTR: 1,
   IOCTL: SIZE.IOCTL_IN,
+  GETLK: SIZE.LK_IN,
+  SETLK: SIZE.LK_IN,
+  SETLKW: SIZE.LK_IN,
   INIT: 16,
   INTERRUPT: 8,
 });
@@ -435,6 +451,17 @@ function renameModeOf(flags: number): 'replace' | 'no-replace' | 'exchange' {
       // RENAME_WHITEOUT, and what may come.
       throw new MootError('EINVAL', `rename flags ${flags} are not supported`);
   }
+}
+
+async function setLock(
+  { operations, replies }: Served,
+  request: KernelRequest,
+  body: Body,
+  waits: boolean,
+): Promise<void> {
+  const { handle, lock } = readLock(body, waits);
+  await operations.setLock(request.ino, handle, lock, request);
+  replies.ok(request);
 }
 
 async function readDirectory(

@@ -12,7 +12,6 @@ const PAGE_BYTES = 4096;
 
 /**
  * What is asked of the kernel. Left out on purpose:
- * - POSIX_LOCKS, FLOCK_LOCKS: without them the kernel keeps locks itself, within this mount.
  * - WRITEBACK_CACHE: the kernel would own size and times, and a write(2) would be visible to no one.
  * - CACHE_SYMLINKS: nothing would tell us when the cached target of a link is read.
  * - NO_OPEN_SUPPORT: opens are ours, for open unlinked files and delayed errors.
@@ -45,6 +44,9 @@ const WANTED_FLAGS =
   // the attribute security.capability before every write.
   INIT.HANDLE_KILLPRIV_V2;
 
+/** Without them the kernel keeps locks itself, within this mount. */
+const LOCK_FLAGS = INIT.POSIX_LOCKS | INIT.FLOCK_LOCKS;
+
 /** Background requests (readahead, release) that the kernel sends at once. The default is 12. */
 const BACKGROUND_MAX = 64;
 /** Above this many, writeback slows down. The kernel's default is three quarters, too. */
@@ -54,12 +56,15 @@ const CONGESTION_THRESHOLD = 48;
  * What to answer the kernel's INIT. `major-mismatch`: the kernel speaks a newer major version; it
  * is told ours and sends INIT again. `too-old`: a kernel before 4.20, or none.
  */
-export function negotiate(kernel: {
-  readonly major: number;
-  readonly minor: number;
-  readonly readaheadBytesMax: number;
-  readonly flags: number;
-}): InitReply | 'major-mismatch' | 'too-old' {
+export function negotiate(
+  kernel: {
+    readonly major: number;
+    readonly minor: number;
+    readonly readaheadBytesMax: number;
+    readonly flags: number;
+  },
+  clusterLocks: boolean,
+): InitReply | 'major-mismatch' | 'too-old' {
   if (kernel.major > KERNEL_VERSION) return 'major-mismatch';
   if (kernel.major < KERNEL_VERSION || kernel.minor < KERNEL_MINOR_VERSION_MIN) return 'too-old';
   // Every kernel since 7.28 offers it.
@@ -67,7 +72,7 @@ export function negotiate(kernel: {
   return {
     minor: Math.min(kernel.minor, KERNEL_MINOR_VERSION),
     readaheadBytesMax: kernel.readaheadBytesMax,
-    flags: kernel.flags & WANTED_FLAGS,
+    flags: kernel.flags & (WANTED_FLAGS | (clusterLocks ? LOCK_FLAGS : 0)),
     backgroundMax: BACKGROUND_MAX,
     congestionThreshold: CONGESTION_THRESHOLD,
     writeBytesMax: WRITE_BYTES_MAX,

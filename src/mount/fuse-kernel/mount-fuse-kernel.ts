@@ -9,14 +9,15 @@ import type {
 } from '../mount.js';
 import {
   FLAGS_DEFAULT,
-  forceUnmountArguments,
+  forceUnmountCommand,
   prepareDirectory,
   unavailable,
   unmountPath,
   within,
 } from '../mount-point.js';
+import type { HandedMount } from './as-user.js';
 import { Connection } from './connection.js';
-import { mountDescriptor, openDevice, widenReadAhead } from './mounting.js';
+import { deviceOf, mountDescriptor, openDevice, widenReadAhead } from './mounting.js';
 import { Notifier } from './notifier.js';
 
 /**
@@ -39,9 +40,13 @@ export interface FuseKernelOptions {
   readonly flags?: readonly string[];
   /** Requests read at once; default 4. UV_THREADPOOL_SIZE must be larger, see connection.ts. */
   readonly readers?: number;
+  /** For whom flock(2) and fcntl(2) lock: the whole cluster (the default), or this mount. */
+  readonly locks?: 'cluster' | 'mount';
   /** Gets a line for every request and reply. */
   readonly debug?: (line: string) => void;
   readonly observer?: RequestObserver;
+  /** Is mounted already, at `directory`; not by root. */
+  readonly handed?: HandedMount;
 }
 
 const CAPABILITIES: MountCapabilities = {
@@ -64,11 +69,12 @@ const CAPABILITIES: MountCapabilities = {
   acls: true,
   inodeFlags: true,
   birthTime: true,
+  clusterLocks: true,
 };
 
 /**
  * Mounts by speaking the kernel's own protocol over /dev/fuse (linux/fuse.h), without native code.
- * Needs root. Fails with MOUNT_UNAVAILABLE and a sentence that says what to do. While it is
+ * Needs root, unless the mount was handed over. Fails with MOUNT_UNAVAILABLE and a sentence that says what to do. While it is
  * mounted, an exit of the process by whatever error unmounts it: the readers would otherwise keep
  * the process from ending.
  */
@@ -78,18 +84,22 @@ export async function mountFuseKernel(
   if (endianness() !== 'LE') {
     throw unavailable('this adapter works on little-endian machines only');
   }
-  const path = await prepareDirectory(options.directory);
-  const device = await openDevice();
+  const path = options.handed?.directory ?? (await prepareDirectory(options.directory));
+  const device = options.handed === undefined ? await openDevice() : deviceOf(options.handed);
+  const clusterLocks = options.locks !== 'mount';
   const connection = new Connection(
     device.fd,
     options.operations,
     options.debug ?? null,
     options.observer ?? null,
+    clusterLocks,
   );
   // A reader before mount(8) has ended: it may itself ask something of the new mount.
   connection.addReaders(1);
   try {
-    await mountDescriptor(device.fd, options.source, path, options.flags ?? FLAGS_DEFAULT);
+    if (options.handed === undefined) {
+      await mountDescriptor(device.fd, options.source, path, options.flags ?? FLAGS_DEFAULT);
+    }
   } catch (error) {
     connection.giveUp();
     await connection.ended;
@@ -111,7 +121,7 @@ export async function mountFuseKernel(
   let unmounting: Promise<void> | null = null;
   const mount = {
     directory: path,
-    capabilities: CAPABILITIES,
+    capabilities: { ...CAPABILITIES, clusterLocks },
     ended,
     notifier,
     unmount() {
@@ -131,10 +141,11 @@ export async function mountFuseKernel(
 
 /**
  * In a process that is exiting: whatever keeps the kernel from closing the connection, the readers
- * must not keep the process. Synchronous, as nothing else runs any more; umount -f asks nothing of us.
+ * must not keep the process. Synchronous, as nothing else runs any more; it asks nothing of us.
  */
 function endByForce(path: string): void {
-  const { status } = spawnSync('umount', forceUnmountArguments(path), {
+  const [program, ...args] = forceUnmountCommand(path);
+  const { status } = spawnSync(program, args, {
     timeout: FORCED_END_TIMEOUT_MS,
     killSignal: 'SIGKILL',
   });

@@ -1,7 +1,9 @@
-import { constants } from 'node:fs';
+import { close, constants } from 'node:fs';
 import { type FileHandle, open, writeFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import { WRITE_BYTES_MAX } from '../../filesystem/records.js';
-import { errnoNameOf, mountAt, readMountinfo, run, unavailable } from '../mount-point.js';
+import { errnoNameOf, isRoot, mountAt, readMountinfo, run, unavailable } from '../mount-point.js';
+import type { HandedMount } from './as-user.js';
 
 /** The type in mtab and df: the kernel takes what follows the dot for a name. */
 const FILESYSTEM_TYPE = 'fuse.mootfs';
@@ -13,11 +15,19 @@ const FILESYSTEM_TYPE = 'fuse.mootfs';
  */
 const READ_AHEAD_KIB = 512;
 
+/** /dev/fuse, open. */
+export type Device = Pick<FileHandle, 'fd' | 'close'>;
+
+/** That of a mount that somebody else has made. */
+export function deviceOf({ descriptor: fd }: HandedMount): Device {
+  return { fd, close: () => promisify(close)(fd) };
+}
+
 /** Opens /dev/fuse, or says what is missing. */
-export async function openDevice(): Promise<FileHandle> {
-  if (process.geteuid?.() !== 0) {
+export async function openDevice(): Promise<Device> {
+  if (!isRoot()) {
     throw unavailable(
-      'mounting needs root: run as root, or use --adapter fuse-native, which goes through the set-user-ID program fusermount',
+      'mounting from this process needs root: use mootfs mount, which goes through fusermount3, or --adapter fuse-native',
     );
   }
   try {

@@ -19,6 +19,12 @@ const WAITING_MAX = 262_144;
  */
 const IN_FLIGHT_MAX = 2;
 
+/**
+ * Of those that somebody waits for. They may wait for READs, which wait for the cluster, but for no
+ * lock of a directory; more would take threads from the pool that the cluster may need to answer.
+ */
+const DROPS_IN_FLIGHT_MAX = 2;
+
 /** All of a file's pages (fuse_reverse_inval_inode), and attributes only. */
 const OFFSET_ALL_PAGES = 0;
 const OFFSET_ATTRIBUTES_ONLY = -1;
@@ -34,6 +40,9 @@ type Notification =
  */
 export class Notifier implements KernelNotifier {
   readonly #waiting = new Map<string, Notification>();
+  /** Pages to drop for somebody who waits for it. */
+  readonly #drops: { readonly ino: Ino; readonly done: () => void }[] = [];
+  #dropsInFlight = 0;
   #inFlight = 0;
   #closed = false;
   #whenIdle: (() => void) | null = null;
@@ -66,6 +75,14 @@ export class Notifier implements KernelNotifier {
     });
   }
 
+  dropPages(ino: Ino): Promise<void> {
+    if (this.#closed) return Promise.resolve();
+    return new Promise((done) => {
+      this.#drops.push({ ino, done });
+      this.#pump();
+    });
+  }
+
   /**
    * By a thread of the pool: an inode that is just being dropped is waited for, and that may wait
    * for pages whose READ we have not answered (fuse_ilookup, truncate_inode_pages_final).
@@ -95,6 +112,7 @@ export class Notifier implements KernelNotifier {
   close(): Promise<void> {
     this.#closed = true;
     this.#waiting.clear();
+    for (const { done } of this.#drops.splice(0)) done();
     if (this.#inFlight === 0) return Promise.resolve();
     return new Promise((resolve) => {
       this.#whenIdle = resolve;
@@ -113,7 +131,19 @@ export class Notifier implements KernelNotifier {
   }
 
   #pump(): void {
-    while (this.#inFlight < IN_FLIGHT_MAX) {
+    while (this.#dropsInFlight < DROPS_IN_FLIGHT_MAX) {
+      const drop = this.#drops.shift();
+      if (drop === undefined) break;
+      this.#inFlight++;
+      this.#dropsInFlight++;
+      const message = encodeInvalidateInode(drop.ino, true);
+      write(this.fd, message, 0, message.length, null, (error) => {
+        this.#dropsInFlight--;
+        drop.done();
+        this.#onWritten(error);
+      });
+    }
+    while (this.#inFlight - this.#dropsInFlight < IN_FLIGHT_MAX) {
       const [next] = this.#waiting;
       if (next === undefined) return;
       this.#waiting.delete(next[0]);

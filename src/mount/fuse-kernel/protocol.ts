@@ -78,9 +78,11 @@ export type OpcodeName = keyof typeof OPCODE;
 /** INIT flags that are used, FUSE_* of linux/fuse.h. */
 export const INIT = {
   ASYNC_READ: 1 << 0,
+  POSIX_LOCKS: 1 << 1,
   ATOMIC_O_TRUNC: 1 << 3,
   BIG_WRITES: 1 << 5,
   DONT_MASK: 1 << 6,
+  FLOCK_LOCKS: 1 << 10,
   DO_READDIRPLUS: 1 << 13,
   READDIRPLUS_AUTO: 1 << 14,
   PARALLEL_DIROPS: 1 << 18,
@@ -98,6 +100,7 @@ export const FATTR = {
   SIZE: 1 << 3,
   ATIME: 1 << 4,
   MTIME: 1 << 5,
+  FH: 1 << 6,
   ATIME_NOW: 1 << 7,
   MTIME_NOW: 1 << 8,
   KILL_SUIDGID: 1 << 11,
@@ -105,6 +108,7 @@ export const FATTR = {
 
 /** fuse_open_out.open_flags */
 export const FOPEN = {
+  DIRECT_IO: 1 << 0,
   KEEP_CACHE: 1 << 1,
   /** Since 7.35; older kernels ignore it. */
   NOFLUSH: 1 << 5,
@@ -115,6 +119,12 @@ export const OPEN_KILL_SUIDGID = 1 << 0;
 /** fuse_write_in.write_flags. Written back from the page cache: the handle is any one of the file. */
 export const WRITE_CACHE = 1 << 0;
 export const WRITE_KILL_SUIDGID = 1 << 2;
+
+/** fuse_lk_in.lk_flags: flock(2), not fcntl(2). */
+export const LK_FLOCK = 1 << 0;
+/** fuse_file_lock.type, as in fcntl(2) of the generic ABI, and the last byte of a lock to the end of the file. */
+export const LOCK_TYPE = { RDLCK: 0, WRLCK: 1, UNLCK: 2 } as const;
+export const OFFSET_MAX = 0x7fff_ffff_ffff_ffffn;
 
 /** fuse_setxattr_in.setxattr_flags */
 export const SETXATTR_ACL_KILL_SGID = 1 << 0;
@@ -172,6 +182,8 @@ export const SIZE = {
   /** fuse_create_in, fuse_mknod_in */
   CREATE_IN: 16,
   STATFS_OUT: 80,
+  LK_IN: 48,
+  LK_OUT: 24,
   GETXATTR_OUT: 8,
   SETXATTR_IN: 16,
   /** Of a kernel without SETXATTR_EXT (7.33). */

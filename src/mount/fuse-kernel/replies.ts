@@ -1,9 +1,16 @@
 import { assert } from '../../base/assert.js';
 import type { Timespec } from '../../base/clock.js';
 import { FLAG_APPEND, FLAG_IMMUTABLE, FLAG_NODUMP } from '../../filesystem/inode-flags.js';
+import { LOCK_LAST_MAX } from '../../filesystem/lock-table.js';
 import type { Inode } from '../../filesystem/records.js';
-import type { Attributes, DirectoryEntry, FilesystemFigures, Opened } from '../mount.js';
-import { FOPEN, SIZE } from './protocol.js';
+import type {
+  Attributes,
+  DirectoryEntry,
+  FilesystemFigures,
+  LockHolder,
+  Opened,
+} from '../mount.js';
+import { FOPEN, LOCK_TYPE, OFFSET_MAX, SIZE } from './protocol.js';
 import type { KernelRequest } from './requests.js';
 
 /**
@@ -113,6 +120,23 @@ export class Replies {
     this.data(request, Buffer.concat([NO_IOVECS, data]));
   }
 
+  /** fuse_lk_out. null: nobody is in the way. */
+  lock(request: KernelRequest, holder: LockHolder | null): void {
+    const b = this.#scratch;
+    const at = SIZE.OUT_HEADER;
+    b.fill(0, at, at + SIZE.LK_OUT);
+    if (holder === null) {
+      b.writeUInt32LE(LOCK_TYPE.UNLCK, at + 16);
+    } else {
+      const { exclusive, first, last, pid } = holder;
+      writeUint64(b, at, first);
+      b.writeBigUInt64LE(last === LOCK_LAST_MAX ? OFFSET_MAX : BigInt(last), at + 8);
+      b.writeUInt32LE(exclusive ? LOCK_TYPE.WRLCK : LOCK_TYPE.RDLCK, at + 16);
+      b.writeUInt32LE(pid, at + 20);
+    }
+    this.#send(request, SIZE.LK_OUT);
+  }
+
   xattrSize(request: KernelRequest, bytes: number): void {
     this.written(request, bytes); // fuse_getxattr_out has fuse_write_out's layout
   }
@@ -148,7 +172,9 @@ export class Replies {
     const b = this.#scratch;
     writeUint64(b, at, opened.handle);
     b.writeUInt32LE(
-      (opened.keepCache ? FOPEN.KEEP_CACHE : 0) | (flush ? 0 : FOPEN.NOFLUSH),
+      (opened.direct ? FOPEN.DIRECT_IO : 0) |
+        (opened.keepCache ? FOPEN.KEEP_CACHE : 0) |
+        (flush ? 0 : FOPEN.NOFLUSH),
       at + 8,
     );
     b.writeUInt32LE(0, at + 12);

@@ -1,4 +1,5 @@
 import { MootError } from '../../base/errors.js';
+import { LOCK_LAST_MAX } from '../../filesystem/lock-table.js';
 import type { Ino } from '../../filesystem/records.js';
 import { interrupted } from '../abort.js';
 import type {
@@ -6,11 +7,14 @@ import type {
   Caller,
   FileRange,
   Handle,
+  LockRequest,
   OpenFlags,
   WriteFlags,
 } from '../mount.js';
 import {
   FATTR,
+  LK_FLOCK,
+  LOCK_TYPE,
   OPEN_FLAG,
   OPEN_KILL_SUIDGID,
   SETXATTR_ACL_KILL_SGID,
@@ -67,6 +71,53 @@ export interface Body {
   readonly end: number;
   /** Set by a handler, before its first await, that keeps the buffer: nobody else uses it again. */
   taken: boolean;
+}
+
+/** fuse_lk_in, of GETLK, SETLK and SETLKW. EINVAL for a lock that begins beyond what any file reaches. */
+export function readLock(
+  body: Body,
+  waits: boolean,
+): { readonly handle: Handle; readonly lock: LockRequest } {
+  const { buffer, start } = body;
+  const first = buffer.readBigUInt64LE(start + 16);
+  const last = buffer.readBigUInt64LE(start + 24);
+  if (first >= LAST_MAX || last < first) throw new MootError('EINVAL', 'a lock of no bytes');
+  return {
+    handle: readUint64(buffer, start),
+    lock: {
+      kind: (buffer.readUInt32LE(start + 40) & LK_FLOCK) !== 0 ? 'flock' : 'posix',
+      mode: lockModeOf(buffer.readUInt32LE(start + 32)),
+      owner: readOwner(buffer, start + 8),
+      pid: buffer.readUInt32LE(start + 36),
+      first: Number(first),
+      last: last >= LAST_MAX ? LOCK_LAST_MAX : Number(last),
+      waits,
+    },
+  };
+}
+
+const LAST_MAX = BigInt(LOCK_LAST_MAX);
+
+function lockModeOf(type: number): LockRequest['mode'] {
+  switch (type) {
+    case LOCK_TYPE.RDLCK:
+      return 'shared';
+    case LOCK_TYPE.WRLCK:
+      return 'exclusive';
+    case LOCK_TYPE.UNLCK:
+      return 'unlock';
+    default:
+      throw new MootError('EINVAL', `lock type ${type} is unknown`);
+  }
+}
+
+/** fuse_flush_in.lock_owner */
+export function readFlushOwner(body: Body): string {
+  return readOwner(body.buffer, body.start + 16);
+}
+
+function readOwner(buffer: Buffer, at: number): string {
+  return buffer.readBigUInt64LE(at).toString(36);
 }
 
 /** Numbers above 2^53 are none of ours: inodes, handles, offsets and sizes are smaller. */
@@ -137,6 +188,12 @@ export function readInit(body: Body): {
     readaheadBytesMax: buffer.readUInt32LE(start + 8),
     flags: buffer.readUInt32LE(start + 12),
   };
+}
+
+/** fuse_setattr_in.fh, when it is by an open file. */
+export function readSetAttributesHandle({ buffer, start }: Body): Handle | undefined {
+  const has = (buffer.readUInt32LE(start) & FATTR.FH) !== 0;
+  return has ? readUint64(buffer, start + 8) : undefined;
 }
 
 /** fuse_setattr_in */
@@ -292,6 +349,7 @@ export function readWrite(body: Body): {
     offset: readUint64(buffer, start + 8),
     flags: {
       append: (fileFlags & OPEN_FLAG.APPEND) !== 0 && (writeFlags & WRITE_CACHE) === 0,
+      cached: (writeFlags & WRITE_CACHE) !== 0,
       killPrivileges: (writeFlags & WRITE_KILL_SUIDGID) !== 0,
     },
     data: buffer.subarray(dataStart, dataStart + size),

@@ -24,6 +24,7 @@ export interface SessionParts {
   /** Gets a line for every request and reply. */
   readonly debug: ((line: string) => void) | null;
   readonly observer: RequestObserver | null;
+  readonly clusterLocks: boolean;
 }
 
 /**
@@ -35,6 +36,7 @@ export class Session implements Served {
   readonly operations: MountOperations;
   readonly replies: Replies;
   readonly onNegotiated: (kernelMinor: number, error: MootError | null) => void;
+  readonly clusterLocks: boolean;
   /** INIT flags that both sides have. */
   agreedFlags = 0;
   readonly #requests = new Map<bigint, KernelRequest>();
@@ -44,6 +46,7 @@ export class Session implements Served {
   constructor(parts: SessionParts) {
     this.operations = parts.operations;
     this.onNegotiated = parts.onNegotiated;
+    this.clusterLocks = parts.clusterLocks;
     this.#debug = parts.debug;
     this.#observer = parts.observer;
     this.replies = new Replies(parts.write, (request, errno) => this.#onReply(request, errno));
@@ -113,7 +116,8 @@ export class Session implements Served {
   }
 
   async #interruptInTime(request: KernelRequest): Promise<void> {
-    if (!(await isBeingKilled(request.pid))) {
+    // Who waits for a lock may have set an alarm: fcntl(2) and flock(2) are made to be interrupted.
+    if (request.opcode !== OPCODE.SETLKW && !(await isBeingKilled(request.pid))) {
       await new Promise<void>((resolve) => setTimeout(resolve, INTERRUPT_GRACE_MS).unref());
     }
     if (this.#requests.get(request.unique) === request) request.interrupt();

@@ -38,6 +38,7 @@ class Talk {
       onNegotiated: () => {},
       debug: null,
       observer: null,
+      clusterLocks: true,
     });
     const { execute, query } = this.mount.client;
     // As over a wire: what the session lets through must be what a node takes.

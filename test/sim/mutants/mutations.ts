@@ -14,7 +14,7 @@ export interface Mutation {
 export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'the vote of a term is forgotten after a restart',
-    file: 'src/raft/raft.js',
+    file: 'src/raft/node-state.js',
     from: 'this.outbox = new Outbox(restored.hardState, this.log);',
     to: 'this.outbox = new Outbox({ ...restored.hardState, vote: null }, this.log);',
   },
@@ -26,8 +26,8 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a read is served before the first entry of the term is committed',
-    file: 'src/raft/raft.js',
-    from: 'if (this.hasCommittedInTerm && replication.reads.canBegin) {',
+    file: 'src/raft/reads.js',
+    from: 'if (this.node.hasCommittedInTerm && replication.reads.canBegin) {',
     to: 'if (replication.reads.canBegin) {',
   },
   {
@@ -49,10 +49,58 @@ export const MUTATIONS: readonly Mutation[] = [
     to: 'return reached[Math.max(0, majorityOf(reached.length) - 2)] ?? 0;',
   },
   {
-    name: 'an entry of an old term is committed by counting',
+    name: 'a commit is counted by the new voters alone while the members change',
+    file: 'src/raft/replication.js',
+    from: 'this.quorums = voterSets(configuration).map(',
+    to: 'this.quorums = voterSets({ ...configuration, outgoing: [] }).map(',
+  },
+  {
+    name: 'the members change before the change before it and an entry of the term are committed',
+    file: 'src/raft/member-changes.js',
+    from: `        if (!this.node.hasCommittedInTerm || transfer !== null) {
+            return { ok: false, reason: 'busy', message: 'the leader is taking or leaving office' };
+        }
+        if (latest.index > this.node.commitIndex || isJoint(latest.configuration)) {
+            return { ok: false, reason: 'busy', message: 'another change of the members is under way' };
+        }
+`,
+    to: '',
+  },
+  {
+    name: 'a node that was removed, or is no voter yet, disrupts the others',
     file: 'src/raft/raft.js',
-    from: 'if (index <= this.commitIndex || this.log.terms.termAt(index) !== this.term)',
-    to: 'if (index <= this.commitIndex)',
+    from: `        else if (this.node.recovering || !this.node.mayStand)
+            this.tickBystander();
+        else if (this.node.electionElapsed >= this.node.electionTimeout)
+            this.elections.startPreVote();
+`,
+    to: `        else if (this.node.recovering)
+            this.tickBystander();
+        else if (this.node.electionElapsed >= this.node.electionTimeout) {
+            if (this.node.mayStand)
+                this.elections.startPreVote();
+            else
+                this.elections.startElection({ transfer: true });
+        }
+`,
+  },
+  {
+    name: 'a configuration that is not committed is lost at a restart',
+    file: 'src/raft/configurations.js',
+    from: 'if (entry.index > restored.appliedIndex)',
+    to: 'if (false)',
+  },
+  {
+    name: 'who starts dials only the members that its tree knows',
+    file: 'src/node/runtime.js',
+    from: 'transport.setPeers(membersOf(this.present.configuration.configuration));',
+    to: 'transport.setPeers(membersOf(restored.configuration.configuration));',
+  },
+  {
+    name: 'an entry of an old term is committed by counting',
+    file: 'src/raft/leading.js',
+    from: 'if (index <= this.node.commitIndex || this.node.log.terms.termAt(index) !== this.node.term)',
+    to: 'if (index <= this.node.commitIndex)',
   },
   {
     name: 'a follower for whom everything was purged is never sent a snapshot',
@@ -68,7 +116,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a snapshot is acknowledged before it is durable',
-    file: 'src/node/runtime.js',
+    file: 'src/node/snapshots.js',
     from: 'await source.finish();',
     to: 'void source.finish();',
   },
@@ -97,6 +145,33 @@ export const MUTATIONS: readonly Mutation[] = [
     to: 'if (this.access.disk.damaged.size > 0) { const { log } = this.access.disk.memory; log.entries = log.entries.filter((entry) => entry.index < Math.min(...this.access.disk.damaged)); this.access.disk.damaged.clear(); return this.inner.open(); }',
   },
   {
+    name: 'two incarnations of a cluster do not refuse each other',
+    file: 'src/transport/check-greeting.js',
+    from: 'return one !== 0 && other !== 0 && one !== other;',
+    to: 'return false;',
+  },
+  {
+    name: 'who recovers goes on behind its tree, and not behind its log',
+    file: 'src/node/recover.js',
+    from: `                truncateFrom: null,
+                entries: [{ index: restored.lastIndex + 1,`,
+    to: `                truncateFrom: mark.index + 1,
+                entries: [{ index: mark.index + 1,`,
+  },
+  {
+    name: 'commands that were decided are kept',
+    file: 'src/node/proposals.js',
+    from: `        this.proposed.delete(mark.index);
+`,
+    to: '',
+  },
+  {
+    name: 'the checksums of stored records are not looked at',
+    file: 'src/codec/records.js',
+    from: 'if (checksumOf(key, payload) !== sealed.readUInt32LE()) {',
+    to: 'if (sealed.length < CHECKSUM_BYTES) {',
+  },
+  {
     name: 'a leader with a hung disk goes on with its heartbeats',
     file: 'src/node/stall.js',
     from: 'return nowMs - this.sinceMs >= STALL_MS;',
@@ -104,7 +179,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a partial partition brings elections without end',
-    file: 'src/raft/raft.js',
+    file: 'src/raft/node-state.js',
     from: '(this.leader !== null && this.silenceElapsed < this.config.electionTicksMin)',
     to: 'false',
   },
@@ -122,8 +197,8 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'the log is truncated below the commit index',
-    file: 'src/raft/raft.js',
-    from: 'for (let i = Math.max(0, this.commitIndex - prevIndex); i < entries.length; i++) {',
+    file: 'src/raft/following.js',
+    from: 'for (let i = Math.max(0, this.node.commitIndex - prevIndex); i < entries.length; i++) {',
     to: 'for (let i = 0; i < entries.length; i++) { if (entries[i].index <= log.lastIndex && entries[i].index > log.appliedIndex) log.truncate(entries[i].index);',
   },
   {
@@ -134,7 +209,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a candidate with an older log gets votes',
-    file: 'src/raft/raft.js',
+    file: 'src/raft/elections.js',
     from: '(candidate.lastTerm === lastTerm && candidate.lastIndex >= lastIndex)',
     to: 'candidate.lastTerm === lastTerm',
   },
@@ -146,8 +221,8 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'an append is taken without a look at what stands before it',
-    file: 'src/raft/raft.js',
-    from: 'if (prevIndex > this.commitIndex && log.terms.termAt(prevIndex) !== prevTerm) {',
+    file: 'src/raft/following.js',
+    from: 'if (prevIndex > this.node.commitIndex && log.terms.termAt(prevIndex) !== prevTerm) {',
     to: 'if (prevIndex > log.lastIndex) {',
   },
   {
@@ -188,9 +263,9 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a lease is granted without a round of heartbeats',
-    file: 'src/node/runtime.js',
-    from: 'this.reads.strong(() => confirmed(this.tree.applied.index), refused);',
-    to: 'confirmed(this.tree.applied.index);',
+    file: 'src/node/service.js',
+    from: 'reads.strong(() => confirmed(tree.applied.index), refused);',
+    to: 'confirmed(tree.applied.index);',
   },
   {
     name: 'a confirmed read does not wait for the tree',
@@ -209,5 +284,11 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/client/session-queue.js',
     from: 'return queued.uncertain === 0;',
     to: 'return true;',
+  },
+  {
+    name: 'a mount goes on deciding about locks when it has returned that',
+    file: 'src/mount/lock-delegations.js',
+    from: 'this.delegated.delete(ino);',
+    to: 'void ino;',
   },
 ];

@@ -11,15 +11,18 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/fs.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/time.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -338,6 +341,61 @@ static void do_readlink(void)
 		printf("= %.*s\n", (int)length, bytes);
 }
 
+static short lock_type(const char *text)
+{
+	return *text == 's' ? F_RDLCK : *text == 'e' ? F_WRLCK : F_UNLCK;
+}
+
+/* "setlk SLOT TYPE START LENGTH", setlkw, ofd, ofdw: shared, exclusive or unlock. */
+static void do_lock(int command)
+{
+	struct stat s;
+	struct flock lock = {.l_type = lock_type(word(2)), .l_start = number(3), .l_len = number(4)};
+	if (fstat(slot(1), &s) == 0 && !S_ISREG(s.st_mode))
+		printf("= not a file\n");
+	else
+		answer(fcntl(slot(1), command, &lock));
+}
+
+/* "getlk SLOT TYPE START LENGTH": the process that is in the way is the filesystem's own to name. */
+static void do_getlk(void)
+{
+	struct stat s;
+	struct flock lock = {.l_type = lock_type(word(2)), .l_start = number(3), .l_len = number(4)};
+	if (fstat(slot(1), &s) == 0 && !S_ISREG(s.st_mode))
+		printf("= not a file\n");
+	else if (fcntl(slot(1), F_GETLK, &lock) < 0)
+		answer(-1);
+	else if (lock.l_type == F_UNLCK)
+		printf("= free\n");
+	else
+		printf("= %s %lld %lld # pid %d\n", lock.l_type == F_RDLCK ? "shared" : "exclusive",
+		       (long long)lock.l_start, (long long)lock.l_len, lock.l_pid);
+}
+
+/* "flock SLOT TYPE", flockw */
+static void do_flock(int flags)
+{
+	struct stat s;
+	int type = lock_type(word(2));
+	int operation = type == F_RDLCK ? LOCK_SH : type == F_WRLCK ? LOCK_EX : LOCK_UN;
+	if (fstat(slot(1), &s) == 0 && !S_ISREG(s.st_mode))
+		printf("= not a file\n");
+	else
+		answer(flock(slot(1), operation | flags));
+}
+
+static void on_alarm(int signal) { (void)signal; }
+
+/* "alarm MS": a signal that interrupts what waits then. */
+static void do_alarm(void)
+{
+	struct sigaction action = {.sa_handler = on_alarm};
+	struct itimerval timer = {.it_value = {number(1) / 1000, number(1) % 1000 * 1000}};
+	sigaction(SIGALRM, &action, NULL);
+	answer(setitimer(ITIMER_REAL, &timer, NULL));
+}
+
 static void run(void)
 {
 	const char *call = word(0);
@@ -389,6 +447,15 @@ static void run(void)
 	CALL("mprivate") do_map(1);
 	CALL("getflags") do_flags(0);
 	CALL("setflags") do_flags(1);
+	CALL("setlk") do_lock(F_SETLK);
+	CALL("setlkw") do_lock(F_SETLKW);
+	CALL("ofd") do_lock(F_OFD_SETLK);
+	CALL("ofdw") do_lock(F_OFD_SETLKW);
+	CALL("getlk") do_getlk();
+	CALL("flock") do_flock(LOCK_NB);
+	CALL("flockw") do_flock(0);
+	CALL("alarm") do_alarm();
+	CALL("pid") answer(getpid());
 	CALL("umask") answer(umask((mode_t)number(1)));
 	CALL("chdir") answer(chdir(word(1)));
 	else printf("? %s\n", call);

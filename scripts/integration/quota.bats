@@ -1,0 +1,82 @@
+#!/usr/bin/env bats
+# Too much: the quota, and disks that are nearly full.
+
+load cluster.bash
+
+setup() {
+  LOCAL="$BATS_TEST_TMPDIR"
+  need_mounts
+}
+
+teardown() {
+  cluster_end
+  umount "$LOCAL/disk" 2>/dev/null || true
+}
+
+@test "a quota of bytes and inodes" {
+  cluster_start 3
+  mount_start 1
+  A="$ROOT/mnt/1"
+  mootfs quota --bytes 2M --inodes 5 | grep -q '^bytes  *0  *2097152$'
+  [ "$(df --output=size,used -B1 "$A" | tail -n 1 | tr -s ' ' | sed 's/^ //')" = "2097152 0" ]
+  head -c 1000000 /dev/urandom >"$A/one"
+  run dd if=/dev/urandom of="$A/two" bs=100k count=20 conv=fsync
+  [ "$status" -ne 0 ]
+  [[ "$output" == *"Disk quota exceeded"* ]]
+  # What was there is as it was, and may change; what is removed makes room.
+  [ "$(stat -c %s "$A/one")" = 1000000 ]
+  dd if=/dev/zero of="$A/one" bs=100k count=5 conv=notrunc,fsync
+  rm "$A/two"
+  # When every mount has said that nobody has it open.
+  wait_for "room" bytes_are 1000000
+  head -c 900000 /dev/urandom >"$A/two"
+  [ "$(df --output=used -B4096 "$A" | tail -n 1)" -eq $(((1900000 + 4095) / 4096)) ]
+  mkdir "$A/d"
+  mknod "$A/p" p
+  run mkdir "$A/e"
+  [ "$status" -ne 0 ]
+  [[ "$output" == *"Disk quota exceeded"* ]]
+  [ "$(mootfs quota --json)" = '{"bytes":{"used":1900000,"max":2097152},"inodes":{"used":5,"max":5}}' ]
+  run mootfs quota --bytes 1.5
+  [ "$status" = 2 ]
+  mootfs quota --bytes none --inodes none
+  head -c 3000000 /dev/urandom >"$A/d/three"
+  wait_for "equal trees on all nodes" nodes_agree
+}
+
+bytes_are() { mootfs quota --json | grep -q "^{\"bytes\":{\"used\":$1,"; }
+
+@test "a node's disk is nearly full: no room, in time, and removing goes on" {
+  mkdir "$LOCAL/disk"
+  mount -t tmpfs -o size=200m tmpfs "$LOCAL/disk" || skip "tmpfs cannot be mounted"
+  cluster_new 3
+  ln -s "$LOCAL/disk" "$ROOT/n2"
+  for i in 1 2 3; do node_start "$i"; done
+  wait_for "a leader" has_leader
+  mount_start 1
+  A="$ROOT/mnt/1"
+  head -c 2000000 /dev/urandom >"$A/before"
+  # 10 MiB are kept, and 8 are left to be written.
+  fallocate -l $(($(df --output=avail -B1 "$LOCAL/disk" | tail -n 1) - (18 << 20))) "$LOCAL/disk/filler"
+  wait_for "the leader to know" little_free
+  # However much is written, nobody's disk is filled.
+  run dd if=/dev/urandom of="$A/big" bs=1M count=100 conv=fsync
+  [ "$status" -ne 0 ]
+  [[ "$output" == *"No space left on device"* ]]
+  # Others fill it further: into what is kept.
+  fallocate -l $(($(df --output=avail -B1 "$LOCAL/disk" | tail -n 1) - (5 << 20))) "$LOCAL/disk/more"
+  wait_for "no room" no_room
+  wait_for "df to say so" nothing_free
+  rm "$A/before" "$A/big"
+  mootfs status --json >/dev/null
+  for i in 1 2 3; do kill -0 "$(pid_of "n$i")"; done
+  rm "$LOCAL/disk/filler" "$LOCAL/disk/more"
+  wait_for "room again" sh -c 'echo x >"$1/after"' - "$A"
+  wait_for "equal trees on all nodes" nodes_agree
+}
+
+little_free() { [ "$(df --output=avail "$A" | tail -n 1)" -lt 9000 ]; }
+
+nothing_free() { [ "$(df --output=avail "$A" | tail -n 1 | tr -d ' ')" = 0 ]; }
+
+no_room() { ! mkdir "$A/no-room-$RANDOM" 2>/dev/null; }

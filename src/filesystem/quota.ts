@@ -1,0 +1,60 @@
+import type { Command, SetQuota } from './commands.js';
+import type { Draft } from './draft.js';
+import type { Look } from './facts.js';
+import { inodeKey } from './keys.js';
+import type { Counters } from './records.js';
+import { refuse } from './refusal.js';
+
+export function setQuota(draft: Draft, { bytes, inodes }: SetQuota): null {
+  draft.counters.bytesMax = bytes;
+  draft.counters.inodesMax = inodes;
+  return null;
+}
+
+/**
+ * EDQUOT for a command that makes more of what there is too much of. Whatever makes less, or changes
+ * what is there already, goes on beyond a quota, too: so one may be set below what is stored.
+ */
+export function refuseBeyondQuota({ before, counters }: Draft): void {
+  const { bytes, bytesMax, inodes, inodesMax } = counters;
+  if (bytesMax !== null && bytes > bytesMax && bytes > before.bytes) refuse('EDQUOT');
+  if (inodesMax !== null && inodes > inodesMax && inodes > before.inodes) refuse('EDQUOT');
+}
+
+/**
+ * The command would go beyond the quota for certain, as the tree is now: it need not enter the log.
+ * What only applying it shows, as how much of a write lies over old bytes, is refused there.
+ */
+export function isBeyondQuota(command: Command, counters: Counters, look: Look): boolean {
+  const { bytes, bytesMax, inodes, inodesMax } = counters;
+  switch (command.type) {
+    case 'make-node':
+    case 'make-symlink':
+    case 'make-unnamed':
+      return inodesMax !== null && inodes >= inodesMax;
+    case 'write': {
+      if (bytesMax === null || bytes + command.data.length <= bytesMax) return false;
+      const inode = look(inodeKey(command.ino));
+      return inode ? command.append === true || command.offset >= inode.size : false;
+    }
+    default:
+      return false;
+  }
+}
+
+/**
+ * Commands that take space: none of them is needed to get some back. Small ones that answer null are not
+ * among them: a client that sent one twice could not tell which copy was refused.
+ */
+const GROWING: ReadonlySet<Command['type']> = new Set([
+  'make-node',
+  'make-unnamed',
+  'make-symlink',
+  'link',
+  'write',
+  'copy-range',
+]);
+
+export function takesSpace(command: Command): boolean {
+  return GROWING.has(command.type);
+}
