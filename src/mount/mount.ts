@@ -1,5 +1,5 @@
-import type { AllocateMode } from '../filesystem/commands.js';
-import type { Ino, Inode, LockKind } from '../filesystem/records.js';
+import type { AllocateMode, Lock } from '../filesystem/commands.js';
+import type { Ino, Inode } from '../filesystem/records.js';
 
 /**
  * A mounted directory. Adapters (fuse-kernel/, fuse-native.ts) translate what a kernel asks into
@@ -113,15 +113,8 @@ export interface NewNode {
 }
 
 /** What a program asks for by fcntl(2) or flock(2). */
-export interface LockRequest {
-  readonly kind: LockKind;
-  readonly mode: 'shared' | 'exclusive' | 'unlock';
-  /** The process, or the open file: the kernel's number as text. */
-  readonly owner: string;
-  readonly pid: number;
-  /** Both among what is locked; LOCK_LAST_MAX: to the end of the file. For flock: all. */
-  readonly first: number;
-  readonly last: number;
+export interface LockRequest
+  extends Pick<Lock, 'kind' | 'mode' | 'owner' | 'pid' | 'first' | 'last'> {
   /** F_SETLKW, or flock(2) without LOCK_NB. */
   readonly waits: boolean;
 }

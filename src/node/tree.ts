@@ -76,10 +76,10 @@ interface Flush {
 
 /**
  * The tree in memory over the state store. Three layers answer for a record: changes not yet in the
- * store (`pending`, and `writing` while they go there), the cache, the store; of names it may be known
- * without any that they are absent. Commands are applied
- * one after another; what one lacks is loaded, and it is run again. Queries run beside them, each
- * at one moment between two commands.
+ * store (`pending`, and `writing` while they go there), the cache, the store. That a name is absent
+ * may be known without any of them (CompleteDirectories). Commands are applied one after another;
+ * what one lacks is loaded, and it is run again. Queries run beside them, each at one moment between
+ * two commands.
  */
 export class Tree {
   private pending = new Overlay();

@@ -14,6 +14,10 @@ export function entryBytes(entry: Entry): number {
   return entry.data.byteLength + ENTRY_OVERHEAD_BYTES;
 }
 
+function memoryBytes(entry: Entry): number {
+  return entry.data.byteLength + ENTRY_MEMORY_BYTES;
+}
+
 /** Takes the place of an entry that has left memory, so that its data can be collected. */
 const FORGOTTEN: Entry = { index: 0, term: 0, kind: 'empty', data: new Uint8Array(0) };
 
@@ -92,7 +96,7 @@ export class Log {
     assert(entry.index === this.lastIndex + 1, 'the log has no gaps');
     this.terms.append(entry.term);
     this.entries.push(entry);
-    this.pinned += entry.data.byteLength + ENTRY_MEMORY_BYTES;
+    this.pinned += memoryBytes(entry);
   }
 
   /** Drops the entries at and behind `index`, which conflict with a leader's. */
@@ -138,15 +142,20 @@ export class Log {
     return { last, bytes };
   }
 
-  /** 0 for an entry that is not in memory. */
+  /** In a message or on disk; 0 for an entry that is not in memory. */
   bytesAt(index: number): number {
-    const entry = this.entries[this.head + index - this.memoryFirst];
-    return index < this.memoryFirst || entry === undefined ? 0 : entryBytes(entry);
+    const entry = this.entryAt(index);
+    return entry === undefined ? 0 : entryBytes(entry);
   }
 
   private memoryAt(index: number): number {
-    const bytes = this.bytesAt(index);
-    return bytes === 0 ? 0 : bytes - ENTRY_OVERHEAD_BYTES + ENTRY_MEMORY_BYTES;
+    const entry = this.entryAt(index);
+    return entry === undefined ? 0 : memoryBytes(entry);
+  }
+
+  private entryAt(index: number): Entry | undefined {
+    if (index < this.memoryFirst) return undefined;
+    return this.entries[this.head + index - this.memoryFirst];
   }
 
   get hasUnsaved(): boolean {
