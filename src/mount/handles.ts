@@ -48,8 +48,7 @@ export class Handles {
   private readonly unforgotten = new Set<Ino>();
 
   addFile(ino: Ino, flags: OpenFlags, errorsSeen: number): Handle {
-    const { read, write, append } = flags;
-    const direct = write && append && !read;
+    const { write, direct = false } = flags;
     this.files.set(this.next, { ino, write, direct, isFenced: false, errorsSeen });
     return this.next++;
   }

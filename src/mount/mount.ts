@@ -85,12 +85,6 @@ export interface Opened {
   readonly handle: Handle;
   /** The kernel's pages of this file are still right (FOPEN_KEEP_CACHE). */
   readonly keepCache: boolean;
-  /**
-   * Bytes go past the kernel's pages (FOPEN_DIRECT_IO). Who only appends is opened so: through pages
-   * the kernel divides a write(2) behind a page of the file's that it does not have whole
-   * (fuse_fill_write_pages), and what another mount appends may then lie between the parts.
-   */
-  readonly direct: boolean;
 }
 
 export interface AttributeChange {
@@ -151,6 +145,8 @@ export interface OpenFlags {
   readonly truncate: boolean;
   /** With `truncate`: clear set-user-ID and set-group-ID, the caller may not keep them. */
   readonly killPrivileges?: boolean;
+  /** What is written goes past the kernel's pages. */
+  readonly direct?: boolean;
 }
 
 /**

@@ -469,8 +469,7 @@ class Operations implements ClusterOperations {
     const { ino } = inode;
     const handle = this.handles.addFile(ino, flags, this.writes.opened(ino));
     const keepCache = this.caches.opened(inode, handle);
-    const { direct } = this.handles.file(handle);
-    return { handle, keepCache: keepCache && !flags.truncate, direct };
+    return { handle, keepCache: keepCache && !flags.truncate };
   }
 
   /** An open file through which something is to be done. */

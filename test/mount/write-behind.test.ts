@@ -339,20 +339,3 @@ t.test(
     t.equal(await contentOf(b, 'f'), 'kept');
   },
 );
-
-t.test('only who does nothing but append goes past the kernel’s pages', async (t) => {
-  const { a } = twoMounts();
-  await put(a, 'f', 'x');
-  const cases = [
-    [READ, false],
-    [WRITE, false],
-    [{ ...WRITE, read: false }, false],
-    // It may be mapped, and mappings need the pages.
-    [APPEND, false],
-    [{ ...APPEND, read: false }, true],
-  ] as const;
-  for (const [flags, direct] of cases) {
-    const opened = await open(a, 'f', flags);
-    t.equal(opened.direct, direct, JSON.stringify(flags));
-  }
-});

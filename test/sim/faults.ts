@@ -76,6 +76,15 @@ export type FaultKind =
    * must not decide without it.
    */
   | { readonly type: 'worst-moment'; readonly pick: number; readonly forMs: number }
+  /** The leader loses its power, and so do those who vote first for another one, but they are back at once. */
+  | {
+      readonly type: 'fatal-election';
+      readonly voters: number;
+      /** From a vote on its voter's disk to the end of that voter. */
+      readonly afterMicros: number;
+      readonly backMs: number;
+      readonly forMs: number;
+    }
   | { readonly type: 'snapshot'; readonly who: Who };
 
 /** A node by number, or whoever leads by then. */
@@ -110,10 +119,16 @@ const WEIGHTS: Readonly<Record<FaultType, number>> = {
   'damage-tree': 2,
   wipe: 2,
   'worst-moment': 2,
+  // Only together with others of its kind: see ELECTION_WORLDS.
+  'fatal-election': 0,
   snapshot: 6,
 };
 
-const TYPES = Object.keys(WEIGHTS) as FaultType[];
+const TYPES = (Object.keys(WEIGHTS) as FaultType[]).filter((type) => WEIGHTS[type] > 0);
+
+/** Two who stand in one term, and somebody who dies between them, meet in one election of many. */
+const ELECTION_WORLDS = 0.1;
+const ELECTION_EVERY_MS = 2_500;
 
 export interface Plan {
   readonly faults: readonly Fault[];
@@ -157,6 +172,11 @@ export function planFaults(random: Random, untilMs: number): Plan {
   for (let atMs = below(1_500); atMs < untilMs; atMs += below(2 * everyMs)) {
     const type = pickWeighted(random, types);
     if (type !== null) faults.push({ atMs, ...MAKERS[type](below, chance) });
+  }
+  if (chance(ELECTION_WORLDS)) {
+    for (let atMs = 1_500; atMs < untilMs; atMs += 500 + below(ELECTION_EVERY_MS)) {
+      faults.push({ atMs, ...MAKERS['fatal-election'](below, chance) });
+    }
   }
   return { faults, steadyFromMs: null };
 }
@@ -266,6 +286,13 @@ const MAKERS: { readonly [T in FaultType]: (below: Below, chance: Chance) => Fau
     type: 'worst-moment',
     pick: below(1_000_000),
     forMs: forMs(below, chance),
+  }),
+  'fatal-election': (below, chance) => ({
+    type: 'fatal-election',
+    voters: 1 + below(2),
+    afterMicros: chance(0.5) ? 0 : below(3_000),
+    backMs: below(chance(0.5) ? 20 : 300),
+    forMs: 500 + below(2_000),
   }),
   snapshot: (below, chance) => ({ type: 'snapshot', who: who(below, chance) }),
 };

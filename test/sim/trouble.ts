@@ -35,6 +35,8 @@ function weather(given: Partial<Weather>): Weather {
 export class Trouble {
   readonly counts: Record<string, number> = {};
   private ended = false;
+  /** The next who vote, and what becomes of each. */
+  private fatalElection: { voters: number; afterMicros: number; backMs: number } | null = null;
 
   readonly operator: Operator;
 
@@ -50,6 +52,19 @@ export class Trouble {
       this.counts[fault.type] = (this.counts[fault.type] ?? 0) + 1;
       // The record has a handler for exactly this type of fault.
       (this.handlers[fault.type] as (fault: FaultKind) => void)(fault);
+    });
+  }
+
+  /** This server has a new vote on its disk. */
+  voted(server: Server): void {
+    const fatal = this.fatalElection;
+    if (fatal === null || this.ended || fatal.voters === 0) return;
+    fatal.voters--;
+    const { machine } = server;
+    this.world.loop.after(fatal.afterMicros, 'a voter dies', () => {
+      if (this.ended || machine === null || server.machine !== machine) return;
+      this.down(server, true);
+      this.later(fatal.backMs, () => server.start(), true);
     });
   }
 
@@ -202,6 +217,12 @@ export class Trouble {
       this.later(forMs, () => server.start(), true);
     },
     'worst-moment': ({ pick, forMs }) => this.worstMoment(pick, forMs),
+    'fatal-election': ({ voters, afterMicros, backMs, forMs }) => {
+      const leader = this.server('leader');
+      this.fatalElection = { voters, afterMicros, backMs };
+      this.down(leader, true);
+      this.later(forMs, () => leader.start(), true);
+    },
     snapshot: ({ who }) => this.server(who).snapshot(),
   };
 

@@ -208,8 +208,12 @@ export class World {
   }
 
   private makeServer(config: NodeConfig): Server {
-    const judge = judgedBy(this.laws, (server, error) => this.onFailed(server, error));
-    const server = this.serverWith(config, judge);
+    const laws = judgedBy(this.laws, (server, error) => this.onFailed(server, error));
+    const onDurable: Judge['onDurable'] = (server, saves) => {
+      laws.onDurable(server, saves);
+      if (saves.some(({ hardState }) => hardState?.vote)) this.trouble.voted(server);
+    };
+    const server = this.serverWith(config, { ...laws, onDurable });
     this.servers.push(server);
     return server;
   }

@@ -3,7 +3,7 @@ import { ERRNO } from '../../base/errno.js';
 import { isMootError, MootError } from '../../base/errors.js';
 import type { AllocateMode } from '../../filesystem/commands.js';
 import { S_IFDIR, S_IFMT, S_IFREG } from '../../filesystem/mode.js';
-import type { MountOperations } from '../mount.js';
+import type { MountOperations, OpenFlags } from '../mount.js';
 import { negotiate } from './init.js';
 import { ioctl } from './ioctl.js';
 import {
@@ -17,7 +17,7 @@ import {
   SIZE,
   XATTR_FLAG,
 } from './protocol.js';
-import { encodeDirectory, encodeInit, type Replies } from './replies.js';
+import { encodeDirectory, encodeInit, type OpenReply, type Replies } from './replies.js';
 import {
   type Body,
   type KernelRequest,
@@ -56,7 +56,7 @@ export interface Served {
   /** Locks are the cluster's, not the kernel's own. */
   readonly clusterLocks: boolean;
   /** INIT flags that both sides have. */
-  agreedFlags: number;
+  agreedFlags: bigint;
   /** The kernel and we agree, or why not. */
   onNegotiated(kernelMinor: number, error: MootError | null): void;
   /** False: no such request is under way. */
@@ -150,25 +150,26 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
     replies.entry(request, await operations.link(ino, request.ino, name, request));
   },
 
-  async CREATE({ operations, replies, clusterLocks }, request, body) {
-    const { name, mode, umask, flags } = readCreate(body);
+  async CREATE(served, request, body) {
+    const { operations, replies } = served;
+    const { name, mode, umask, flags } = readCreate(body, mayMapDirect(served));
     const node = { mode: (mode & ~S_IFMT) | S_IFREG, umask };
     const created = await operations.create(request.ino, name, node, flags, request);
-    replies.created(request, created, flags.write || clusterLocks);
+    replies.created(request, created, openReply(flags, served));
   },
 
-  async TMPFILE({ operations, replies, clusterLocks }, request, body) {
-    const { mode, umask, flags } = readCreate(body);
+  async TMPFILE(served, request, body) {
+    const { operations, replies } = served;
+    const { mode, umask, flags } = readCreate(body, mayMapDirect(served));
     const made = await operations.createUnnamed(request.ino, { mode, umask }, flags, request);
-    replies.created(request, made, flags.write || clusterLocks);
+    replies.created(request, made, openReply(flags, served));
   },
 
-  async OPEN({ operations, replies, clusterLocks }, request, body) {
-    const flags = readOpen(body);
+  async OPEN(served, request, body) {
+    const { operations, replies } = served;
+    const flags = readOpen(body, mayMapDirect(served));
     const opened = await operations.open(request.ino, flags, request);
-    // A file that is open for reading only has nothing that close(2) must wait for, but locks: any
-    // close(2) lets all POSIX locks of the process on the file go.
-    replies.opened(request, opened, flags.write || clusterLocks);
+    replies.opened(request, opened, openReply(flags, served));
   },
 
   async READ({ operations, replies }, request, body) {
@@ -231,7 +232,7 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
 
   async OPENDIR({ operations, replies }, request) {
     const handle = await operations.openDirectory(request.ino, request);
-    replies.opened(request, { handle, keepCache: false, direct: false }, true);
+    replies.opened(request, { handle, keepCache: false }, { flush: true, direct: false });
   },
 
   READDIR: (served, request, body) => readDirectory(served, request, body, false),
@@ -252,7 +253,7 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
   },
 
   async SETXATTR({ operations, replies, agreedFlags }, request, body) {
-    const extended = (agreedFlags & INIT.SETXATTR_EXT) !== 0;
+    const extended = (agreedFlags & INIT.SETXATTR_EXT) !== 0n;
     const { name, value, flags, killSetGid } = readSetXattr(body, extended);
     const mode = xattrModeOf(flags);
     await operations.setXattr(request.ino, name, value, mode, killSetGid, request);
@@ -419,13 +420,26 @@ const NUL = new Uint8Array(1);
 const NOTHING_AGREED = {
   minor: 0,
   readaheadBytesMax: 0,
-  flags: 0,
+  flags: 0n,
   backgroundMax: 0,
   congestionThreshold: 0,
   writeBytesMax: 0,
   timeGranularityNs: 0,
   pagesMax: 0,
 };
+
+/** A file that goes past the kernel's pages can be mapped and shared all the same. */
+function mayMapDirect({ agreedFlags }: Served): boolean {
+  return (agreedFlags & INIT.DIRECT_IO_ALLOW_MMAP) !== 0n;
+}
+
+/**
+ * A file that is open for reading only has nothing that close(2) must wait for, but locks: any
+ * close(2) lets all POSIX locks of the process on the file go.
+ */
+function openReply({ write, direct = false }: OpenFlags, { clusterLocks }: Served): OpenReply {
+  return { flush: write || clusterLocks, direct };
+}
 
 async function rename(
   { operations, replies }: Served,

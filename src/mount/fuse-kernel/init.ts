@@ -42,7 +42,10 @@ const WANTED_FLAGS =
   INIT.SETXATTR_EXT |
   // Set-user-ID bits are cleared by us where the kernel says so. Without it the kernel asks for
   // the attribute security.capability before every write.
-  INIT.HANDLE_KILLPRIV_V2;
+  INIT.HANDLE_KILLPRIV_V2 |
+  // Files that go past the kernel's pages can be mapped all the same (Linux 6.6).
+  INIT.INIT_EXT |
+  INIT.DIRECT_IO_ALLOW_MMAP;
 
 /** Without them the kernel keeps locks itself, within this mount. */
 const LOCK_FLAGS = INIT.POSIX_LOCKS | INIT.FLOCK_LOCKS;
@@ -61,18 +64,18 @@ export function negotiate(
     readonly major: number;
     readonly minor: number;
     readonly readaheadBytesMax: number;
-    readonly flags: number;
+    readonly flags: bigint;
   },
   clusterLocks: boolean,
 ): InitReply | 'major-mismatch' | 'too-old' {
   if (kernel.major > KERNEL_VERSION) return 'major-mismatch';
   if (kernel.major < KERNEL_VERSION || kernel.minor < KERNEL_MINOR_VERSION_MIN) return 'too-old';
   // Every kernel since 7.28 offers it.
-  if ((kernel.flags & INIT.MAX_PAGES) === 0) return 'too-old';
+  if ((kernel.flags & INIT.MAX_PAGES) === 0n) return 'too-old';
   return {
     minor: Math.min(kernel.minor, KERNEL_MINOR_VERSION),
     readaheadBytesMax: kernel.readaheadBytesMax,
-    flags: kernel.flags & (WANTED_FLAGS | (clusterLocks ? LOCK_FLAGS : 0)),
+    flags: kernel.flags & (WANTED_FLAGS | (clusterLocks ? LOCK_FLAGS : 0n)),
     backgroundMax: BACKGROUND_MAX,
     congestionThreshold: CONGESTION_THRESHOLD,
     writeBytesMax: WRITE_BYTES_MAX,

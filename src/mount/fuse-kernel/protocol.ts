@@ -77,19 +77,22 @@ export type OpcodeName = keyof typeof OPCODE;
 
 /** INIT flags that are used, FUSE_* of linux/fuse.h. */
 export const INIT = {
-  ASYNC_READ: 1 << 0,
-  POSIX_LOCKS: 1 << 1,
-  ATOMIC_O_TRUNC: 1 << 3,
-  BIG_WRITES: 1 << 5,
-  DONT_MASK: 1 << 6,
-  FLOCK_LOCKS: 1 << 10,
-  DO_READDIRPLUS: 1 << 13,
-  READDIRPLUS_AUTO: 1 << 14,
-  PARALLEL_DIROPS: 1 << 18,
-  POSIX_ACL: 1 << 20,
-  MAX_PAGES: 1 << 22,
-  HANDLE_KILLPRIV_V2: 1 << 28,
-  SETXATTR_EXT: 1 << 29,
+  ASYNC_READ: 1n << 0n,
+  POSIX_LOCKS: 1n << 1n,
+  ATOMIC_O_TRUNC: 1n << 3n,
+  BIG_WRITES: 1n << 5n,
+  DONT_MASK: 1n << 6n,
+  FLOCK_LOCKS: 1n << 10n,
+  DO_READDIRPLUS: 1n << 13n,
+  READDIRPLUS_AUTO: 1n << 14n,
+  PARALLEL_DIROPS: 1n << 18n,
+  POSIX_ACL: 1n << 20n,
+  MAX_PAGES: 1n << 22n,
+  HANDLE_KILLPRIV_V2: 1n << 28n,
+  SETXATTR_EXT: 1n << 29n,
+  /** The flags from bit 32 on are in a word of their own. */
+  INIT_EXT: 1n << 30n,
+  DIRECT_IO_ALLOW_MMAP: 1n << 36n,
 } as const;
 
 /** fuse_setattr_in.valid */

@@ -72,15 +72,14 @@ export class Replies {
     this.#send(request, SIZE.ENTRY_OUT);
   }
 
-  created(request: KernelRequest, created: Attributes & Opened, flush: boolean): void {
+  created(request: KernelRequest, created: Attributes & Opened, how: OpenReply): void {
     writeEntry(this.#scratch, SIZE.OUT_HEADER, created);
-    this.#writeOpen(SIZE.OUT_HEADER + SIZE.ENTRY_OUT, created, flush);
+    this.#writeOpen(SIZE.OUT_HEADER + SIZE.ENTRY_OUT, created, how);
     this.#send(request, SIZE.ENTRY_OUT + SIZE.OPEN_OUT);
   }
 
-  /** `flush`: close(2) must ask us. */
-  opened(request: KernelRequest, opened: Opened, flush: boolean): void {
-    this.#writeOpen(SIZE.OUT_HEADER, opened, flush);
+  opened(request: KernelRequest, opened: Opened, how: OpenReply): void {
+    this.#writeOpen(SIZE.OUT_HEADER, opened, how);
     this.#send(request, SIZE.OPEN_OUT);
   }
 
@@ -168,11 +167,11 @@ export class Replies {
     this.#write(SIZE.OUT_HEADER + bodyBytes, null);
   }
 
-  #writeOpen(at: number, opened: Opened, flush: boolean): void {
+  #writeOpen(at: number, opened: Opened, { flush, direct }: OpenReply): void {
     const b = this.#scratch;
     writeUint64(b, at, opened.handle);
     b.writeUInt32LE(
-      (opened.direct ? FOPEN.DIRECT_IO : 0) |
+      (direct ? FOPEN.DIRECT_IO : 0) |
         (opened.keepCache ? FOPEN.KEEP_CACHE : 0) |
         (flush ? 0 : FOPEN.NOFLUSH),
       at + 8,
@@ -297,11 +296,19 @@ export function encodeDirectory(
   return { body, count };
 }
 
+/** fuse_open_out.open_flags, but for what `Opened` says. */
+export interface OpenReply {
+  /** close(2) must ask us. */
+  readonly flush: boolean;
+  /** Bytes go past the kernel's pages. */
+  readonly direct: boolean;
+}
+
 /** fuse_init_out. `flags` and sizes are what was negotiated, see init.ts. */
 export interface InitReply {
   readonly minor: number;
   readonly readaheadBytesMax: number;
-  readonly flags: number;
+  readonly flags: bigint;
   readonly backgroundMax: number;
   readonly congestionThreshold: number;
   readonly writeBytesMax: number;
@@ -314,11 +321,12 @@ export function encodeInit(major: number, reply: InitReply): Buffer {
   body.writeUInt32LE(major, 0);
   body.writeUInt32LE(reply.minor, 4);
   body.writeUInt32LE(reply.readaheadBytesMax, 8);
-  body.writeUInt32LE(reply.flags >>> 0, 12);
+  body.writeUInt32LE(Number(reply.flags & 0xffff_ffffn), 12);
   body.writeUInt16LE(reply.backgroundMax, 16);
   body.writeUInt16LE(reply.congestionThreshold, 18);
   body.writeUInt32LE(reply.writeBytesMax, 20);
   body.writeUInt32LE(reply.timeGranularityNs, 24);
   body.writeUInt16LE(reply.pagesMax, 28);
+  body.writeUInt32LE(Number(reply.flags >> 32n), 32);
   return body;
 }

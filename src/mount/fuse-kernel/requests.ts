@@ -13,6 +13,7 @@ import type {
 } from '../mount.js';
 import {
   FATTR,
+  INIT,
   LK_FLOCK,
   LOCK_TYPE,
   OPEN_FLAG,
@@ -179,14 +180,18 @@ export function readInit(body: Body): {
   readonly major: number;
   readonly minor: number;
   readonly readaheadBytesMax: number;
-  readonly flags: number;
+  readonly flags: bigint;
 } {
-  const { buffer, start } = body;
+  const { buffer, start, end } = body;
+  const flags = BigInt(buffer.readUInt32LE(start + 12));
+  // The second word is there since 7.36, where the first says so.
+  const hasMore = (flags & INIT.INIT_EXT) !== 0n && start + 20 <= end;
+  const more = hasMore ? BigInt(buffer.readUInt32LE(start + 16)) << 32n : 0n;
   return {
     major: buffer.readUInt32LE(start),
     minor: buffer.readUInt32LE(start + 4),
     readaheadBytesMax: buffer.readUInt32LE(start + 8),
-    flags: buffer.readUInt32LE(start + 12),
+    flags: flags | more,
   };
 }
 
@@ -216,26 +221,38 @@ export function readSetAttributes(body: Body): AttributeChange {
   };
 }
 
-/** Open flags of open(2) with the FUSE_OPEN_* flags beside them. */
-function openFlagsOf(flags: number, openFlags: number): OpenFlags {
+/**
+ * Open flags of open(2) with the FUSE_OPEN_* flags beside them. Who appends goes past the kernel's
+ * pages: through pages the kernel divides a write(2) behind a page of the file's that it does not have
+ * whole (fuse_fill_write_pages), and what another mount appends may then lie between the parts. Where
+ * such files cannot be mapped, those do so that are opened for nothing else.
+ */
+function openFlagsOf(flags: number, openFlags: number, mayMapDirect: boolean): OpenFlags {
   const mode = flags & OPEN_FLAG.ACCMODE;
+  const read = mode !== OPEN_FLAG.WRONLY;
+  const write = mode !== OPEN_FLAG.RDONLY;
+  const append = (flags & OPEN_FLAG.APPEND) !== 0;
   return {
-    read: mode !== OPEN_FLAG.WRONLY,
-    write: mode !== OPEN_FLAG.RDONLY,
-    append: (flags & OPEN_FLAG.APPEND) !== 0,
+    read,
+    write,
+    append,
+    direct: write && append && (mayMapDirect || !read),
     truncate: (flags & OPEN_FLAG.TRUNC) !== 0,
     killPrivileges: (openFlags & OPEN_KILL_SUIDGID) !== 0,
   };
 }
 
 /** fuse_open_in */
-export function readOpen(body: Body): OpenFlags {
+export function readOpen(body: Body, mayMapDirect: boolean): OpenFlags {
   const { buffer, start } = body;
-  return openFlagsOf(buffer.readUInt32LE(start), buffer.readUInt32LE(start + 4));
+  return openFlagsOf(buffer.readUInt32LE(start), buffer.readUInt32LE(start + 4), mayMapDirect);
 }
 
 /** fuse_create_in, of CREATE and TMPFILE. */
-export function readCreate(body: Body): {
+export function readCreate(
+  body: Body,
+  mayMapDirect: boolean,
+): {
   readonly mode: number;
   readonly umask: number;
   readonly flags: OpenFlags & { readonly exclusive: boolean };
@@ -247,7 +264,7 @@ export function readCreate(body: Body): {
     mode: buffer.readUInt32LE(start + 4),
     umask: buffer.readUInt32LE(start + 8),
     flags: {
-      ...openFlagsOf(flags, buffer.readUInt32LE(start + 12)),
+      ...openFlagsOf(flags, buffer.readUInt32LE(start + 12), mayMapDirect),
       exclusive: (flags & OPEN_FLAG.EXCL) !== 0,
     },
     name: readName(body, SIZE.CREATE_IN),

@@ -38,7 +38,7 @@ export class Session implements Served {
   readonly onNegotiated: (kernelMinor: number, error: MootError | null) => void;
   readonly clusterLocks: boolean;
   /** INIT flags that both sides have. */
-  agreedFlags = 0;
+  agreedFlags = 0n;
   readonly #requests = new Map<bigint, KernelRequest>();
   readonly #debug: ((line: string) => void) | null;
   readonly #observer: RequestObserver | null;

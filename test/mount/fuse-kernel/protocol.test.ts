@@ -2,13 +2,15 @@ import t from 'tap';
 import { ERRNO } from '../../../src/base/errno.js';
 import { MootError } from '../../../src/base/errors.js';
 import { negotiate } from '../../../src/mount/fuse-kernel/init.js';
-import { INIT } from '../../../src/mount/fuse-kernel/protocol.js';
-import { encodeDirectory } from '../../../src/mount/fuse-kernel/replies.js';
+import { INIT, OPEN_FLAG } from '../../../src/mount/fuse-kernel/protocol.js';
+import { encodeDirectory, encodeInit } from '../../../src/mount/fuse-kernel/replies.js';
 import {
   KernelRequest,
   readBatchForget,
   readHeader,
+  readInit,
   readName,
+  readOpen,
   readSetAttributes,
   readTwoNames,
 } from '../../../src/mount/fuse-kernel/requests.js';
@@ -19,7 +21,7 @@ function bodyOf(buffer: Buffer) {
 }
 
 t.test('INIT: the smaller minor version, and only flags that the kernel offers', async (t) => {
-  const kernel = { major: 7, minor: 31, readaheadBytesMax: 131_072, flags: INIT.MAX_PAGES | 1 };
+  const kernel = { major: 7, minor: 31, readaheadBytesMax: 131_072, flags: INIT.MAX_PAGES | 1n };
   const agreed = negotiate(kernel, true);
   t.match(agreed, { minor: 31, flags: INIT.MAX_PAGES | INIT.ASYNC_READ, pagesMax: 256 });
   t.match(negotiate({ ...kernel, minor: 46 }, true), { minor: 45, writeBytesMax: 1_048_576 });
@@ -30,6 +32,35 @@ t.test('INIT: the smaller minor version, and only flags that the kernel offers',
     'too-old',
     'whatever it says it is',
   );
+});
+
+t.test('INIT: flags beyond 32 bits, where the kernel says that there are any', async (t) => {
+  const body = Buffer.alloc(64);
+  body.writeUInt32LE(Number(INIT.MAX_PAGES | INIT.INIT_EXT), 12);
+  body.writeUInt32LE(Number(INIT.DIRECT_IO_ALLOW_MMAP >> 32n), 16);
+  t.equal(readInit(bodyOf(body)).flags, INIT.MAX_PAGES | INIT.INIT_EXT | INIT.DIRECT_IO_ALLOW_MMAP);
+  t.equal(readInit({ ...bodyOf(body), end: 16 }).flags, INIT.MAX_PAGES | INIT.INIT_EXT, 'cut off');
+  body.writeUInt32LE(Number(INIT.MAX_PAGES), 12);
+  t.equal(readInit(bodyOf(body)).flags, INIT.MAX_PAGES);
+  const agreed = { minor: 45, readaheadBytesMax: 0, backgroundMax: 0, congestionThreshold: 0 };
+  const sizes = { writeBytesMax: 0, timeGranularityNs: 1, pagesMax: 1 };
+  const flags = INIT.SETXATTR_EXT | INIT.INIT_EXT | INIT.DIRECT_IO_ALLOW_MMAP;
+  const reply = encodeInit(7, { ...agreed, ...sizes, flags });
+  t.equal(reply.readUInt32LE(12), Number(INIT.SETXATTR_EXT | INIT.INIT_EXT));
+  t.equal(reply.readUInt32LE(32), 1 << 4);
+});
+
+t.test('who appends goes past the kernel’s pages, if it can be mapped all the same', async (t) => {
+  const { RDONLY, WRONLY, RDWR, APPEND } = OPEN_FLAG;
+  const direct = (flags: number, mayMapDirect: boolean) => {
+    const body = Buffer.alloc(8);
+    body.writeUInt32LE(flags, 0);
+    return readOpen(bodyOf(body), mayMapDirect).direct;
+  };
+  for (const flags of [RDONLY, WRONLY, RDWR, RDONLY | APPEND]) t.notOk(direct(flags, true));
+  t.ok(direct(WRONLY | APPEND, false));
+  t.notOk(direct(RDWR | APPEND, false));
+  t.ok(direct(RDWR | APPEND, true));
 });
 
 t.test('a request header with 64-bit numbers', async (t) => {

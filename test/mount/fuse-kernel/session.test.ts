@@ -118,7 +118,7 @@ async function furnished(): Promise<Talk & { d: number; f: number; g: number; op
   const init = Buffer.alloc(64);
   init.writeUInt32LE(7, 0);
   init.writeUInt32LE(45, 4);
-  init.writeUInt32LE((INIT.MAX_PAGES | INIT.SETXATTR_EXT) >>> 0, 12);
+  init.writeUInt32LE(Number(INIT.MAX_PAGES | INIT.SETXATTR_EXT), 12);
   talk.send(OPCODE.INIT, 0, init);
   const made = await talk.answer(talk.send(OPCODE.MKDIR, 1, withNames(words(0o755), 'd')));
   const d = Number(made.body.readBigUInt64LE(0));
