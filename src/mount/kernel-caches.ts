@@ -33,6 +33,12 @@ const SECOND_WALK_MS = 100;
 /** Threads of which that is remembered. */
 const REFUSED_THREADS_MAX = 1_024;
 
+/**
+ * A thread that walks again may lock the directory for reading before the one that forgets the name in
+ * it, which wakes up later; but only as long as that has not waited for 4 ms (RWSEM_WAIT_TIMEOUT).
+ */
+const FORGETTING_MS_MAX = 50;
+
 /** The moment at which a LOOKUP came. */
 export interface LookupBegun {
   readonly atMs: number;
@@ -74,6 +80,8 @@ export class KernelCaches implements WatchListener {
   private readonly comparing = new Map<Ino, boolean>();
   /** When threads were last sent to look names up anew. */
   private readonly refusedAtMs = new Map<number, number>();
+  /** By thread. */
+  private readonly forgetting = new Map<number, Promise<void>>();
   private notifier: KernelNotifier | null = null;
   private writeBehind: WriteBehind | null = null;
 
@@ -146,6 +154,7 @@ export class KernelCaches implements WatchListener {
     meaningOf: (other: AskedName) => Promise<Ino | null>,
   ): Promise<void> {
     const { ino } = inode;
+    if (isDirectory(inode)) await this.forgetElsewhere(asked, ino, caller);
     const used = this.known.othersUsed(ino, asked, atMs);
     // Between two directories the kernel itself finds that a directory was moved (__d_unalias).
     const others = isDirectory(inode) ? used.filter((one) => one.parent === asked.parent) : used;
@@ -167,6 +176,41 @@ export class KernelCaches implements WatchListener {
       if (isRenaming && isSecondWalk) throw new MootError('ENOENT', `inode ${ino} came meanwhile`);
     }
     throw new MootError('ESTALE', `inode ${ino} was moved by somebody else`);
+  }
+
+  /**
+   * The kernel has one name for a directory, and moves it when it finds another one; but not in
+   * rename(2) between two directories, which has the lock that this takes: ESTALE (__d_unalias), and
+   * once more in the second walk. So the old name goes before that, without anybody waiting for it:
+   * its directory may be locked until the first walk is over.
+   */
+  private async forgetElsewhere(asked: AskedName, ino: Ino, caller: Caller): Promise<void> {
+    const names = this.known.namesElsewhere(ino, asked);
+    if (names.length === 0 || (await caller.isRenaming?.()) !== true) return;
+    const { notifier } = this;
+    if (notifier === null) return;
+    const { pid } = caller;
+    const gone = names.map((old) => {
+      this.known.removeName(old);
+      return notifier.invalidateEntry(old.parent, old.name);
+    });
+    const forgetting = Promise.all(gone).then(() => {
+      if (this.forgetting.get(pid) === forgetting) this.forgetting.delete(pid);
+    });
+    this.forgetting.set(pid, forgetting);
+  }
+
+  /** The thread is about to lock directories: what is to be forgotten in them goes first, if it can. */
+  forgettingOf({ pid }: Caller): Promise<void> | null {
+    const forgetting = this.forgetting.get(pid);
+    if (forgetting === undefined) return null;
+    return new Promise((resolve) => {
+      const timer = this.parts.clock.setTimer(FORGETTING_MS_MAX, resolve);
+      void forgetting.then(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
   }
 
   /**
@@ -323,7 +367,7 @@ export class KernelCaches implements WatchListener {
     for (const ino of withPages) this.notifier?.invalidateInode(ino, true);
     if (!this.keepsAttributes) return;
     for (const ino of [ROOT_INO, ...inodes]) this.notifier?.invalidateInode(ino, true);
-    for (const { parent, name } of names) this.notifier?.invalidateEntry(parent, name);
+    for (const { parent, name } of names) void this.notifier?.invalidateEntry(parent, name);
   }
 
   private nameChanged(effect: Extract<Effect, { type: 'entry' }>): void {
@@ -332,7 +376,7 @@ export class KernelCaches implements WatchListener {
     this.touch(nameKey(parent, name));
     if (parent !== ROOT_INO && !this.known.has(parent)) return;
     this.known.dropName({ parent, name });
-    this.notifier?.invalidateEntry(parent, name);
+    void this.notifier?.invalidateEntry(parent, name);
   }
 
   private inodeChanged(effect: Extract<Effect, { type: 'inode' }>, index: number): void {

@@ -127,6 +127,12 @@ export class KnownNames {
       .map(askedName);
   }
 
+  /** Names of the inode in other directories than the one asked for. */
+  namesElsewhere(ino: Ino, { parent }: AskedName): readonly AskedName[] {
+    const { names = [] } = this.inodes.get(ino) ?? {};
+    return names.filter((name) => name.parent !== parent).map(askedName);
+  }
+
   isTold(ino: Ino, other: AskedName, thread: number): boolean {
     const known = this.nameOf(ino, other);
     return known === undefined || known.told?.has(thread) === true;

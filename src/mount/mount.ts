@@ -289,7 +289,8 @@ export interface RequestObserver {
 export interface KernelNotifier {
   /** Attributes; and content when `data`. */
   invalidateInode(ino: Ino, data: boolean): void;
-  invalidateEntry(parent: Ino, name: Uint8Array): void;
+  /** Resolves when the kernel has done it, or is not told; it waits for calls that have the directory's lock. */
+  invalidateEntry(parent: Ino, name: Uint8Array): Promise<void>;
   /** As `invalidateInode` with `data`; resolves when the kernel has done it. May wait for READs under way. */
   dropPages(ino: Ino): Promise<void>;
   /**

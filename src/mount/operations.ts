@@ -163,6 +163,8 @@ class Operations implements ClusterOperations {
 
   async lookup(parent: Ino, name: Uint8Array, caller: Caller): Promise<Attributes> {
     const asked = { parent, name };
+    const forgetting = this.caches.forgettingOf(caller);
+    if (forgetting !== null) await forgetting;
     this.handles.lookedUp(parent);
     const begun = this.caches.beginLookup(asked);
     const { value, watched } = await this.caches.watching(async () => {

@@ -26,7 +26,7 @@ function world({ epochs = true } = {}) {
   const lease = new KernelLease(client, clock, (ino) => kernel.told.has(ino));
   lease.setNotifier({
     invalidateInode: () => {},
-    invalidateEntry: () => {},
+    invalidateEntry: async () => {},
     dropPages: async () => {},
     expireInode: (ino) => {
       told.push(`inode ${ino}`);

@@ -42,6 +42,40 @@ t.test('a file that both mounts rename to the same name is claimed by one of the
   }
 });
 
+t.test('a directory that another mount has moved is replaced and moved on', async (t) => {
+  const mounts = await serveTwoMounts(t);
+  if (mounts.places === null) {
+    t.pass('two mounts', { skip: mounts.whyNot });
+    return;
+  }
+  const [a, b] = mounts.places;
+  const codeOf = (call: Promise<unknown>) => call.then(() => 'ok').catch((error) => error.code);
+  await mkdir(join(a, 'e'));
+  let overtaken = 0;
+  for (let round = 0; round < 50; round++) {
+    for (const name of ['d', 'f']) await mkdir(join(a, name));
+    await stat(join(b, 'd'));
+    await rename(join(a, 'd'), join(a, 'e/d'));
+    const replaced = await codeOf(rename(join(b, 'f'), join(b, 'e/d')));
+    if (replaced !== 'ok') {
+      // Its thread that forgets was put aside for too long.
+      t.equal(replaced, 'Unknown system error -116');
+      await rename(join(b, 'f'), join(b, 'e/d'));
+      overtaken++;
+    }
+    await rename(join(a, 'e/d'), join(a, 'g'));
+    await mkdir(join(a, 'e/h'));
+    const moved = await codeOf(rename(join(b, 'g'), join(b, 'e/h')));
+    if (moved !== 'ok') {
+      t.equal(moved, 'Unknown system error -116');
+      await rename(join(b, 'g'), join(b, 'e/h'));
+      overtaken++;
+    }
+    await rmdir(join(b, 'e/h'));
+  }
+  t.ok(overtaken < 20, `${overtaken} of 100 times`);
+});
+
 t.test('calls other than rename(2) find what another mount has moved at once', async (t) => {
   const mounts = await serveTwoMounts(t);
   if (mounts.places === null) {

@@ -34,7 +34,7 @@ export class KernelView {
     client.setKeeper(this.lease);
     this.lease.setNotifier({
       invalidateInode: () => {},
-      invalidateEntry: () => {},
+      invalidateEntry: async () => {},
       dropPages: async () => {},
       expireInode: async (ino) => {
         await pause();

@@ -73,7 +73,7 @@ export function newMount(
     ops: createMountOperations({ level: 'strong', ...options, client, clock }),
     notifier: {
       invalidateInode: (ino, data) => told.push(`${data ? 'data' : 'attributes'} ${ino}`),
-      invalidateEntry: (parent, entry) => told.push(`entry ${parent}/${text(entry)}`),
+      invalidateEntry: async (parent, entry) => void told.push(`entry ${parent}/${text(entry)}`),
       dropPages: async (ino) => void told.push(`drop ${ino}`),
     },
   };

@@ -25,7 +25,7 @@ export class TestKernel {
     mount.notifier = {
       ...mount.notifier,
       invalidateInode: (ino, data) => data && this.#notified.push(ino),
-      invalidateEntry: () => undefined,
+      invalidateEntry: async () => undefined,
     };
   }
 

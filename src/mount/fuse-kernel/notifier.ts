@@ -31,7 +31,12 @@ const OFFSET_ATTRIBUTES_ONLY = -1;
 
 type Notification =
   | { readonly type: 'inode'; readonly ino: Ino; readonly data: boolean }
-  | { readonly type: 'entry'; readonly parent: Ino; readonly name: Uint8Array };
+  | {
+      readonly type: 'entry';
+      readonly parent: Ino;
+      readonly name: Uint8Array;
+      readonly done: () => void;
+    };
 
 /**
  * Tells the kernel what to forget. Every notification is written by a thread of the pool, never
@@ -67,11 +72,15 @@ export class Notifier implements KernelNotifier {
     this.#add(key, { type: 'inode', ino, data: data || earlierData });
   }
 
-  invalidateEntry(parent: Ino, name: Uint8Array): void {
-    this.#add(`e${parent}/${Buffer.from(name).toString('latin1')}`, {
-      type: 'entry',
-      parent,
-      name,
+  invalidateEntry(parent: Ino, name: Uint8Array): Promise<void> {
+    const key = `e${parent}/${Buffer.from(name).toString('latin1')}`;
+    const earlier = this.#waiting.get(key);
+    return new Promise((resolve) => {
+      const done = () => {
+        doneOf(earlier)?.();
+        resolve();
+      };
+      this.#add(key, { type: 'entry', parent, name, done });
     });
   }
 
@@ -111,6 +120,7 @@ export class Notifier implements KernelNotifier {
   /** Writes nothing more; resolves when nothing is being written. */
   close(): Promise<void> {
     this.#closed = true;
+    for (const notification of this.#waiting.values()) doneOf(notification)?.();
     this.#waiting.clear();
     for (const { done } of this.#drops.splice(0)) done();
     if (this.#inFlight === 0) return Promise.resolve();
@@ -120,12 +130,16 @@ export class Notifier implements KernelNotifier {
   }
 
   #add(key: string, notification: Notification): void {
-    if (this.#closed) return;
+    if (this.#closed) {
+      doneOf(notification)?.();
+      return;
+    }
     this.#waiting.set(key, notification);
     if (this.#waiting.size > WAITING_MAX) {
-      const [oldest] = this.#waiting.keys();
+      const [oldest] = this.#waiting;
       assert(oldest !== undefined, 'a full queue has an oldest member');
-      this.#waiting.delete(oldest);
+      this.#waiting.delete(oldest[0]);
+      doneOf(oldest[1])?.();
     }
     this.#pump();
   }
@@ -149,7 +163,10 @@ export class Notifier implements KernelNotifier {
       this.#waiting.delete(next[0]);
       this.#inFlight++;
       const message = encode(next[1]);
-      write(this.fd, message, 0, message.length, null, (error) => this.#onWritten(error));
+      write(this.fd, message, 0, message.length, null, (error) => {
+        doneOf(next[1])?.();
+        this.#onWritten(error);
+      });
     }
   }
 
@@ -161,6 +178,10 @@ export class Notifier implements KernelNotifier {
     this.#pump();
     if (this.#inFlight === 0) this.#whenIdle?.();
   }
+}
+
+function doneOf(notification: Notification | undefined): (() => void) | undefined {
+  return notification?.type === 'entry' ? notification.done : undefined;
 }
 
 function encode(notification: Notification): Buffer {
