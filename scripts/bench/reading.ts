@@ -11,11 +11,12 @@ const DIRECTORIES = 10;
 const FILES_PER_DIRECTORY = 10_000;
 
 /**
- * Looking at what is there: on a mount, through a filesystem of another make that only passes on to
- * the local disk (bindfs, where it is installed), and on that disk itself.
+ * Looking at what is there: on mounts at the levels strong and session, through a filesystem of another
+ * make that only passes on to the local disk (bindfs, where it is installed), and on that disk itself.
  */
 export async function benchReading(cluster: BenchCluster): Promise<string> {
   const mount = await cluster.mount(0);
+  const atSession = await cluster.mount(1, '--level', 'session');
   await makeFiles(cluster, DIRECTORIES * FILES_PER_DIRECTORY, FILES_PER_DIRECTORY);
   const local = join(cluster.root, 'local');
   makeLocalFiles(local);
@@ -23,19 +24,26 @@ export async function benchReading(cluster: BenchCluster): Promise<string> {
   mkdirSync(passed);
   const isPassed = spawnSync('bindfs', [local, passed]).status === 0;
   try {
-    const onMount = work(mount);
+    const strong = work(mount);
+    const session = work(atSession);
     const onPassed = isPassed ? work(passed) : {};
     const onDisk = work(local);
-    const table = Object.entries(onMount).map(([row, value]) => [
+    const places = [strong, session, onPassed, onDisk];
+    const table = Object.keys(strong).map((row) => [
       row,
-      ...[value, onPassed[row], onDisk[row]].map((one) => one?.toPrecision(3) ?? '-'),
-      onPassed[row] === undefined ? '-' : (value / onPassed[row]).toPrecision(2),
+      ...places.map((place) => place[row]?.toPrecision(3) ?? '-'),
+      ...[strong, session].map((place) => ratio(place[row], onPassed[row])),
     ]);
-    const header = ['READING', 'MOOTFS', 'BINDFS', 'LOCAL DISK', 'MOOTFS / BINDFS'];
+    const ratios = ['STRONG / BINDFS', 'SESSION / BINDFS'];
+    const header = ['READING', 'STRONG', 'SESSION', 'BINDFS', 'LOCAL DISK', ...ratios];
     return `${renderTable(header, table)}\n`;
   } finally {
     if (isPassed) execFileSync('umount', [passed]);
   }
+}
+
+function ratio(one: number | undefined, other: number | undefined): string {
+  return one === undefined || other === undefined ? '-' : (one / other).toPrecision(2);
 }
 
 function makeLocalFiles(local: string): void {

@@ -18,7 +18,7 @@ import type { WriteBehind } from './write-behind.js';
  * For how long the kernel may believe names and attributes at the levels `session` and `local`.
  * Changes are told to it as they are seen; the time only bounds what a lost telling can do.
  */
-const CACHE_TIMEOUT_SEC = 1;
+const CACHE_TIMEOUT_SEC = 10;
 /** More changes than this during one request, and it counts as touched by all of them. */
 const TOUCHED_MAX = 1_000;
 
