@@ -177,11 +177,13 @@ export const MUTATIONS: readonly Mutation[] = [
     from: 'return nowMs - this.sinceMs >= STALL_MS;',
     to: 'return false;',
   },
+  // No pre-vote, and no vote is refused for a leader that the voter hears. Either alone does it not: who
+  // does not reach the leader soon lacks an entry, and nobody votes for it.
   {
     name: 'a partial partition brings elections without end',
-    file: 'src/raft/node-state.js',
-    from: '(this.leader !== null && this.silenceElapsed < this.config.electionTicksMin)',
-    to: 'false',
+    file: 'src/raft/elections.js',
+    from: "this.node.role = 'pre-candidate';",
+    to: 'return this.startElection({ transfer: true });',
   },
   {
     name: 'a late save acknowledges entries that were replaced since',
