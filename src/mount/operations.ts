@@ -6,28 +6,15 @@ import {
   type FilesystemClient,
 } from '../client/filesystem-client.js';
 import type { ReadLevel } from '../codec/client-messages.js';
-import type {
-  AllocateMode,
-  ChangedInode,
-  Command,
-  CommandType,
-  CommandValues,
-  CopyRange,
-  SetAttributes,
-} from '../filesystem/commands.js';
+import type { AllocateMode, Command } from '../filesystem/commands.js';
 import { isRegular, isSymlink, PERMISSION_BITS, S_IFREG } from '../filesystem/mode.js';
-import type { ListedEntry, Query, QueryType, QueryValues } from '../filesystem/queries.js';
-import {
-  CLEARED_BYTES_MAX,
-  COPIED_BYTES_MAX,
-  type Ino,
-  type Inode,
-  NAME_BYTES_MAX,
-} from '../filesystem/records.js';
+import type { Ino, Inode } from '../filesystem/records.js';
+import { ClusterCalls } from './cluster-calls.js';
+import { Directories } from './directories.js';
+import { figuresOf } from './figures.js';
 import { Handles, type OpenFile } from './handles.js';
 import { KernelCaches } from './kernel-caches.js';
 import type { AskedName } from './known-names.js';
-import { Listing } from './listing.js';
 import { Locks } from './locks.js';
 import type {
   AttributeChange,
@@ -47,6 +34,7 @@ import type {
   WriteFlags,
 } from './mount.js';
 import { mayOpen, refuseForFlags } from './permission.js';
+import { Ranges } from './ranges.js';
 import { WriteBehind } from './write-behind.js';
 import { checkXattrName, visibleXattrs } from './xattr-names.js';
 
@@ -74,14 +62,8 @@ export interface ClusterOperations extends MountOperations {
   close(signal?: AbortSignal): Promise<void>;
 }
 
-/** The unit of statfs's figures: the page of the kernel, as most filesystems have it. */
-const STATFS_BLOCK_BYTES = 4_096;
-/** Inodes are numbered, not reserved: this many free ones are shown, whatever is used. */
-const INODES_FREE = 2 ** 30;
 /** Whoever stops a mount waits no longer for a cluster that does not decide, whatever the deadline. */
 const CLOSE_MS_MAX = 30_000;
-/** One copy_file_range(2) is answered when this much is copied: the program sees that it goes on. */
-const COPY_REQUEST_BYTES_MAX = 8 * COPIED_BYTES_MAX;
 /** A create that finds the name there, and then not there, that often is told to start anew. */
 const CREATE_ATTEMPTS_MAX = 8;
 
@@ -95,17 +77,18 @@ export function createMountOperations(parts: MountOperationsParts): ClusterOpera
 }
 
 class Operations implements ClusterOperations {
-  private readonly client: FilesystemClient;
   private readonly callOptions: CallOptions;
   private readonly handles = new Handles();
   private readonly caches: KernelCaches;
   private readonly writes: WriteBehind;
   private readonly locks: Locks;
+  private readonly cluster: ClusterCalls;
+  private readonly ranges: Ranges;
+  private readonly directories: Directories;
   private readonly unwatch: () => void;
 
   constructor(private readonly parts: MountOperationsParts) {
     const { client, clock, level, deadlineMs, uncommittedBytesMax } = parts;
-    this.client = client;
     const callOptions = deadlineMs === undefined ? {} : { deadlineMs };
     this.callOptions = callOptions;
     const caches = new KernelCaches({
@@ -136,6 +119,15 @@ class Operations implements ClusterOperations {
       locked: (inode) => caches.locked(inode),
       lost: () => this.fence(),
     });
+    this.cluster = new ClusterCalls({
+      client,
+      callOptions,
+      level,
+      boundTo: () => this.locks.boundTo,
+      expired: (own) => caches.expired(own),
+    });
+    this.ranges = new Ranges(this.cluster, this.writes, caches);
+    this.directories = new Directories(this.cluster, this.handles, caches, this.writes);
     client.setHolds(() => this.handles.holds());
     const unwatchCaches = client.watch(caches);
     const unwatchLocks = client.watch(this.locks);
@@ -180,10 +172,10 @@ class Operations implements ClusterOperations {
   private async find(asked: AskedName, caller: Caller): Promise<Inode> {
     const query = { type: 'lookup', ...asked } as const;
     try {
-      const { inode } = await this.query(query, caller);
+      const { inode } = await this.cluster.query(query, caller);
       if (!this.writes.isPending(inode.ino)) return inode;
       await this.writes.settle(inode.ino, caller.signal);
-      return (await this.query(query, caller)).inode;
+      return (await this.cluster.query(query, caller)).inode;
     } catch (error) {
       if (isMootError(error, 'ENOENT')) this.caches.absent(asked);
       throw error;
@@ -193,7 +185,7 @@ class Operations implements ClusterOperations {
   /** null: there is no such name. */
   private async meaningOf(name: AskedName, caller: Caller): Promise<Ino | null> {
     try {
-      return (await this.query({ type: 'lookup', ...name }, caller)).inode.ino;
+      return (await this.cluster.query({ type: 'lookup', ...name }, caller)).inode.ino;
     } catch (error) {
       if (isMootError(error, 'ENOENT') || isMootError(error, 'ESTALE')) return null;
       throw error;
@@ -262,7 +254,7 @@ class Operations implements ClusterOperations {
     caller: Caller,
   ): Promise<void> {
     await this.handles.holdRemoved(
-      () => this.execute(command, caller),
+      () => this.cluster.execute(command, caller),
       ({ removed }) =>
         removed !== null &&
         removed.nlink === 0 &&
@@ -279,7 +271,7 @@ class Operations implements ClusterOperations {
   async getAttributes(ino: Ino, caller: Caller): Promise<Attributes> {
     const { value, watched } = await this.caches.watching(async () => {
       await this.writes.settle(ino, caller.signal);
-      return this.query({ type: 'get-inode', ino }, caller);
+      return this.cluster.query({ type: 'get-inode', ino }, caller);
     });
     return this.caches.attributes(value.inode, watched);
   }
@@ -291,44 +283,14 @@ class Operations implements ClusterOperations {
     handle?: Handle,
   ): Promise<Attributes> {
     if (handle !== undefined) this.used(handle);
-    // In order: bytes written before must neither survive a truncation nor move the mtime.
-    this.writes.send(ino);
-    const value = await this.changeAttributes({ type: 'set-attributes', ino, ...change }, caller);
-    this.caches.changed(ino, value, false);
+    const command = { type: 'set-attributes', ino, ...change } as const;
+    const value = await this.ranges.setAttributes(command, caller);
     // The kernel takes them over even if it was told meanwhile that they have changed again.
     return { inode: value.inode, attrTimeoutSec: 0, entryTimeoutSec: 0 };
   }
 
-  /** A cut that is too long for one command is made in several. */
-  private async changeAttributes(command: SetAttributes, caller: Caller): Promise<ChangedInode> {
-    for (;;) {
-      try {
-        return await this.execute(command, caller);
-      } catch (error) {
-        if (command.size === undefined || !isMootError(error, 'E2BIG')) throw error;
-        await this.cutOnTheWayTo(command.ino, command.size, caller);
-      }
-    }
-  }
-
-  /** Cuts off what one command may at least. Where nothing is stored, and that is not known here, more. */
-  private async cutOnTheWayTo(ino: Ino, size: number, caller: Caller): Promise<void> {
-    const { inode } = await this.query({ type: 'get-inode', ino }, caller);
-    let at = inode.size;
-    for (let step = CLEARED_BYTES_MAX; at - step > size; step *= 2) {
-      try {
-        const cut = { type: 'set-attributes', ino, size: at - step } as const;
-        this.caches.changed(ino, await this.execute(cut, caller), false);
-      } catch (error) {
-        if (!isMootError(error, 'E2BIG')) throw error;
-        return;
-      }
-      at -= step;
-    }
-  }
-
   async readLink(ino: Ino, caller: Caller): Promise<Uint8Array> {
-    const { inode } = await this.query({ type: 'get-inode', ino }, caller);
+    const { inode } = await this.cluster.query({ type: 'get-inode', ino }, caller);
     if (!isSymlink(inode)) {
       throw new MootError('EINVAL', `inode ${ino} is not a symbolic link`);
     }
@@ -367,7 +329,7 @@ class Operations implements ClusterOperations {
     try {
       const { value, watched } = await this.caches.watching(() =>
         this.handles.holdNew(
-          () => this.execute({ ...command, uid, gid }, caller),
+          () => this.cluster.execute({ ...command, uid, gid }, caller),
           (made) => made.inode.ino,
         ),
       );
@@ -427,7 +389,7 @@ class Operations implements ClusterOperations {
     } as const;
     const { value, watched } = await this.caches.watching(() =>
       this.handles.holdNew(
-        () => this.execute(command, caller),
+        () => this.cluster.execute(command, caller),
         (made) => made.inode.ino,
       ),
     );
@@ -441,7 +403,7 @@ class Operations implements ClusterOperations {
     try {
       const inode = await (flags.truncate
         ? this.truncate(ino, flags.killPrivileges === true, caller)
-        : this.query({ type: 'get-inode', ino }, caller).then((value) => value.inode));
+        : this.cluster.query({ type: 'get-inode', ino }, caller).then((value) => value.inode));
       // An inode that has lost its name may be opened again here only where it is open: another
       // one waits for nobody. The kernel walks the path again when it hears ESTALE.
       if (inode.nlink === 0 && this.handles.openCount(ino) === 1) {
@@ -456,13 +418,11 @@ class Operations implements ClusterOperations {
   }
 
   private async truncate(ino: Ino, killPrivileges: boolean, caller: Caller): Promise<Inode> {
-    this.writes.send(ino);
     const command = { type: 'set-attributes', ino, size: 0 } as const;
-    const value = await this.execute(
+    const value = await this.ranges.setAttributes(
       killPrivileges ? { ...command, killPrivileges } : command,
       caller,
     );
-    this.caches.changed(ino, value, false);
     return value.inode;
   }
 
@@ -501,7 +461,7 @@ class Operations implements ClusterOperations {
   ): Promise<Uint8Array> {
     this.used(handle);
     await this.writes.settle(ino, caller.signal);
-    return (await this.query({ type: 'read', ino, offset, size }, caller)).data;
+    return (await this.cluster.query({ type: 'read', ino, offset, size }, caller)).data;
   }
 
   async write(
@@ -558,97 +518,33 @@ class Operations implements ClusterOperations {
   // Ranges of files.
 
   async allocate(
-    { ino, handle, offset }: FileRange,
+    range: FileRange,
     length: number,
     mode: AllocateMode,
     caller: Caller,
   ): Promise<void> {
-    this.used(handle);
-    // In order, as in setAttributes.
-    this.writes.send(ino);
-    const clears = mode === 'punch' || mode === 'zero';
-    const pieces =
-      clears && length > CLEARED_BYTES_MAX
-        ? await this.piecesToClear(ino, offset, length, mode, caller)
-        : [{ offset, length, mode }];
-    for (const piece of pieces) {
-      const killPrivileges = caller.uid !== 0;
-      const command = { type: 'allocate', ino, ...piece, killPrivileges } as const;
-      this.caches.changed(ino, await this.execute(command, caller), false);
-    }
+    this.used(range.handle);
+    await this.ranges.allocate(range, length, mode, caller);
   }
 
-  /** As far as the file reaches; of what lies behind it, only that it is there. */
-  private async piecesToClear(
-    ino: Ino,
-    offset: number,
-    length: number,
-    mode: AllocateMode,
-    caller: Caller,
-  ): Promise<{ readonly offset: number; readonly length: number; readonly mode: AllocateMode }[]> {
-    await this.writes.settle(ino, caller.signal);
-    const { inode } = await this.query({ type: 'get-inode', ino }, caller);
-    const end = offset + length;
-    const clearEnd = Math.min(end, Math.max(inode.size, offset + 1));
-    const pieces = [];
-    for (let at = offset; at < clearEnd; at += CLEARED_BYTES_MAX) {
-      const pieceLength = Math.min(CLEARED_BYTES_MAX, clearEnd - at);
-      pieces.push({ offset: at, length: pieceLength, mode: 'punch' as const });
-    }
-    if (mode === 'zero') pieces.push({ offset, length, mode: 'reserve' as const });
-    return pieces;
-  }
-
-  async seek(
-    { ino, handle, offset }: FileRange,
-    what: 'data' | 'hole',
-    caller: Caller,
-  ): Promise<number> {
-    this.used(handle);
-    await this.writes.settle(ino, caller.signal);
-    return (await this.query({ type: 'seek', ino, offset, what }, caller)).offset;
+  async seek(range: FileRange, what: 'data' | 'hole', caller: Caller): Promise<number> {
+    this.used(range.handle);
+    return this.ranges.seek(range, what, caller);
   }
 
   async copyRange(from: FileRange, to: FileRange, length: number, caller: Caller): Promise<number> {
     this.used(from.handle);
     this.used(to.handle);
-    // In order, as in setAttributes.
-    this.writes.send(from.ino);
-    this.writes.send(to.ino);
-    const wanted = Math.min(length, COPY_REQUEST_BYTES_MAX);
-    let copied = 0;
-    while (copied < wanted) {
-      const command: CopyRange = {
-        type: 'copy-range',
-        ino: from.ino,
-        offset: from.offset + copied,
-        toIno: to.ino,
-        toOffset: to.offset + copied,
-        length: Math.min(wanted - copied, COPIED_BYTES_MAX),
-        killPrivileges: caller.uid !== 0,
-      };
-      try {
-        const value = await this.execute(command, caller);
-        this.caches.changed(to.ino, value, false);
-        copied += value.copied;
-        if (value.copied < command.length) break;
-      } catch (error) {
-        // What was copied before is told; the next call meets the error again.
-        if (!isMootError(error) || copied === 0) throw error;
-        break;
-      }
-    }
-    return copied;
+    return this.ranges.copy(from, to, length, caller);
   }
 
   // Directories.
 
   async openDirectory(ino: Ino, _caller: Caller): Promise<Handle> {
-    this.handles.hold(ino);
-    return this.handles.addDirectory(ino, new Listing(ino, this.caches.keepsAnswers));
+    return this.directories.open(ino);
   }
 
-  async readDirectory(
+  readDirectory(
     ino: Ino,
     handle: Handle,
     cookie: number,
@@ -656,66 +552,21 @@ class Operations implements ClusterOperations {
     plus: boolean,
     caller: Caller,
   ): Promise<readonly DirectoryEntry[]> {
-    const { listing } = this.handles.directory(handle);
-    const keptOf = (entry: ListedEntry) =>
-      this.caches.kept({ parent: ino, name: entry.name }, entry.ino);
-    const { value, watched } = await this.caches.watching(() =>
-      listing.read(
-        cookie,
-        bytesMax,
-        plus,
-        (after, limit, withInodes) =>
-          this.query(
-            { type: 'read-directory', ino, cookie: after, limit, plus: withInodes },
-            caller,
-          ),
-        (entry) => keptOf(entry) !== null,
-      ),
-    );
-    return value.entries.map((listed) => {
-      const { name, ino: listedIno, type, cookie: behind } = listed;
-      const known = value.isNew ? listed.inode : keptOf(listed);
-      // Of what a plain readdir names the kernel does not learn.
-      const inode = plus ? known : null;
-      const entry = { name, ino: listedIno, type, cookie: behind };
-      const asked: AskedName = { parent: ino, name };
-      const mayBeOld =
-        inode === null ||
-        this.writes.isPending(inode.ino) ||
-        this.caches.isTouched(inode.ino, watched) ||
-        this.caches.isNameTouched(asked, watched);
-      return { ...entry, attributes: mayBeOld ? null : this.caches.listed(asked, inode, watched) };
-    });
+    return this.directories.read(ino, handle, cookie, bytesMax, plus, caller);
   }
 
   releaseDirectory(_ino: Ino, handle: Handle): void {
-    this.handles.letGo(this.handles.removeDirectory(handle).ino);
+    this.directories.release(handle);
   }
 
-  /** Whatever changed a directory was committed before its call returned. */
   async fsyncDirectory(_ino: Ino, handle: Handle, _caller: Caller): Promise<void> {
-    this.handles.directory(handle);
+    this.directories.fsync(handle);
   }
 
   // The whole.
 
   async statfs(caller: Caller): Promise<FilesystemFigures> {
-    const { inodes, bytes, inodesMax, bytesMax, diskBytesFree } = await this.query(
-      { type: 'statfs' },
-      caller,
-    );
-    const bytesFree = Math.min(diskBytesFree, roomOf(bytes, bytesMax));
-    const blocksFree = Math.floor(bytesFree / STATFS_BLOCK_BYTES);
-    const inodesFree = Math.min(INODES_FREE, roomOf(inodes, inodesMax));
-    return {
-      blockBytes: STATFS_BLOCK_BYTES,
-      // Of the nodes' disks only what is ours and what is free: the difference is what is stored.
-      blocks: Math.ceil(bytes / STATFS_BLOCK_BYTES) + blocksFree,
-      blocksFree,
-      inodes: inodes + inodesFree,
-      inodesFree,
-      nameBytesMax: NAME_BYTES_MAX,
-    };
+    return figuresOf(await this.cluster.query({ type: 'statfs' }, caller));
   }
 
   sync(caller: Caller): Promise<void> {
@@ -733,67 +584,36 @@ class Operations implements ClusterOperations {
     caller: Caller,
   ): Promise<void> {
     checkXattrName(name);
-    await this.execute({ type: 'set-xattr', ino, name, value, mode, killSetGid }, caller);
+    await this.cluster.execute({ type: 'set-xattr', ino, name, value, mode, killSetGid }, caller);
   }
 
   async getXattr(ino: Ino, name: Uint8Array, caller: Caller): Promise<Uint8Array> {
     checkXattrName(name);
     // The kernel asks for security.capability before most writes, and hardly any file has one.
-    const { inode } = await this.query({ type: 'get-inode', ino }, caller);
+    const { inode } = await this.cluster.query({ type: 'get-inode', ino }, caller);
     if (inode.xattrs === 0) throw new MootError('ENODATA', 'no extended attributes');
-    return (await this.query({ type: 'get-xattr', ino, name }, caller)).value;
+    return (await this.cluster.query({ type: 'get-xattr', ino, name }, caller)).value;
   }
 
   async listXattrs(ino: Ino, caller: Caller): Promise<readonly Uint8Array[]> {
-    const { names } = await this.query({ type: 'list-xattrs', ino }, caller);
+    const { names } = await this.cluster.query({ type: 'list-xattrs', ino }, caller);
     return visibleXattrs(names, caller);
   }
 
   async removeXattr(ino: Ino, name: Uint8Array, caller: Caller): Promise<void> {
     checkXattrName(name);
-    await this.execute({ type: 'remove-xattr', ino, name }, caller);
+    await this.cluster.execute({ type: 'remove-xattr', ino, name }, caller);
   }
 
   private async makeEntry(
     command: Extract<Command, { type: 'make-node' | 'make-symlink' | 'link' }>,
     caller: Caller,
   ): Promise<Attributes> {
-    const { value, watched } = await this.caches.watching(() => this.execute(command, caller));
+    const { value, watched } = await this.caches.watching(() =>
+      this.cluster.execute(command, caller),
+    );
     return this.caches.entry(command, value.inode, watched);
   }
-
-  private async execute<T extends CommandType>(
-    command: Extract<Command, { type: T }>,
-    { signal }: Caller,
-  ): Promise<CommandValues[T]> {
-    const { boundTo } = this.locks;
-    const bound = boundTo === null ? {} : { inSession: boundTo };
-    const value = await this.client.execute(command, { ...this.callOptions, ...bound, signal });
-    const expired = this.caches.expired(command);
-    if (expired !== null) await expired;
-    return value;
-  }
-
-  private query<T extends QueryType>(
-    query: Extract<Query, { type: T }>,
-    caller: Caller,
-  ): Promise<QueryValues[T]> {
-    const { level } = this.parts;
-    // The signal is made when it is asked for: what is answered from memory needs none.
-    const options = {
-      ...this.callOptions,
-      level,
-      get signal() {
-        return caller.signal;
-      },
-    };
-    return this.client.query(query, options);
-  }
-}
-
-/** What is left under a quota. */
-function roomOf(used: number, max: number | null): number {
-  return max === null ? Number.POSITIVE_INFINITY : Math.max(0, max - used);
 }
 
 /** EIO, until the file is opened anew. */

@@ -1,0 +1,49 @@
+import type { CallOptions, FilesystemClient } from '../client/filesystem-client.js';
+import type { ReadLevel } from '../codec/client-messages.js';
+import type { Command, CommandType, CommandValues } from '../filesystem/commands.js';
+import type { Query, QueryType, QueryValues } from '../filesystem/queries.js';
+import type { Caller } from './mount.js';
+
+export interface ClusterCallsParts {
+  readonly client: FilesystemClient;
+  readonly callOptions: CallOptions;
+  readonly level: ReadLevel;
+  /** The session without which nothing may take effect; null: any will do. */
+  readonly boundTo: () => number | null;
+  /** Resolves when the kernel believes nothing older than this command; null: that is so. */
+  readonly expired: (own: Command) => Promise<void> | null;
+}
+
+/** What the calls of programs ask of the cluster: at the mount's level, until the caller gives up. */
+export class ClusterCalls {
+  constructor(private readonly parts: ClusterCallsParts) {}
+
+  async execute<T extends CommandType>(
+    command: Extract<Command, { type: T }>,
+    { signal }: Caller,
+  ): Promise<CommandValues[T]> {
+    const { client, callOptions, boundTo, expired } = this.parts;
+    const session = boundTo();
+    const bound = session === null ? {} : { inSession: session };
+    const value = await client.execute(command, { ...callOptions, ...bound, signal });
+    const expiring = expired(command);
+    if (expiring !== null) await expiring;
+    return value;
+  }
+
+  query<T extends QueryType>(
+    query: Extract<Query, { type: T }>,
+    caller: Caller,
+  ): Promise<QueryValues[T]> {
+    const { client, callOptions, level } = this.parts;
+    // The signal is made when it is asked for: what is answered from memory needs none.
+    const options = {
+      ...callOptions,
+      level,
+      get signal() {
+        return caller.signal;
+      },
+    };
+    return client.query(query, options);
+  }
+}
