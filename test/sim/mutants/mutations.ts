@@ -236,8 +236,14 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a command that comes again is carried out again',
     file: 'src/filesystem/state-machine.js',
-    from: 'if (first !== undefined) {',
-    to: 'if (first !== undefined && command.type !== "write") {',
+    from: `if (first !== undefined) {
+        return { outcome: { type: 'repeated', reply: first }, ...NOTHING_DONE };
+    }
+    if (sequence !== lastSequence + 1 ||`,
+    to: `if (first !== undefined && sequence !== lastSequence) {
+        return { outcome: { type: 'repeated', reply: first }, ...NOTHING_DONE };
+    }
+    if ((sequence !== lastSequence + 1 && sequence !== lastSequence) ||`,
   },
   {
     name: 'a command may come out of its order',
