@@ -19,6 +19,7 @@ const REGRESSIONS: readonly { readonly seed: number; readonly found: string }[] 
     found: 'an operator who waits for ever for a node that has not noticed its damage',
   },
   { seed: 21_327_831, found: 'the law of progress, of a client all of whose nodes have left' },
+  { seed: 311, found: 'the law of progress, of a client whose last node leaves while all heals' },
   { seed: 53, found: 'the law that only voters lead, when one must commit its own removal' },
 ];
 

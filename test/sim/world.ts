@@ -318,7 +318,14 @@ export class World {
     trouble.end();
     programs.stop();
     let finishing = false;
-    loop.after(MOUNT_AGAIN_MS * 1_000, 'mount again', () => finishing || this.mountAgain());
+    const lookAgain = () => {
+      loop.after(MOUNT_AGAIN_MS * 1_000, 'mount again', () => {
+        if (finishing) return;
+        this.mountAgain();
+        lookAgain();
+      });
+    };
+    lookAgain();
     const untilMicros = loop.now + HEALING_MS * 1_000;
     const failed = () => this.problem !== null;
     await this.runUntil(untilMicros, () => this.settled());
