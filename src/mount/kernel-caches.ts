@@ -185,15 +185,13 @@ export class KernelCaches implements WatchListener {
    * its directory may be locked until the first walk is over.
    */
   private async forgetElsewhere(asked: AskedName, ino: Ino, caller: Caller): Promise<void> {
-    const names = this.known.namesElsewhere(ino, asked);
-    if (names.length === 0 || (await caller.isRenaming?.()) !== true) return;
-    const { notifier } = this;
-    if (notifier === null) return;
+    const { notifier, known } = this;
+    if (notifier === null || !known.isElsewhere(ino, asked)) return;
+    if ((await caller.isRenaming?.()) !== true) return;
     const { pid } = caller;
-    const gone = names.map((old) => {
-      this.known.removeName(old);
-      return notifier.invalidateEntry(old.parent, old.name);
-    });
+    const gone = known
+      .takeElsewhere(ino, asked)
+      .map(({ parent, name }) => notifier.invalidateEntry(parent, name));
     const forgetting = Promise.all(gone).then(() => {
       if (this.forgetting.get(pid) === forgetting) this.forgetting.delete(pid);
     });

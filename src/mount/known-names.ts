@@ -127,10 +127,17 @@ export class KnownNames {
       .map(askedName);
   }
 
-  /** Names of the inode in other directories than the one asked for. */
-  namesElsewhere(ino: Ino, { parent }: AskedName): readonly AskedName[] {
+  /** The inode has names in other directories than the one asked for. */
+  isElsewhere(ino: Ino, { parent }: AskedName): boolean {
+    return this.inodes.get(ino)?.names.some((name) => name.parent !== parent) === true;
+  }
+
+  /** Takes those names away. Returned are the ones that the kernel has learnt of no other inode since. */
+  takeElsewhere(ino: Ino, { parent }: AskedName): readonly AskedName[] {
     const { names = [] } = this.inodes.get(ino) ?? {};
-    return names.filter((name) => name.parent !== parent).map(askedName);
+    const elsewhere = names.filter((name) => name.parent !== parent);
+    for (const name of elsewhere) this.remove(name);
+    return elsewhere.map(askedName).filter((name) => !this.hasName(name));
   }
 
   isTold(ino: Ino, other: AskedName, thread: number): boolean {

@@ -290,6 +290,29 @@ t.test('of a directory that changed its parent the kernel hears by itself', asyn
   t.equal(await code(a.ops.lookup(inode.ino, name('e'), caller)), 'ok');
 });
 
+t.test('rename(2) finds a directory that was moved: its old name goes', async (t) => {
+  const { a, b } = twoMounts();
+  const renaming = { ...caller, isRenaming: async () => true };
+  const made = await a.ops.makeNode(ROOT, name('d'), node(0o040755), caller);
+  const parent = made.inode.ino;
+  for (const moved of ['e', 'g']) {
+    await a.ops.makeNode(ROOT, name(moved), node(0o040755), caller);
+    await b.ops.rename(ROOT, name(moved), parent, name(moved), 'replace', caller);
+  }
+  await b.ops.makeNode(ROOT, name('g'), node(0o040755), caller);
+  t.equal(await code(a.ops.lookup(ROOT, name('g'), caller)), 'ok', 'it means another one by now');
+  await idle();
+  a.told.length = 0;
+  t.equal(await code(a.ops.lookup(parent, name('e'), caller)), 'ok');
+  t.strictSame(a.told, [], 'only in rename(2)');
+  await b.ops.rename(parent, name('e'), ROOT, name('f'), 'replace', caller);
+  a.clock.advance(5_000);
+  t.equal(await code(a.ops.lookup(ROOT, name('f'), renaming)), 'ok');
+  t.strictSame(a.told, [`entry ${parent}/e`]);
+  t.equal(await code(a.ops.lookup(parent, name('g'), renaming)), 'ok');
+  t.strictSame(a.told, [`entry ${parent}/e`], 'what the name means now stays');
+});
+
 t.test('it is refused again when the kernel was only checking a name that it had', async (t) => {
   const { a, b } = twoMounts();
   await put(a, 'b', 'x');

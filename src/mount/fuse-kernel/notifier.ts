@@ -35,6 +35,7 @@ type Notification =
       readonly type: 'entry';
       readonly parent: Ino;
       readonly name: Uint8Array;
+      readonly written: Promise<void>;
       readonly done: () => void;
     };
 
@@ -75,13 +76,13 @@ export class Notifier implements KernelNotifier {
   invalidateEntry(parent: Ino, name: Uint8Array): Promise<void> {
     const key = `e${parent}/${Buffer.from(name).toString('latin1')}`;
     const earlier = this.#waiting.get(key);
-    return new Promise((resolve) => {
-      const done = () => {
-        doneOf(earlier)?.();
-        resolve();
-      };
-      this.#add(key, { type: 'entry', parent, name, done });
+    if (earlier?.type === 'entry') return earlier.written;
+    let done = () => {};
+    const written = new Promise<void>((resolve) => {
+      done = resolve;
     });
+    this.#add(key, { type: 'entry', parent, name, written, done });
+    return written;
   }
 
   dropPages(ino: Ino): Promise<void> {
