@@ -252,12 +252,6 @@ export const MUTATIONS: readonly Mutation[] = [
     to: 'if (sequence <= lastSequence ||',
   },
   {
-    name: 'a reply forgets that it was given before',
-    file: 'src/client/session-queue.js',
-    from: 'if (lastSequence < this.acknowledged)',
-    to: 'if (true)',
-  },
-  {
     name: 'answers leave although somebody keeps what they change',
     file: 'src/node/leases.js',
     from: 'const waits = nowMs < this.office.readyMs || answer.index >= this.limitFor(nowMs)(holder);',
