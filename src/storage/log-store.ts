@@ -12,7 +12,10 @@ export type RestoredLog = Omit<RestoredState, 'appliedIndex' | 'configuration'>;
 export interface LogStore {
   /** Reads and verifies everything. Nothing else may be called before. */
   open(): Promise<RestoredLog>;
-  /** All the saves in one durable batch: on disk, synced, when the promise resolves. */
+  /**
+   * All the saves in one durable batch: on disk, synced, when the promise resolves. Unless there is
+   * much, the disk has its work when this returns: the caller applies and answers beside it.
+   */
   append(saves: readonly Save[]): Promise<void>;
   /** Entries from `first` to `last`, fewer when `bytesMax` is reached (at least one). Compacted ones: empty. */
   read(first: number, last: number, bytesMax: number): Promise<readonly Entry[]>;

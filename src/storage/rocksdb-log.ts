@@ -55,6 +55,10 @@ const DATABASE_OPTIONS: Omit<DatabaseOptions, 'mustExist'> = {
 /** Deletes in one batch: far below a millisecond of work. */
 const DELETES_MAX = 1_000;
 
+/** Of the entries whose data is in files. */
+type Places = ReadonlyMap<Entry, Place>;
+const NO_PLACES: Places = new Map();
+
 const KINDS: readonly EntryKind[] = ['command', 'empty', 'configuration'];
 /** Term u56, kind u8, then the data or its place. */
 const ENTRY_HEADER_BYTES = 8;
@@ -114,7 +118,9 @@ class RocksLogStore implements LogStore, StoreFigures {
       if (truncateFrom !== null)
         this.readableIndex = Math.min(this.readableIndex, truncateFrom - 1);
     }
-    const places = await this.putInFiles(saves.flatMap((save) => save.entries));
+    const large = largeOf(saves);
+    // Awaited only where there are some: what the caller does next would come before the disk's work.
+    const places = large.length === 0 ? NO_PLACES : await this.putInFiles(large);
     const operations: Operation[] = [];
     let last = this.lastIndex;
     let hardState: HardState | null = null;
@@ -213,11 +219,8 @@ class RocksLogStore implements LogStore, StoreFigures {
   }
 
   /** The places of entries that are better kept in files. */
-  private async putInFiles(entries: readonly Entry[]): Promise<ReadonlyMap<Entry, Place>> {
-    const large = entries.filter((entry) => entry.data.length >= FILED_ENTRY_BYTES_MIN);
-    const bytes = large.reduce((sum, entry) => sum + entry.data.length, 0);
+  private async putInFiles(large: readonly Entry[]): Promise<Places> {
     const placeOf = new Map<Entry, Place>();
-    if (bytes < FILED_BYTES_MIN) return placeOf;
     const places = await this.files.append(large.map((entry) => entry.data));
     for (const [i, place] of places.entries()) {
       const entry = large[i];
@@ -391,6 +394,20 @@ const FIRST_HARD_STATE: HardState = {
   recovering: true,
   incarnation: 0,
 };
+
+/** Entries that go into data files; none when they are few. */
+function largeOf(saves: readonly Save[]): readonly Entry[] {
+  let bytes = 0;
+  const large: Entry[] = [];
+  for (const { entries } of saves) {
+    for (const entry of entries) {
+      if (entry.data.length < FILED_ENTRY_BYTES_MIN) continue;
+      bytes += entry.data.length;
+      large.push(entry);
+    }
+  }
+  return bytes < FILED_BYTES_MIN ? [] : large;
+}
 
 function putHardState({ term, vote, recovering, incarnation }: HardState): Operation {
   const value = sealValue(HARD_STATE_KEY, [term, vote, recovering, incarnation]);

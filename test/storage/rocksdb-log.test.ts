@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { createRocksLogStore } from '../../src/storage/rocksdb-log.js';
@@ -12,6 +12,8 @@ testLogStore('rocksdb log', async (t) => {
 });
 
 const LARGE_BYTES = 1_000_000;
+/** How long a thread of the pool may take to begin. */
+const BEGIN_MS = 30_000;
 
 /** A log of large entries, each appended by itself. */
 async function makeLargeLog(t: Test, count: number): Promise<string> {
@@ -35,6 +37,25 @@ function dataFiles(directory: string): string[] {
 function sizeOnDisk(directory: string): number {
   return dataFiles(directory).reduce((sum, path) => sum + readFileSync(path).length, 0);
 }
+
+t.test('the disk has its work before an append returns', async (t) => {
+  const directory = temporaryDirectory(t);
+  const log = createRocksLogStore({ directory, mustExist: false });
+  await log.open();
+  const written = () =>
+    readdirSync(directory)
+      .filter((name) => name.endsWith('.log'))
+      .reduce((sum, name) => sum + statSync(join(directory, name)).size, 0);
+  const before = written();
+  const appended = log.append([makeSave({ entries: makeEntries(1, 1, 1) })]);
+  // Nothing but the pool's threads can go on meanwhile.
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  const deadlineMs = performance.now() + BEGIN_MS;
+  while (written() === before && performance.now() < deadlineMs) Atomics.wait(pause, 0, 0, 5);
+  t.ok(written() > before);
+  await appended;
+  await log.close();
+});
 
 t.test('data files go when the log is compacted, and after a crash', async (t) => {
   const directory = await makeLargeLog(t, 40);
