@@ -56,6 +56,11 @@ export class Saver {
   add(save: Save, messagesAfterSave: readonly RaftMessage[]): void {
     this.given++;
     this.saves.push(save);
+    // What is replaced in the same write is never on the disk by itself: nobody is told that it is.
+    const { truncateFrom } = save;
+    if (truncateFrom !== null) {
+      this.messages = this.messages.filter((message) => !acknowledges(message, truncateFrom));
+    }
     this.messages.push(...messagesAfterSave);
   }
 
@@ -136,6 +141,10 @@ export class Saver {
     for (const resolve of this.idle.splice(0)) resolve();
     this.kick();
   }
+}
+
+function acknowledges(message: RaftMessage, index: number): boolean {
+  return message.type === 'append-reply' && message.success && message.match >= index;
 }
 
 function closed(): MootError {

@@ -15,6 +15,13 @@ function vote(to: string) {
   return { type: 'vote-reply', from: 'a', to, term: 1, granted: true } as const;
 }
 
+function acknowledgement(to: string, match: number) {
+  return {
+    ...({ type: 'append-reply', from: 'a', to, term: 1, success: true, match } as const),
+    ...{ prevIndex: match - 1, hintIndex: 0, hintTerm: 0, recovering: false },
+  };
+}
+
 /** A log whose appends wait for `release`. */
 function world(fails = false) {
   const appends: number[][] = [];
@@ -130,4 +137,20 @@ t.test('when a write fails, nobody waits for ever and nothing more is written', 
   saver.kick();
   await saver.stop();
   t.strictSame([appends.length, saved.length, errors.length], [1, 0, 1]);
+});
+
+t.test('what is replaced in the same write is not acknowledged', async (t) => {
+  const { saver, saved, release } = world();
+  saver.add(save(1), [acknowledgement('first write', 9)]);
+  saver.kick();
+  saver.add(save(2), [acknowledgement('kept', 4), acknowledgement('replaced', 5), vote('one')]);
+  saver.add({ ...save(3), truncateFrom: 5 }, [acknowledgement('new', 5)]);
+  release();
+  await until('the first', () => saved.length === 1);
+  release();
+  await until('the second', () => saved.length === 2);
+  t.strictSame(saved, [
+    [1, ['first write']],
+    [3, ['kept', 'one', 'new']],
+  ]);
 });

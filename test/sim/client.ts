@@ -34,6 +34,8 @@ export class SimClient {
   /** Requests of operations, by the very objects that the client was given. */
   private readonly byRequest = new Map<object, Operation>();
   outstanding = 0;
+  /** The cluster has answered it: it has met that one. */
+  wasAnswered = false;
   /** Of each connection that is open: requests without an answer so far, and when they were sent. */
   private readonly unanswered = new Set<Map<number, Micros>>();
 
@@ -140,6 +142,7 @@ export class SimClient {
     this.outstanding++;
     try {
       const value = await act();
+      this.wasAnswered = true;
       judged(() => history.answered(operation, { ok: true, value }, nowMs()), onWrong);
       return value;
     } catch (error) {

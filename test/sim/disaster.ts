@@ -55,6 +55,10 @@ export class Disaster {
     const { world, survivor, random } = this;
     world.tell(`disaster: ${survivor.id} is to go on alone`);
     for (const server of world.servers) server.kill(random.next() < 0.7);
+    // The rebuilt cluster may be the first that these meet; what they began has no place in its history.
+    for (const client of world.clients.filter(({ wasAnswered }) => !wasAnswered)) {
+      world.endClient(client, false);
+    }
     world.trouble.calm();
     const { disk, id } = survivor;
     const before = newestConfiguration(survivor)?.configuration ?? world.reference.configuration;

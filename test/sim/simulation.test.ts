@@ -20,6 +20,14 @@ const REGRESSIONS: readonly { readonly seed: number; readonly found: string }[] 
   },
   { seed: 21_327_831, found: 'the law of progress, of a client all of whose nodes have left' },
   { seed: 311, found: 'the law of progress, of a client whose last node leaves while all heals' },
+  {
+    seed: 62_000_164,
+    found: 'an append was acknowledged that was replaced in the same write',
+  },
+  {
+    seed: 63_000_187,
+    found: 'a client that was never answered meets the rebuilt cluster first',
+  },
   { seed: 53, found: 'the law that only voters lead, when one must commit its own removal' },
 ];
 

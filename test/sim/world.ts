@@ -271,10 +271,15 @@ export class World {
 
   /** It is over with this client; another one comes. */
   replaceClient(client: SimClient): void {
-    client.machine.kill();
-    this.network.died(client.machine, this.chance(0.5));
-    this.clients.splice(this.clients.indexOf(client), 1);
+    this.endClient(client, this.chance(0.5));
     this.newClient();
+  }
+
+  /** `silently`: nobody is told. */
+  endClient(client: SimClient, silently: boolean): void {
+    client.machine.kill();
+    this.network.died(client.machine, silently);
+    this.clients.splice(this.clients.indexOf(client), 1);
   }
 
   tell(line: string): void {
