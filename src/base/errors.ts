@@ -64,9 +64,14 @@ const FILESYSTEM_ERROR_CODES = [
 
 export type FilesystemErrorCode = (typeof FILESYSTEM_ERROR_CODES)[number];
 
+const FILESYSTEM_ERRORS: ReadonlySet<string> = new Set(FILESYSTEM_ERROR_CODES);
+
 export function isFilesystemErrorCode(code: string): code is FilesystemErrorCode {
-  return (FILESYSTEM_ERROR_CODES as readonly string[]).includes(code);
+  return FILESYSTEM_ERRORS.has(code);
 }
+
+/** V8's, where there is one. */
+const TRACES: ErrorConstructor & { stackTraceLimit?: number | undefined } = Error;
 
 export class MootError extends Error {
   override readonly name = 'MootError';
@@ -76,7 +81,12 @@ export class MootError extends Error {
     message: string,
     options?: { cause?: unknown },
   ) {
+    const { stackTraceLimit } = TRACES;
+    // Programs look for names that are not there all the time: a result, of which a stack tells
+    // nothing, and ten times as dear with one.
+    if (isFilesystemErrorCode(code)) TRACES.stackTraceLimit = 0;
     super(message, options);
+    TRACES.stackTraceLimit = stackTraceLimit;
   }
 }
 

@@ -91,7 +91,7 @@ export interface CallOptions {
   readonly inSession?: number;
   readonly signal?: AbortSignal;
   /** Milliseconds without a decision after which the call fails; Infinity waits for ever. Default: the client's. */
-  readonly deadlineMs?: number;
+  readonly deadlineMs?: number | undefined;
 }
 
 export interface WatchListener {

@@ -36,14 +36,19 @@ export class ClusterCalls {
     caller: Caller,
   ): Promise<QueryValues[T]> {
     const { client, callOptions, level } = this.parts;
-    // The signal is made when it is asked for: what is answered from memory needs none.
-    const options = {
-      ...callOptions,
-      level,
-      get signal() {
-        return caller.signal;
-      },
-    };
-    return client.query(query, options);
+    return client.query(query, new QueryOptions(callOptions.deadlineMs, level, caller));
+  }
+}
+
+/** The signal is made when it is asked for: what is answered from memory needs none. */
+class QueryOptions implements CallOptions {
+  constructor(
+    readonly deadlineMs: number | undefined,
+    readonly level: ReadLevel,
+    private readonly caller: Caller,
+  ) {}
+
+  get signal(): AbortSignal {
+    return this.caller.signal;
   }
 }
