@@ -12,18 +12,21 @@ import { type BenchCluster, median, quantile } from './cluster.js';
 const ECHO = fileURLToPath(new URL('echo.js', import.meta.url));
 const COMMAND_BYTES = 256;
 const SAMPLES = 5000;
-/** Before the samples, so that all processes run compiled code, as they do in service. */
-const WARM_UP = 2000;
+/**
+ * Before the samples, so that all processes run compiled code, as they do in service: on two cores V8's
+ * compiler takes a fifth of the processor until about 6,000 commits are done.
+ */
+const WARM_UP = 8000;
+const ROUND_TRIPS = 2000;
 const CLIENTS = 64;
+const MANY_WARM_UP_SECONDS = 5;
 const MANY_SECONDS = 5;
 
 /** Commit latency against what the hardware needs at least: one disk sync and one round trip. */
 export async function benchCommits(cluster: BenchCluster): Promise<string> {
   const syncUs = medianSync(join(cluster.root, 'sync-probe'));
   const roundTripUs = await medianRoundTrip();
-  const cpuBefore = cluster.cpuMs();
-  const one = await latencies(cluster, SAMPLES);
-  const cpuUs = ((cluster.cpuMs() - cpuBefore) * 1000) / (SAMPLES + WARM_UP);
+  const { times: one, cpuUs } = await latencies(cluster, SAMPLES);
   const oneUs = median(one);
   const oneRate = 1e6 / (one.reduce((a, b) => a + b, 0) / one.length);
   const manyRate = await throughput(cluster, CLIENTS);
@@ -73,12 +76,12 @@ async function medianRoundTrip(): Promise<number> {
   await once(socket, 'open');
   const times: number[] = [];
   const message = Buffer.alloc(COMMAND_BYTES);
-  for (let i = 0; i < 2000; i++) {
+  for (let i = 0; i < WARM_UP + ROUND_TRIPS; i++) {
     const start = performance.now();
     const answered = new Promise((done) => socket.once('message', done));
     socket.send(message);
     await answered;
-    times.push((performance.now() - start) * 1000);
+    if (i >= WARM_UP) times.push((performance.now() - start) * 1000);
   }
   socket.close();
   echo.stdin.end();
@@ -99,13 +102,18 @@ async function makeFile(client: FilesystemClient, name: string): Promise<number>
   return inode.ino;
 }
 
-/** Microseconds of each of `count` commands, one after another. */
-async function latencies(cluster: BenchCluster, count: number): Promise<number[]> {
+/** Microseconds of each of `count` commands, one after another, and the nodes' processor time for one. */
+async function latencies(
+  cluster: BenchCluster,
+  count: number,
+): Promise<{ times: number[]; cpuUs: number }> {
   const client = cluster.client('bench-one');
   try {
     const ino = await makeFile(client, 'one');
     const times: number[] = [];
+    let cpuBeforeMs = 0;
     for (let i = 0; i < count + WARM_UP; i++) {
+      if (i === WARM_UP) cpuBeforeMs = cluster.cpuMs();
       const start = performance.now();
       await client.execute<'write'>({
         type: 'write',
@@ -115,7 +123,7 @@ async function latencies(cluster: BenchCluster, count: number): Promise<number[]
       });
       if (i >= WARM_UP) times.push((performance.now() - start) * 1000);
     }
-    return times;
+    return { times, cpuUs: ((cluster.cpuMs() - cpuBeforeMs) * 1000) / count };
   } finally {
     await client.close();
   }
@@ -125,6 +133,7 @@ async function latencies(cluster: BenchCluster, count: number): Promise<number[]
 async function throughput(cluster: BenchCluster, count: number): Promise<number> {
   const load = await Load.start(cluster, count);
   try {
+    await load.rate(MANY_WARM_UP_SECONDS);
     return await load.rate(MANY_SECONDS);
   } finally {
     await load.end();
