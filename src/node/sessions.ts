@@ -2,6 +2,8 @@ import type { Session } from '../filesystem/records.js';
 
 /** How often silent sessions are looked for. */
 const SWEEP_MS = 1_000;
+/** Who does not look for so long was stopped, or its machine was: then what came meanwhile is unread. */
+const AWAY_MS = 1_000;
 
 /**
  * Which sessions are silent. Nobody's wall clock counts: a leader measures, by its own monotonic
@@ -12,6 +14,7 @@ export class SessionExpiry {
   private readonly heardMs = new Map<number, number>();
   private readonly proposed = new Set<number>();
   private sweptMs = Number.NEGATIVE_INFINITY;
+  private lookedMs: number | null = null;
 
   constructor(private readonly timeoutMs: number) {}
 
@@ -19,14 +22,20 @@ export class SessionExpiry {
   begin(): void {
     this.heardMs.clear();
     this.proposed.clear();
+    this.lookedMs = null;
   }
 
   heard(session: number, nowMs: number): void {
     if (session !== 0) this.heardMs.set(session, nowMs);
   }
 
-  /** The sessions to expire now; each stays under way until `ended`. */
+  /** Called often. The sessions to expire now; each stays under way until `ended`. */
   sweep(sessions: ReadonlyMap<number, Session>, nowMs: number): readonly Session[] {
+    const awayMs = nowMs - (this.lookedMs ?? nowMs);
+    this.lookedMs = nowMs;
+    if (awayMs > AWAY_MS) {
+      for (const [id, ms] of this.heardMs) this.heardMs.set(id, Math.min(nowMs, ms + awayMs));
+    }
     if (nowMs - this.sweptMs < Math.min(SWEEP_MS, this.timeoutMs / 4)) return [];
     this.sweptMs = nowMs;
     for (const id of this.heardMs.keys()) if (!sessions.has(id)) this.heardMs.delete(id);

@@ -20,6 +20,12 @@ const BUFFERS_MAX = 1_024;
 /** Files kept open for reading. */
 const OPEN_FILES_MAX = 64;
 
+interface OpenFile {
+  readonly handle: Promise<FileHandle>;
+  /** It is not closed while there are any. */
+  readonly uses: Set<Promise<unknown>>;
+}
+
 /** A file that data is appended to no more. */
 export interface ClosedFile {
   readonly number: number;
@@ -32,7 +38,7 @@ export interface ClosedFile {
  * help and up to four writes; here it is written once. One writer at a time; reads may run beside it.
  */
 export class DataFiles {
-  private readonly handles = new Map<number, Promise<FileHandle>>();
+  private readonly files = new Map<number, OpenFile>();
   private readonly sizes = new Map<number, number>();
   /** The file that is appended to; none before the first append. */
   private current: { readonly number: number; readonly handle: FileHandle } | null = null;
@@ -138,7 +144,7 @@ export class DataFiles {
   async close(): Promise<void> {
     this.closing = true;
     this.current = null;
-    await Promise.allSettled([...this.handles.keys()].map((number) => this.closeFile(number)));
+    await Promise.allSettled([...this.files.keys()].map((number) => this.closeFile(number)));
   }
 
   private async readRun(places: readonly Place[], parts: readonly Buffer[]): Promise<void> {
@@ -146,10 +152,9 @@ export class DataFiles {
     if (first === undefined) return;
     const path = this.pathOf(first.file);
     const wanted = places.reduce((sum, place) => sum + place.length, 0);
-    const bytes = await this.guard(async () => {
-      const handle = await this.handleOf(first.file);
-      return handle === null ? null : readAll(handle, parts, first.offset);
-    });
+    const bytes = await this.guard(() =>
+      this.using(first.file, (handle) => readAll(handle, parts, first.offset)),
+    );
     if (bytes === null) throw new MootError('DATA_CORRUPT', `${path} is missing`);
     if (bytes < wanted) throw new MootError('DATA_CORRUPT', `${path} has lost its end`);
     for (const [i, { offset, checksum }] of places.entries()) {
@@ -166,34 +171,57 @@ export class DataFiles {
     if (this.closing) throw this.closedError();
     const number = ++this.lastNumber;
     const handle = await open(this.pathOf(number), 'wx+', 0o644);
-    this.handles.set(number, Promise.resolve(handle));
+    this.files.set(number, { handle: Promise.resolve(handle), uses: new Set() });
     this.sizes.set(number, 0);
     await syncDirectory(this.directory);
     this.current = { number, handle };
     return this.current;
   }
 
-  /** null: there is no such file. */
-  private async handleOf(number: number): Promise<FileHandle | null> {
+  /** null: there is no such file. It stays open until the use is over. */
+  private async using<T>(
+    number: number,
+    use: (handle: FileHandle) => Promise<T>,
+  ): Promise<T | null> {
     if (this.closing) throw this.closedError();
-    const handle = this.handles.get(number) ?? open(this.pathOf(number), 'r');
+    const file = this.files.get(number) ?? {
+      handle: open(this.pathOf(number), 'r'),
+      uses: new Set(),
+    };
     // The one used last is the last to go.
-    this.handles.delete(number);
-    this.handles.set(number, handle);
+    this.files.delete(number);
+    this.files.set(number, file);
+    const used = this.useOf(number, file, use);
+    file.uses.add(used);
     this.closeOldest();
     try {
-      return await handle;
-    } catch (error) {
-      this.handles.delete(number);
-      ignoreMissing(error);
-      return null;
+      return await used;
+    } finally {
+      file.uses.delete(used);
+      this.closeOldest();
     }
   }
 
+  private async useOf<T>(
+    number: number,
+    file: OpenFile,
+    use: (handle: FileHandle) => Promise<T>,
+  ): Promise<T | null> {
+    let handle: FileHandle;
+    try {
+      handle = await file.handle;
+    } catch (error) {
+      if (this.files.get(number) === file) this.files.delete(number);
+      ignoreMissing(error);
+      return null;
+    }
+    return use(handle);
+  }
+
   private closeOldest(): void {
-    if (this.handles.size <= OPEN_FILES_MAX) return;
-    for (const number of this.handles.keys()) {
-      if (number === this.current?.number) continue;
+    if (this.files.size <= OPEN_FILES_MAX) return;
+    for (const [number, { uses }] of this.files) {
+      if (number === this.current?.number || uses.size > 0) continue;
       this.closeFile(number).catch(() => {
         // It was open for reading: nothing is lost.
       });
@@ -201,11 +229,13 @@ export class DataFiles {
     }
   }
 
-  /** The handle itself waits for what is under way. */
+  /** Waits for what is under way. */
   private async closeFile(number: number): Promise<void> {
-    const handle = this.handles.get(number);
-    this.handles.delete(number);
-    await (await handle)?.close();
+    const file = this.files.get(number);
+    if (file === undefined) return;
+    this.files.delete(number);
+    await Promise.allSettled(file.uses);
+    await (await file.handle).close();
   }
 
   private closedError(): MootError {

@@ -142,7 +142,7 @@ class RocksLogStore implements LogStore, StoreFigures {
     }
     if (hardState !== null) operations.push(putHardState(hardState));
     if (operations.length === 0) return;
-    await this.opened().batch(operations, true);
+    await this.write(operations);
     this.lastIndex = last;
     this.readableIndex = last;
   }
@@ -179,7 +179,7 @@ class RocksLogStore implements LogStore, StoreFigures {
   async compact(mark: SnapshotMark): Promise<void> {
     if (mark.index <= this.mark.index) return;
     assert(mark.index <= this.lastIndex, 'only what is in the log is compacted');
-    await this.opened().batch([putMark(mark, false)], true);
+    await this.write([putMark(mark, false)]);
     this.mark = mark;
   }
 
@@ -202,13 +202,13 @@ class RocksLogStore implements LogStore, StoreFigures {
     const last = this.lastIndex;
     this.readableIndex = 0;
     // Entries on both sides of the mark go. Should that be interrupted, `open` goes on with it.
-    await this.opened().batch([putMark(mark, true)], true);
+    await this.write([putMark(mark, true)]);
     this.mark = mark;
     this.lastIndex = mark.index;
     await this.remove(first, last);
     this.sweptIndex = Math.max(this.sweptIndex, mark.index);
     await this.removeFiles(() => true);
-    await this.opened().batch([putMark(mark, false)], true);
+    await this.write([putMark(mark, false)]);
     this.readableIndex = mark.index;
   }
 
@@ -353,12 +353,9 @@ class RocksLogStore implements LogStore, StoreFigures {
     for (;;) {
       const keys = await this.someEntryKeys();
       if (keys.length === 0) break;
-      await this.opened().batch(
-        keys.map((key) => ({ type: 'del', key })),
-        false,
-      );
+      await this.write(keys.map((key) => ({ type: 'del', key })));
     }
-    await this.opened().batch([putMark(this.mark, false)], true);
+    await this.write([putMark(this.mark, false)]);
   }
 
   private someEntryKeys(): Promise<string[]> {
@@ -374,7 +371,6 @@ class RocksLogStore implements LogStore, StoreFigures {
     });
   }
 
-  /** Not synced: what comes back after a crash is removed at `open`. */
   private async remove(first: number, last: number): Promise<void> {
     for (let from = first; from <= last; from += DELETES_MAX) {
       const to = Math.min(from + DELETES_MAX - 1, last);
@@ -382,8 +378,16 @@ class RocksLogStore implements LogStore, StoreFigures {
       for (let index = from; index <= to; index++) {
         operations.push({ type: 'del', key: entryKey(index) });
       }
-      await this.opened().batch(operations, false);
+      await this.write(operations);
     }
+  }
+
+  /**
+   * Synced, whatever it is: a power loss may leave a hole in what was not, and a hole before something
+   * that was synced is damage (rocksdb-check.ts).
+   */
+  private write(operations: readonly Operation[]): Promise<void> {
+    return this.opened().batch(operations, true);
   }
 }
 

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { RocksDatabase } from '../../src/storage/rocksdb.js';
 import { createRocksLogStore } from '../../src/storage/rocksdb-log.js';
 import { testLogStore } from '../conformance/log-store.js';
 import { temporaryDirectory } from '../support/directories.js';
@@ -55,6 +56,26 @@ t.test('the disk has its work before an append returns', async (t) => {
   t.ok(written() > before);
   await appended;
   await log.close();
+});
+
+t.test('nothing is written that a power loss may leave a hole in', async (t) => {
+  const directory = temporaryDirectory(t);
+  const batches = t.capture(
+    RocksDatabase.prototype,
+    'batch',
+    Object.getOwnPropertyDescriptor(RocksDatabase.prototype, 'batch')?.value,
+  );
+  const log = createRocksLogStore({ directory, mustExist: false });
+  await log.open();
+  await log.append([makeSave({ entries: makeEntries(1, 3_000, 1) })]);
+  await log.compact({ index: 2_500, term: 1 });
+  await log.sweep();
+  await log.append([makeSave({ truncateFrom: 2_900, entries: makeEntries(2_900, 2_950, 2) })]);
+  await log.reset({ index: 5_000, term: 3 });
+  await log.close();
+  const syncs = batches().map(({ args }) => args[1]);
+  t.ok(syncs.length > 6);
+  t.ok(syncs.every((sync) => sync === true));
 });
 
 t.test('data files go when the log is compacted, and after a crash', async (t) => {
