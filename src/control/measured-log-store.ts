@@ -17,6 +17,7 @@ export function measureLogStore(inner: LogStore): {
     read: (first, last, bytesMax) => inner.read(first, last, bytesMax),
     compact: (mark) => inner.compact(mark),
     sweep: () => inner.sweep(),
+    prepareReset: (mark) => inner.prepareReset(mark),
     reset: (mark) => inner.reset(mark),
     close: () => inner.close(),
   };

@@ -12,7 +12,8 @@ export async function openStores(
   tree: Pick<Tree, 'open'>,
 ): Promise<{ readonly restored: RestoredState; readonly treeMark: SnapshotMark }> {
   const treeMark = await tree.open();
-  const { restored, resetTo } = fitTogether(await log.open(), treeMark);
+  const opened = await log.open();
+  const { restored, resetTo } = fitTogether(opened, treeMark);
   const configuration = await openMembers(state, treeMark, restored, config.peers);
   const others = membersOf(configuration.configuration).filter(({ id }) => id !== config.id);
   const alone = others.length === 0 && config.peers.length > 0;
@@ -20,6 +21,7 @@ export async function openStores(
     throw new MootError('DATA_CORRUPT', 'the log is lost, and there is no other node to ask');
   }
   if (resetTo !== null) await log.reset(resetTo);
+  else if (opened.preparedReset !== null) await log.prepareReset(null);
   return { restored: { ...restored, configuration }, treeMark };
 }
 
@@ -27,12 +29,13 @@ export async function openStores(
  * How the log and the tree of one node fit together when it starts.
  *
  * The tree never gets ahead of the log: entries are applied when they are durable in the own log.
- * There is one exception. Installing a snapshot takes three durable steps: the node says in its
- * hard state that it is recovering; the tree is replaced; the log is emptied and starts behind the
- * tree. So a tree ahead of the log is in order on a recovering node only, and the last step is then
- * done again. A recovering node neither votes nor stands until it has caught up, so nothing that
- * it promised can be broken; a log that was lost as a whole is mended the same way. On any other
- * node a log that lacks what the tree has was damaged.
+ * There is one exception. Installing a snapshot takes three durable steps: the log says which tree is
+ * to come; the tree is replaced; the log is emptied and starts behind the tree. So a tree that the log
+ * was told of is in order, and the last step is then done again. Term and vote stay as they are: what
+ * goes was not committed, or is in the tree (Raft.wantsSnapshot). A log that was lost as a whole is
+ * mended the same way, but its node is recovering: it neither votes nor stands until it has caught up, so
+ * nothing that it promised can be broken. On any other node a log that lacks what the tree has was
+ * damaged.
  */
 export function fitTogether(
   log: RestoredLog,
@@ -48,11 +51,13 @@ export function fitTogether(
         'what is between them is lost. Start this node with an empty data directory; the others rebuild it',
     );
   }
+  const { preparedReset, ...rest } = log;
   const hardState = { ...log.hardState, recovering: log.hardState.recovering || isFresh(log) };
   if (tree.index <= log.lastIndex && termAt(log, tree.index) === tree.term) {
-    return { restored: { ...log, hardState, appliedIndex: tree.index }, resetTo: null };
+    return { restored: { ...rest, hardState, appliedIndex: tree.index }, resetTo: null };
   }
-  if (!hardState.recovering) {
+  const isPrepared = preparedReset?.index === tree.index && preparedReset.term === tree.term;
+  if (!hardState.recovering && !isPrepared) {
     throw new MootError(
       'DATA_CORRUPT',
       `the tree stands at index ${tree.index} of term ${tree.term}, and the log, which ends at ` +

@@ -181,9 +181,7 @@ export class Snapshots {
     this.isInstalling = true;
     try {
       await saver.exclusive(async () => {
-        const hardState = saver.hardState;
-        const save = { number: 0, truncateFrom: null, entries: [] };
-        await log.append([{ ...save, hardState: { ...hardState, recovering: true } }]);
+        await log.prepareReset(mark);
         await tree.replace(mark, async () => {
           await source.finish();
           const configuration = await storedMembers(state);
@@ -193,7 +191,6 @@ export class Snapshots {
           // What was being read from the log is not in it any more.
           feed.reset(mark.index);
           await log.reset(mark);
-          await log.append([{ ...save, hardState }]);
           this.installed = { ...snapshot, configuration };
         });
       });

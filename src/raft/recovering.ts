@@ -81,7 +81,7 @@ export class Recovering {
     if (this.handOut.committableIndex < this.recoveryIndex) return;
     if (this.mayHaveVotedBeyond(this.node.term)) return;
     // The leader won this term: a vote for anybody else in it could only be a second one. A vote that
-    // is remembered, given before a crash in the middle of taking in a snapshot, stays given.
+    // is remembered stays given.
     const vote = this.node.outbox.hardState.vote ?? this.node.leader;
     const { term } = this.node;
     this.node.outbox.setHardState({ ...this.node.outbox.hardState, term, vote, recovering: false });

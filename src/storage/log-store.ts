@@ -1,11 +1,14 @@
 import type { Entry, RestoredState, Save, SnapshotMark } from '../raft/types.js';
 
 /** What a log says at the start. The rest of RestoredState is the tree's. */
-export type RestoredLog = Omit<RestoredState, 'appliedIndex' | 'configuration'>;
+export interface RestoredLog extends Omit<RestoredState, 'appliedIndex' | 'configuration'> {
+  /** See LogStore.prepareReset. */
+  readonly preparedReset: SnapshotMark | null;
+}
 
 /**
  * Where a node keeps its log, its term and its vote. One owner, which calls one write at a time
- * (append, compact, reset); reads may run beside it. Every entry is stored with a checksum, and
+ * (append, compact, prepareReset, reset); reads may run beside it. Every entry is stored with a checksum, and
  * one that does not hold makes the call fail with DATA_CORRUPT, naming the index: a corrupt entry
  * is never taken for the end of the log. A failed write is DISK_FAILED and final: the owner stops.
  */
@@ -23,6 +26,12 @@ export interface LogStore {
   compact(mark: SnapshotMark): Promise<void>;
   /** Frees the place of what was forgotten. Not a write in the sense above: all others may run beside it. */
   sweep(): Promise<void>;
+  /**
+   * Says, durably, that the tree is about to be replaced by one at `mark`, and the log then to be reset to
+   * it: who finds that tree and this log goes on with the reset. null: it has come to nothing. `reset` and
+   * `compact` end it, too.
+   */
+  prepareReset(mark: SnapshotMark | null): Promise<void>;
   /** Empties the log, which starts again behind `mark` (a snapshot was installed). Durable. */
   reset(mark: SnapshotMark): Promise<void>;
   close(): Promise<void>;

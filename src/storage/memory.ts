@@ -19,6 +19,7 @@ import {
 export type DiskOperation =
   | 'log-append'
   | 'log-compact'
+  | 'log-prepare'
   | 'log-reset'
   | 'state-write'
   | 'state-sync'
@@ -43,7 +44,7 @@ const NO_MARK: SnapshotMark = { index: 0, term: 0 };
 export class MemoryDisk {
   /** Stores opened before the last crash belong to an earlier life. */
   life = 0;
-  log: LogImage = { hardState: null, mark: NO_MARK, entries: [] };
+  log: LogImage = { hardState: null, mark: NO_MARK, preparedReset: null, entries: [] };
   state: StateImage = new StateImage();
 
   constructor(readonly options: MemoryDiskOptions = {}) {}
@@ -77,6 +78,7 @@ export class MemoryDisk {
 interface LogImage {
   hardState: HardState | null;
   mark: SnapshotMark;
+  preparedReset: SnapshotMark | null;
   /** Those behind the mark, without gaps. */
   entries: Entry[];
 }
@@ -94,7 +96,7 @@ class MemoryLogStore implements LogStore {
 
   async open(): Promise<RestoredLog> {
     this.disk.check(this.life);
-    const { hardState, mark, entries } = this.disk.log;
+    const { hardState, mark, preparedReset, entries } = this.disk.log;
     const termRuns: TermRun[] = [];
     for (const { index, term } of entries) {
       if (termRuns.at(-1)?.term !== term) termRuns.push({ term, first: index });
@@ -102,6 +104,7 @@ class MemoryLogStore implements LogStore {
     return {
       hardState: hardState ?? { term: 0, vote: null, recovering: true, incarnation: 0 },
       snapshot: mark,
+      preparedReset,
       lastIndex: mark.index + entries.length,
       termRuns,
       configurationEntries: entries.filter(({ kind }) => kind === 'configuration'),
@@ -150,6 +153,7 @@ class MemoryLogStore implements LogStore {
       );
       log.entries = log.entries.slice(mark.index - log.mark.index);
       log.mark = mark;
+      log.preparedReset = null;
     });
   }
 
@@ -157,10 +161,18 @@ class MemoryLogStore implements LogStore {
     this.disk.check(this.life);
   }
 
+  prepareReset(mark: SnapshotMark | null): Promise<void> {
+    return this.disk.write(this.life, 'log-prepare', () => {
+      this.disk.log.preparedReset = mark;
+    });
+  }
+
   reset(mark: SnapshotMark): Promise<void> {
     return this.disk.write(this.life, 'log-reset', () => {
-      this.disk.log.entries = [];
-      this.disk.log.mark = mark;
+      const { log } = this.disk;
+      log.entries = [];
+      log.mark = mark;
+      log.preparedReset = null;
     });
   }
 

@@ -81,6 +81,7 @@ export function createRocksLogStore(options: RocksLogOptions): LogStore & StoreF
 class RocksLogStore implements LogStore, StoreFigures {
   private database: RocksDatabase | null = null;
   private mark: SnapshotMark = { index: 0, term: 0 };
+  private preparedReset: SnapshotMark | null = null;
   private lastIndex = 0;
   /** Entries up to here are removed; those from there to the mark are forgotten and still there. */
   private sweptIndex = 0;
@@ -181,6 +182,7 @@ class RocksLogStore implements LogStore, StoreFigures {
     assert(mark.index <= this.lastIndex, 'only what is in the log is compacted');
     await this.write([putMark(mark, false)]);
     this.mark = mark;
+    this.preparedReset = null;
   }
 
   sweep(): Promise<void> {
@@ -197,6 +199,11 @@ class RocksLogStore implements LogStore, StoreFigures {
     await this.removeFiles((index, file) => index <= upTo && file < last);
   }
 
+  async prepareReset(mark: SnapshotMark | null): Promise<void> {
+    await this.write([putMark(this.mark, false, mark)]);
+    this.preparedReset = mark;
+  }
+
   async reset(mark: SnapshotMark): Promise<void> {
     const first = this.sweptIndex + 1;
     const last = this.lastIndex;
@@ -204,6 +211,7 @@ class RocksLogStore implements LogStore, StoreFigures {
     // Entries on both sides of the mark go. Should that be interrupted, `open` goes on with it.
     await this.write([putMark(mark, true)]);
     this.mark = mark;
+    this.preparedReset = null;
     this.lastIndex = mark.index;
     await this.remove(first, last);
     this.sweptIndex = Math.max(this.sweptIndex, mark.index);
@@ -292,6 +300,7 @@ class RocksLogStore implements LogStore, StoreFigures {
     return {
       hardState: hardState === undefined ? FIRST_HARD_STATE : decodeHardState(hardState),
       snapshot: this.mark,
+      preparedReset: this.preparedReset,
       lastIndex: this.lastIndex,
       ...found,
     };
@@ -300,7 +309,11 @@ class RocksLogStore implements LogStore, StoreFigures {
   private restoreMark(sealed: Buffer): boolean {
     const r = openValue(MARK_KEY, 'mark', sealed);
     this.mark = { index: r.uint('index'), term: r.uint('term') };
-    return r.bool('resetting');
+    const resetting = r.bool('resetting');
+    // Not in logs of old.
+    if (r.more)
+      this.preparedReset = { index: r.uint('prepared index'), term: r.uint('prepared term') };
+    return resetting;
   }
 
   /** Reads the whole log, a read-ahead at a time; removes what an interrupted compaction left. */
@@ -429,8 +442,13 @@ function decodeHardState(sealed: Buffer): HardState {
   };
 }
 
-function putMark(mark: SnapshotMark, resetting: boolean): Operation {
-  const value = sealValue(MARK_KEY, [mark.index, mark.term, resetting]);
+function putMark(
+  mark: SnapshotMark,
+  resetting: boolean,
+  prepared: SnapshotMark | null = null,
+): Operation {
+  const more = prepared === null ? [] : [prepared.index, prepared.term];
+  const value = sealValue(MARK_KEY, [mark.index, mark.term, resetting, ...more]);
   return { type: 'put', key: MARK_KEY, value };
 }
 

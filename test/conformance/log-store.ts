@@ -33,6 +33,7 @@ export function testLogStore(name: string, makeWorld: (t: Test) => Promise<LogWo
       hardState: { term: 0, vote: null, recovering: true, incarnation: 0 },
       snapshot: { index: 0, term: 0 },
       lastIndex: 0,
+      preparedReset: null,
       termRuns: [],
       configurationEntries: [],
     });
@@ -65,6 +66,7 @@ export function testLogStore(name: string, makeWorld: (t: Test) => Promise<LogWo
     t.same(restored, {
       hardState,
       snapshot: { index: 0, term: 0 },
+      preparedReset: null,
       lastIndex: 10,
       termRuns: [
         { term: 1, first: 1 },
@@ -189,11 +191,42 @@ export function testLogStore(name: string, makeWorld: (t: Test) => Promise<LogWo
         snapshot: { index, term: 4 },
         lastIndex: index + 2,
         termRuns: [{ term: 4, first: index + 1 }],
+        preparedReset: null,
         configurationEntries: [],
       });
       await again.close();
     }
   });
+
+  t.test(
+    `${name}: a reset that was prepared is known after a restart, until it is made`,
+    async (t) => {
+      const world = await makeWorld(t);
+      const mark = { index: 50, term: 4 };
+      const reopened = async (log: LogStore) => {
+        await log.close();
+        const again = world.make();
+        const { preparedReset, snapshot, lastIndex } = await again.open();
+        return { log: again, found: { preparedReset, snapshot, lastIndex } };
+      };
+      const first = world.make();
+      t.equal((await first.open()).preparedReset, null);
+      await first.append([makeSave({ entries: makeEntries(1, 10, 1) })]);
+      await first.compact({ index: 3, term: 1 });
+      await first.prepareReset(mark);
+      const before = { snapshot: { index: 3, term: 1 }, lastIndex: 10 };
+      const second = await reopened(first);
+      t.same(second.found, { ...before, preparedReset: mark });
+      await second.log.prepareReset(null);
+      const third = await reopened(second.log);
+      t.same(third.found, { ...before, preparedReset: null });
+      await third.log.prepareReset(mark);
+      await third.log.reset(mark);
+      const fourth = await reopened(third.log);
+      t.same(fourth.found, { snapshot: mark, lastIndex: 50, preparedReset: null });
+      await fourth.log.close();
+    },
+  );
 
   t.test(`${name}: large entries`, async (t) => {
     const world = await makeWorld(t);

@@ -37,6 +37,7 @@ function world(fails = false) {
     read: (first, last, bytesMax) => memory.read(first, last, bytesMax),
     compact: (mark) => memory.compact(mark),
     sweep: () => memory.sweep(),
+    prepareReset: (mark) => memory.prepareReset(mark),
     reset: (mark) => memory.reset(mark),
     close: () => memory.close(),
   };

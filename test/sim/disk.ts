@@ -255,6 +255,10 @@ class SimLogStore implements LogStore {
     await this.inner.sweep();
   }
 
+  prepareReset(mark: SnapshotMark | null): Promise<void> {
+    return this.access.write(this.access.syncMicros(), () => this.inner.prepareReset(mark));
+  }
+
   reset(mark: SnapshotMark): Promise<void> {
     return this.access.write(this.access.syncMicros(), () => this.inner.reset(mark));
   }
