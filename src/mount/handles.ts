@@ -11,8 +11,15 @@ export interface OpenFile {
   readonly direct: boolean;
   /** The session that it was open in is over, and a lock with it: nothing goes through it any more. */
   isFenced: boolean;
-  /** How many of the inode's write errors this open file was told of; write-behind.ts keeps it. */
-  errorsSeen: number;
+  /** write-behind.ts keeps it. */
+  readonly errorsTold: ErrorsTold;
+}
+
+/** Of how many of the inode's write errors the last of these calls has told. */
+export interface ErrorsTold {
+  fsync: number;
+  write: number;
+  close: number;
 }
 
 export interface OpenDirectory {
@@ -47,9 +54,9 @@ export class Handles {
    */
   private readonly unforgotten = new Set<Ino>();
 
-  addFile(ino: Ino, flags: OpenFlags, errorsSeen: number): Handle {
+  addFile(ino: Ino, flags: OpenFlags, errorsTold: ErrorsTold): Handle {
     const { write, direct = false } = flags;
-    this.files.set(this.next, { ino, write, direct, isFenced: false, errorsSeen });
+    this.files.set(this.next, { ino, write, direct, isFenced: false, errorsTold });
     return this.next++;
   }
 

@@ -312,12 +312,40 @@ export class KernelCaches implements WatchListener {
 
   /** A file was opened at this dataVersion; returns whether the kernel may keep its pages. */
   opened(inode: Inode, handle: Handle): boolean {
+    this.sized(inode);
     return this.pages.opened(inode.ino, inode.dataVersion, handle);
   }
 
   /** A request with this handle came. */
   used(ino: Ino, handle: Handle): void {
     this.pages.used(ino, handle);
+  }
+
+  /** Up to here the kernel's pages have what is, or will be, in the file: read, or written by this mount. */
+  filled(ino: Ino, end: number): void {
+    this.pages.filled(ino, end);
+  }
+
+  /** An answer says how long the file is; somebody else may have made it shorter. */
+  private sized(inode: Inode): void {
+    if (!this.writeBehind?.isPending(inode.ino)) this.pages.sized(inode.ino, inode);
+  }
+
+  /** This mount made the file end here. */
+  resized(ino: Ino, size: number): void {
+    this.pages.resized(ino, size);
+  }
+
+  /**
+   * Of what the kernel writes back from its pages, that which was ever in them. Through a mapping no file
+   * grows; but when another mount has made it longer, and the kernel has heard of that before its last
+   * page was dropped, it writes the page to the new end: zeros over the other's bytes.
+   */
+  ofPages(ino: Ino, offset: number, data: Uint8Array): Uint8Array {
+    const end = this.pages.end(ino);
+    if (offset + data.length <= end) return data;
+    this.dropPages(ino);
+    return data.subarray(0, Math.max(0, end - offset));
   }
 
   /** An own change of the content took effect. `misplaced`: not where the kernel's pages have it. */
@@ -432,6 +460,7 @@ export class KernelCaches implements WatchListener {
         { type: 'get-inode', ino },
         { ...this.parts.callOptions, level: 'session' },
       );
+      this.sized(inode);
       return this.pages.version(ino) === inode.dataVersion;
     } catch (error) {
       if (!isMootError(error)) throw error;

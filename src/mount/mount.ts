@@ -129,6 +129,8 @@ export interface WriteFlags {
   readonly append: boolean;
   /** Clear set-user-ID and set-group-ID: the caller may not keep them. */
   readonly killPrivileges: boolean;
+  /** O_SYNC, O_DSYNC or RWF_DSYNC. */
+  readonly sync?: boolean;
 }
 
 /** Bytes of an open file. */

@@ -8,7 +8,7 @@ import {
 import type { ReadLevel } from '../codec/client-messages.js';
 import type { AllocateMode, Command } from '../filesystem/commands.js';
 import { isRegular, isSymlink, PERMISSION_BITS, S_IFREG } from '../filesystem/mode.js';
-import type { Ino, Inode } from '../filesystem/records.js';
+import { FILE_BYTES_MAX, type Ino, type Inode } from '../filesystem/records.js';
 import { ClusterCalls } from './cluster-calls.js';
 import { Directories } from './directories.js';
 import { figuresOf } from './figures.js';
@@ -283,8 +283,10 @@ class Operations implements ClusterOperations {
     handle?: Handle,
   ): Promise<Attributes> {
     if (handle !== undefined) this.used(handle);
+    if (change.size !== undefined) refuseBeyond(change.size);
     const command = { type: 'set-attributes', ino, ...change } as const;
     const value = await this.ranges.setAttributes(command, caller);
+    if (change.size !== undefined) this.caches.resized(ino, change.size);
     // The kernel takes them over even if it was told meanwhile that they have changed again.
     return { inode: value.inode, attrTimeoutSec: 0, entryTimeoutSec: 0 };
   }
@@ -423,6 +425,7 @@ class Operations implements ClusterOperations {
       killPrivileges ? { ...command, killPrivileges } : command,
       caller,
     );
+    this.caches.resized(ino, 0);
     return value.inode;
   }
 
@@ -459,9 +462,12 @@ class Operations implements ClusterOperations {
     size: number,
     caller: Caller,
   ): Promise<Uint8Array> {
-    this.used(handle);
+    const file = this.used(handle);
+    if (offset >= FILE_BYTES_MAX) return NO_BYTES;
     await this.writes.settle(ino, caller.signal);
-    return (await this.cluster.query({ type: 'read', ino, offset, size }, caller)).data;
+    const { data } = await this.cluster.query({ type: 'read', ino, offset, size }, caller);
+    if (!file.direct) this.caches.filled(ino, offset + data.length);
+    return data;
   }
 
   async write(
@@ -477,8 +483,13 @@ class Operations implements ClusterOperations {
     if (flags.cached && this.handles.hasFenced(file.ino)) throw fenced(file.ino);
     const sure = this.locks.sure(caller.signal);
     if (sure !== null) await sure;
-    await this.writes.write(file, offset, data, flags, caller.signal);
-    if (this.parts.writeThrough) await this.writes.flush(file, caller.signal);
+    const { signal } = caller;
+    const own = flags.cached ? this.caches.ofPages(file.ino, offset, data) : data;
+    if (own.length > 0) await this.writes.write(file, offset, own, flags, signal);
+    if (!flags.cached && !file.direct) this.caches.filled(file.ino, offset + data.length);
+    // Of what goes through its pages the kernel syncs itself what it shall, when all of it is written.
+    const isSynced = flags.sync === true && file.direct;
+    if (this.parts.writeThrough || isSynced) await this.writes.fsync(file, signal);
     return data.length;
   }
 
@@ -486,7 +497,7 @@ class Operations implements ClusterOperations {
     const file = this.known(handle);
     const unlocked = owner === undefined ? null : this.locks.closed(file.ino, owner, caller.signal);
     // What a reader closes has nothing to commit, and its close(2) tells no other's failure.
-    const flushed = file.write ? this.writes.flush(file, caller.signal) : null;
+    const flushed = file.write ? this.writes.close(file, caller.signal) : null;
     if (unlocked === null && flushed === null && !file.isFenced) return;
     const ended = await Promise.allSettled([flushed, unlocked]);
     if (file.isFenced) throw fenced(file.ino);
@@ -504,14 +515,14 @@ class Operations implements ClusterOperations {
   }
 
   async fsync(_ino: Ino, handle: Handle, caller: Caller): Promise<void> {
-    await this.writes.flush(this.used(handle), caller.signal);
+    await this.writes.fsync(this.used(handle), caller.signal);
   }
 
   async release(_ino: Ino, handle: Handle): Promise<void> {
     const file = this.known(handle);
     this.locks.released(file.ino, handle);
     this.handles.removeFile(handle);
-    this.writes.released(file.ino);
+    this.writes.released(file);
     this.handles.letGo(file.ino);
   }
 
@@ -524,11 +535,16 @@ class Operations implements ClusterOperations {
     caller: Caller,
   ): Promise<void> {
     this.used(range.handle);
+    refuseBeyond(range.offset + length);
     await this.ranges.allocate(range, length, mode, caller);
+    this.caches.filled(range.ino, range.offset + length);
   }
 
   async seek(range: FileRange, what: 'data' | 'hole', caller: Caller): Promise<number> {
     this.used(range.handle);
+    if (range.offset >= FILE_BYTES_MAX) {
+      throw new MootError('ENXIO', `no file reaches to ${range.offset}`);
+    }
     return this.ranges.seek(range, what, caller);
   }
 
@@ -584,6 +600,8 @@ class Operations implements ClusterOperations {
     caller: Caller,
   ): Promise<void> {
     checkXattrName(name);
+    // What was written before must not take away what is set now (security.capability).
+    this.writes.send(ino);
     await this.cluster.execute({ type: 'set-xattr', ino, name, value, mode, killSetGid }, caller);
   }
 
@@ -602,6 +620,7 @@ class Operations implements ClusterOperations {
 
   async removeXattr(ino: Ino, name: Uint8Array, caller: Caller): Promise<void> {
     checkXattrName(name);
+    this.writes.send(ino);
     await this.cluster.execute({ type: 'remove-xattr', ino, name }, caller);
   }
 
@@ -614,6 +633,12 @@ class Operations implements ClusterOperations {
     );
     return this.caches.entry(command, value.inode, watched);
   }
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+function refuseBeyond(end: number): void {
+  if (end > FILE_BYTES_MAX) throw new MootError('EFBIG', `a file ends at ${FILE_BYTES_MAX} bytes`);
 }
 
 /** EIO, until the file is opened anew. */

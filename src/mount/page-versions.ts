@@ -1,5 +1,5 @@
 import type { ChangedInode } from '../filesystem/commands.js';
-import type { Ino } from '../filesystem/records.js';
+import type { Ino, Inode } from '../filesystem/records.js';
 import type { Handle } from './mount.js';
 
 /** Opens of one file at one time; of more, any of these will be used as soon. */
@@ -16,6 +16,10 @@ interface Pages {
    * over: it has when one of them is used. Empty: it is true.
    */
   readonly emptying: Set<Handle>;
+  /** Behind it no page has anything but zeros. */
+  end: number;
+  /** That of the last own change. */
+  ownVersion: number;
 }
 
 /**
@@ -37,7 +41,7 @@ export class PageVersions {
   opened(ino: Ino, version: number, handle: Handle): boolean {
     const pages = this.inodes.get(ino);
     if (pages === undefined) {
-      this.inodes.set(ino, { version, emptying: new Set([handle]) });
+      this.inodes.set(ino, { version, emptying: new Set([handle]), end: 0, ownVersion: 0 });
       return false;
     }
     if (pages.version !== version) {
@@ -59,10 +63,36 @@ export class PageVersions {
   /** An own write or truncation took effect. */
   changed(ino: Ino, { inode, dataVersionBefore }: ChangedInode): void {
     const pages = this.inodes.get(ino);
-    if (pages === undefined || pages.version === null) return;
+    if (pages === undefined) return;
+    pages.ownVersion = Math.max(pages.ownVersion, inode.dataVersion);
+    if (pages.version === null) return;
     // An open that was answered meanwhile saw the change already.
     if (inode.dataVersion <= pages.version) return;
     pages.version = dataVersionBefore === pages.version ? inode.dataVersion : null;
+  }
+
+  /** The kernel read, or writes, up to here. */
+  filled(ino: Ino, end: number): void {
+    const pages = this.inodes.get(ino);
+    if (pages !== undefined) pages.end = Math.max(pages.end, end);
+  }
+
+  /** The kernel cut its pages off here, or takes what was behind their end for zeros. */
+  resized(ino: Ino, size: number): void {
+    const pages = this.inodes.get(ino);
+    if (pages !== undefined) pages.end = size;
+  }
+
+  /** So long is the file, with all that this mount has written. */
+  sized(ino: Ino, { dataVersion, size }: Pick<Inode, 'dataVersion' | 'size'>): void {
+    const pages = this.inodes.get(ino);
+    if (pages === undefined || dataVersion < pages.ownVersion) return;
+    pages.end = Math.min(pages.end, size);
+  }
+
+  /** Behind it nothing in the kernel's pages is of the file; Infinity: not known. */
+  end(ino: Ino): number {
+    return this.inodes.get(ino)?.end ?? Number.POSITIVE_INFINITY;
   }
 
   /** undefined: the kernel has no pages of the inode. */

@@ -9,7 +9,7 @@ import {
 import type { ChangedInode } from '../filesystem/commands.js';
 import { FILE_BYTES_MAX, type Ino, WRITE_BYTES_MAX } from '../filesystem/records.js';
 import { interrupted, settledOrAborted } from './abort.js';
-import type { OpenFile } from './handles.js';
+import type { ErrorsTold, OpenFile } from './handles.js';
 import type { WriteFlags } from './mount.js';
 
 /**
@@ -88,9 +88,11 @@ interface InodeWrites {
  * many of them on their way at once. The client keeps commands in order, so whatever is sent after
  * `send(ino)` takes effect after the inode's writes.
  *
- * Errors of delayed writes are told as Linux does it for its page cache (errseq_t): every open
- * file learns once of the failures since it last asked; one that was told to nobody is also told
- * to the next who opens the file.
+ * Errors of delayed writes are told as Linux does it for its page cache (errseq_t): fsync(2) tells every
+ * open file once of the failures since it last asked; one that was told to nobody is also told to the
+ * next who opens the file. write(2) tells of them as soon as they are known, once, and close(2) each
+ * time until fsync(2) has: neither says that nothing was lost before. A child that ends closes what it
+ * has inherited, and looks at no result; and who repeats a write that failed has not asked for others.
  */
 export class WriteBehind {
   private readonly inodes = new Map<Ino, InodeWrites>();
@@ -107,17 +109,19 @@ export class WriteBehind {
     this.bytesMax = parts.uncommittedBytesMax ?? UNCOMMITTED_BYTES_MAX;
   }
 
-  /** A file was opened; returns what the open file must keep as `errorsSeen`. */
-  opened(ino: Ino): number {
+  /** A file was opened; returns what the open file must keep. */
+  opened(ino: Ino): ErrorsTold {
     const writes = this.writesOf(ino);
     writes.openFiles++;
     this.unreported.delete(writes);
-    return writes.reported ? writes.errors : writes.errors - 1;
+    const told = writes.reported ? writes.errors : writes.errors - 1;
+    return { fsync: told, write: told, close: told };
   }
 
-  released(ino: Ino): void {
+  released({ ino, errorsTold }: OpenFile): void {
     const writes = this.writesOf(ino);
     writes.openFiles--;
+    if (errorsTold.close === writes.errors) writes.reported = true;
     // Normally nothing: close(2) has flushed. After an interrupted close the rest goes out here.
     this.sendExtent(writes);
     this.dropIfIdle(writes);
@@ -131,7 +135,7 @@ export class WriteBehind {
     { append, killPrivileges }: WriteFlags,
     signal: AbortSignal,
   ): Promise<void> {
-    this.throwUnseenError(file);
+    this.throwUntold(file, 'write');
     if (!append && offset + data.length > FILE_BYTES_MAX) {
       throw new MootError('EFBIG', `a file ends at ${FILE_BYTES_MAX} bytes`);
     }
@@ -178,10 +182,16 @@ export class WriteBehind {
     if (writes.commandsInFlight > 0) await settledOrAborted(writes.tail, signal);
   }
 
-  /** `settle`, and the failures that this open file was not told of. */
-  async flush(file: OpenFile, signal: AbortSignal): Promise<void> {
+  /** `settle`, and the failures that this open file was not told of by such a call. */
+  async fsync(file: OpenFile, signal: AbortSignal): Promise<void> {
     await this.settle(file.ino, signal);
-    this.throwUnseenError(file);
+    this.throwUntold(file, 'fsync');
+  }
+
+  /** As `fsync`, for one of the file's descriptors that is closed. */
+  async close(file: OpenFile, signal: AbortSignal): Promise<void> {
+    await this.settle(file.ino, signal);
+    this.throwUntold(file, 'close');
   }
 
   async settleAll(signal?: AbortSignal): Promise<void> {
@@ -225,15 +235,19 @@ export class WriteBehind {
     throw new MootError(code, `bytes were written that are not committed: ${named}${more}`);
   }
 
-  private throwUnseenError(file: OpenFile): void {
-    const writes = this.inodes.get(file.ino);
-    if (writes === undefined || writes.errors === file.errorsSeen) return;
-    file.errorsSeen = writes.errors;
-    writes.reported = true;
-    this.unreported.delete(writes);
+  private throwUntold({ ino, errorsTold }: OpenFile, by: keyof ErrorsTold): void {
+    const writes = this.inodes.get(ino);
+    if (writes === undefined) return;
+    const { fsync, write } = errorsTold;
+    if (writes.errors === (by === 'write' ? Math.max(fsync, write) : fsync)) return;
+    errorsTold[by] = writes.errors;
+    if (by === 'fsync') {
+      writes.reported = true;
+      this.unreported.delete(writes);
+    }
     const { lastError } = writes;
     if (lastError === null) return;
-    throw new MootError(lastError.code, `an earlier write to inode ${file.ino} failed`, {
+    throw new MootError(lastError.code, `an earlier write to inode ${ino} failed`, {
       cause: lastError,
     });
   }

@@ -204,11 +204,110 @@ t.test('an error of a delayed write is told once to every open file', async (t) 
   t.equal(await code(a.ops.flush(reader.ino, reader.handle, caller)), 'ok', 'close of a reader');
   t.equal(await code(a.ops.fsync(reader.ino, reader.handle, caller)), 'ENOSPC');
   t.equal(await code(write(a, two, 0, 'x')), 'ENOSPC', 'write tells what is known');
-  t.equal(await code(close(a, two)), 'ok');
+  t.equal(await code(write(a, two, 0, 'x')), 'ok', 'once');
+  t.equal(await code(close(a, two)), 'ENOSPC', 'which does not mean that fsync has told it');
   const later = await open(a, 'f', WRITE);
   t.equal(await code(close(a, later)), 'ok', 'opened after it was told');
   t.equal(await code(close(a, one)), 'ok');
   cluster.resume();
+});
+
+t.test('who repeats a write that failed hears from fsync that others were lost', async (t) => {
+  const { a, b } = twoMounts();
+  const file = await create(a, 'f', APPEND);
+  a.client.refuse = (command) => (command.type === 'write' ? 'EDQUOT' : null);
+  await write(a, file, 0, 'first');
+  a.clock.advance(WRITE_DELAY_MS);
+  await idle();
+  t.equal(await code(write(a, file, 5, 'second')), 'EDQUOT');
+  a.client.refuse = () => null;
+  t.equal(await code(write(a, file, 5, 'second')), 'ok');
+  t.equal(await code(a.ops.fsync(file.ino, file.handle, caller)), 'EDQUOT');
+  t.equal(await code(a.ops.fsync(file.ino, file.handle, caller)), 'ok');
+  t.equal(await code(close(a, file)), 'ok');
+  t.equal(await contentOf(b, 'f'), 'second');
+});
+
+t.test('a child that closes what it inherited takes no error away', async (t) => {
+  const { a } = twoMounts();
+  const file = await create(a, 'f');
+  a.client.refuse = (command) => (command.type === 'write' ? 'EDQUOT' : null);
+  await write(a, file, 0, 'lost');
+  t.equal(await code(a.ops.flush(file.ino, file.handle, caller)), 'EDQUOT', 'of the child');
+  t.equal(await code(a.ops.fsync(file.ino, file.handle, caller)), 'EDQUOT');
+  t.equal(await code(close(a, file)), 'ok');
+});
+
+t.test('O_SYNC past the kernel’s pages waits for the commit', async (t) => {
+  const { cluster, a } = twoMounts();
+  const file = await create(a, 'f', { ...APPEND, direct: true });
+  const append = (sync: boolean) =>
+    a.ops.write(
+      file.ino,
+      file.handle,
+      0,
+      Buffer.from('line'),
+      { append: true, killPrivileges: false, sync },
+      caller,
+    );
+  cluster.pause();
+  t.ok(await isSettled(append(false)));
+  const written = append(true);
+  t.notOk(await isSettled(written));
+  cluster.resume();
+  t.equal(await written, 4);
+  await close(a, file);
+});
+
+t.test('an attribute that is set after a write is not taken away by it', async (t) => {
+  const { cluster, a } = twoMounts();
+  const file = await create(a, 'f');
+  takeCommands(cluster);
+  const capability = Buffer.from('security.capability');
+  await write(a, file, 0, 'program');
+  await a.ops.setXattr(file.ino, capability, Buffer.from('x'), 'set', false, caller);
+  await close(a, file);
+  t.strictSame(Buffer.from(await a.ops.getXattr(file.ino, capability, caller)).toString(), 'x');
+});
+
+t.test('a page from before another mount’s append does not come over it', async (t) => {
+  const { a, b } = twoMounts();
+  await put(a, 'f', 'x'.repeat(100));
+  const mapped = await open(b, 'f', WRITE);
+  t.equal((await read(b, mapped, 0, 4096)).length, 100);
+  const appending = await open(a, 'f', APPEND);
+  await write(a, appending, 100, 'y'.repeat(50));
+  await close(a, appending);
+  await b.ops.getAttributes(mapped.ino, caller);
+  const back = (offset: number, data: string) =>
+    b.ops.write(
+      mapped.ino,
+      mapped.handle,
+      offset,
+      Buffer.from(data),
+      { append: false, killPrivileges: false, cached: true },
+      caller,
+    );
+  t.equal(await back(0, `X${'x'.repeat(99)}${'\0'.repeat(50)}`), 150);
+  t.equal(await back(4096, '\0'.repeat(10)), 10);
+  await b.ops.fsync(mapped.ino, mapped.handle, caller);
+  t.equal(await contentOf(a, 'f'), `X${'x'.repeat(99)}${'y'.repeat(50)}`);
+  t.ok(b.told.includes(`data ${mapped.ino}`), 'the page is dropped');
+
+  await b.ops.setAttributes(mapped.ino, { size: 200 }, caller, mapped.handle);
+  t.equal(await back(150, 'z'.repeat(50)), 50);
+  await b.ops.fsync(mapped.ino, mapped.handle, caller);
+  t.equal((await contentOf(a, 'f')).slice(150), 'z'.repeat(50), 'what it made longer itself');
+
+  await put(a, 'f', 'x'.repeat(100));
+  const anew = await open(b, 'f', WRITE);
+  await read(b, anew, 0, 4096);
+  await write(a, await open(a, 'f', APPEND), 100, 'y'.repeat(50));
+  a.clock.advance(WRITE_DELAY_MS);
+  await idle();
+  await back(0, `X${'x'.repeat(99)}${'\0'.repeat(50)}`);
+  await b.ops.fsync(anew.ino, anew.handle, caller);
+  t.equal(await contentOf(a, 'f'), `X${'x'.repeat(99)}${'y'.repeat(50)}`, 'it was cut meanwhile');
 });
 
 t.test('an error that nobody was told of waits for the next who opens the file', async (t) => {

@@ -144,6 +144,9 @@ export const OPEN_FLAG = {
   EXCL: 0o200,
   TRUNC: 0o1000,
   APPEND: 0o2000,
+  DSYNC: 0o10000,
+  /** The bit beside DSYNC in O_SYNC. */
+  SYNC: 0o4000000,
 } as const;
 
 /** renameat2(2) flags. */

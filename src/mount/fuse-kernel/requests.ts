@@ -368,6 +368,7 @@ export function readWrite(body: Body): {
       append: (fileFlags & OPEN_FLAG.APPEND) !== 0 && (writeFlags & WRITE_CACHE) === 0,
       cached: (writeFlags & WRITE_CACHE) !== 0,
       killPrivileges: (writeFlags & WRITE_KILL_SUIDGID) !== 0,
+      sync: (fileFlags & (OPEN_FLAG.DSYNC | OPEN_FLAG.SYNC)) !== 0,
     },
     data: buffer.subarray(dataStart, dataStart + size),
   };
