@@ -139,6 +139,50 @@ commands_of() {
   [ "$status" -eq 2 ]
 }
 
+@test "what cannot be done for one file is said, and the others are done" {
+  echo one | mootfs put - /one
+  echo two | mootfs put - /two
+  run mootfs cat /one /missing /two
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"one"*"no such file"*"two"* ]]
+  run mootfs rm /one /missing /two
+  [ "$status" -eq 1 ]
+  run mootfs cat /two
+  [ "$status" -eq 1 ]
+}
+
+@test "nodes of another cluster are refused at once, with the reason" {
+  run timeout 60 "$MOOTFS" members list --cluster other
+  [ "$status" -eq 3 ]
+  [[ "$output" == *"cluster 'other' on one side, 'mootfs' on the other"* ]]
+  run timeout 60 "$MOOTFS" transfer --cluster other
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"cluster 'other' on one side"* ]]
+  run timeout 60 "$MOOTFS" node --id n9 --data "$LOCAL/d" --listen "127.0.0.1:$(free_ports 1)" \
+    --join "$NODES" --cluster other
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"cluster 'other' on one side"* ]]
+  need_mounts
+  mkdir -p "$ROOT/mnt/other"
+  run timeout 60 "$MOOTFS" mount --cluster other "$ROOT/mnt/other"
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"cluster 'other' on one side"* ]]
+}
+
+@test "an empty node does not take a member's seat; one that waits to join stops when it is asked to" {
+  local port
+  port=$(free_ports 1)
+  run timeout 60 "$MOOTFS" node --id n1 --data "$LOCAL/copied" --listen "127.0.0.1:$port" --join "$NODES"
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"'n1' is a member at 127.0.0.1:${PORTS[0]}"* ]]
+  "$MOOTFS" node --id n9 --data "$LOCAL/waits" --listen "127.0.0.1:$port" --join 127.0.0.1:1 \
+    >"$LOCAL/waits.log" 2>&1 3>&- &
+  local pid=$!
+  wait_for "why it does not join" grep -q "cannot join yet" "$LOCAL/waits.log"
+  kill -TERM "$pid"
+  wait_for "its end" process_gone "$pid"
+}
+
 @test "mount --daemon returns when mounted; umount ends it" {
   # Below $ROOT: whatever stays mounted there is unmounted in the end.
   local at="$ROOT/mnt/daemon"

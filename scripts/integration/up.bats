@@ -29,6 +29,10 @@ up_start() {
   [ "$status" -eq 3 ]
   up_start
   [ "$(cat "$ROOT/mnt/n3/file")" = hello ]
+  process_kill up INT
+  run timeout 60 "$MOOTFS" up --data "$ROOT/data" --mounts "$ROOT/mnt" --port "$PORT" --nodes 5
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"was made for 3 nodes"*"not for 5 nodes"* ]]
 }
 
 @test "a killed node is started again, and its killed mount too" {

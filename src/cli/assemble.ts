@@ -1,6 +1,6 @@
 import { statfs } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
-import { MootError } from '../base/errors.js';
+import { isMootError, MootError } from '../base/errors.js';
 import { systemRandom } from '../base/random.js';
 import { systemClock } from '../base/system-clock.js';
 import { createFilesystemClient } from '../client/client.js';
@@ -329,6 +329,18 @@ export interface MountSettings {
   readonly handed?: HandedMount;
 }
 
+/** A node on its feet answers much sooner. */
+const MEET_MS = 1_000;
+
+/** Before there is a mount at which everything fails. Who cannot be reached now may be there later. */
+async function refuseOtherClusters(client: FilesystemClient): Promise<void> {
+  try {
+    await client.query({ type: 'statfs' }, { level: 'local', deadlineMs: MEET_MS });
+  } catch (error) {
+    if (!isMootError(error) || error.code === 'WRONG_CLUSTER') throw error;
+  }
+}
+
 const ADAPTERS: Record<Adapter, (options: AdapterOptions) => Promise<AdaptedMount>> = {
   kernel: mountFuseKernel,
   'fuse-native': mountFuseNative,
@@ -378,6 +390,7 @@ export async function startMount(
   });
   const close = () => operations.close().finally(() => client.close());
   try {
+    await refuseOtherClusters(client);
     const mount = await ADAPTERS[settings.adapter]({
       directory,
       operations,

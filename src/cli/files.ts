@@ -2,11 +2,12 @@ import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import type { Command } from 'commander';
-import { MootError } from '../base/errors.js';
+import { isFilesystemErrorCode, isMootError, MootError } from '../base/errors.js';
 import { Paths } from '../client/paths.js';
 import type { ReadLevel } from '../codec/client-messages.js';
 import type { Inode } from '../filesystem/records.js';
 import { connectClient } from './assemble.js';
+import { exitCodeOf, reportFailure } from './exit.js';
 import { describeMode, fileTypeName, isoTime } from './inode-text.js';
 import { clusterOption, nodesOption } from './members.js';
 import { addExample, deadline, setting } from './settings.js';
@@ -83,7 +84,9 @@ function addCat(program: Command): void {
     .argument('<path...>', 'files of the shared directory');
   withReads(command).action(async (files: readonly string[], options: FileOptions) => {
     await withPaths(options, async (paths) => {
-      for (const file of files) await pipeline(paths.read(file), process.stdout, { end: false });
+      await forEach('cat', files, (file) =>
+        pipeline(paths.read(file), process.stdout, { end: false }),
+      );
     });
   });
   addExample(command, 'mootfs cat /etc/service.json', 'mootfs cat --level local /etc/service.json');
@@ -134,18 +137,34 @@ function addRemove(program: Command): void {
       options: FileOptions & { readonly recursive?: boolean; readonly force?: boolean },
     ) => {
       await withPaths(options, async (paths) => {
-        for (const file of files) {
+        await forEach('rm', files, async (file) => {
           try {
             await paths.remove(file, options.recursive === true);
           } catch (error) {
-            const missing = error instanceof MootError && error.code === 'ENOENT';
-            if (!missing || options.force !== true) throw error;
+            if (!isMootError(error, 'ENOENT') || options.force !== true) throw error;
           }
-        }
+        });
       });
     },
   );
   addExample(command, 'mootfs rm -r /old');
+}
+
+/** What is refused for one of them is said, and the others are done: the exit code tells. */
+async function forEach(
+  command: string,
+  files: readonly string[],
+  action: (file: string) => Promise<void>,
+): Promise<void> {
+  for (const file of files) {
+    try {
+      await action(file);
+    } catch (error) {
+      if (!isMootError(error) || !isFilesystemErrorCode(error.code)) throw error;
+      reportFailure(command, error);
+      process.exitCode = exitCodeOf(error);
+    }
+  }
 }
 
 function addStat(program: Command): void {

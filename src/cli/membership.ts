@@ -159,7 +159,10 @@ async function change(
 function newestConfiguration(reports: readonly NodeReport[]): Configuration {
   const statuses = reports.flatMap(({ status }) => (status === null ? [] : [status]));
   const newest = statuses.sort((a, b) => b.term - a.term || b.lastIndex - a.lastIndex)[0];
-  if (newest === undefined) throw new MootError('UNREACHABLE', 'no node answers');
+  if (newest === undefined) {
+    const why = reports.map(({ address, error }) => `${address} (${error})`).join(', ');
+    throw new MootError('UNREACHABLE', `no node answers: ${why}`);
+  }
   return newest.configuration;
 }
 

@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
-import { MootError } from '../base/errors.js';
+import { describe, isMootError, MootError } from '../base/errors.js';
+import type { FilesystemClient } from '../client/filesystem-client.js';
 import type { WriteConcern } from '../codec/client-messages.js';
 import { LOG_LEVELS, type LogFormat, type LogLevel } from '../control/logger.js';
 import { LEASE_MS_DEFAULT, type Node } from '../node/node.js';
@@ -29,6 +30,9 @@ import {
   wholeNumber,
 } from './settings.js';
 import { stopRequested } from './signals.js';
+
+/** After that a person is told why a node is no member yet. */
+const JOIN_NOTICE_MS = 5_000;
 
 export function addNodeCommand(program: Command): void {
   const command = program
@@ -186,9 +190,10 @@ async function runNode(options: NodeOptions): Promise<void> {
     allowFaults: options.allowFaults === true,
     director: options.director ?? null,
   });
+  let joining: Joining | null = null;
   try {
     process.stdout.write(`node ${id} listens on ${listen}\n`);
-    const joined = options.join === undefined ? null : join(node.node, self, options.join, options);
+    if (options.join !== undefined) joining = join(node.node, self, options.join, options);
     const mount =
       options.mount === undefined
         ? null
@@ -206,7 +211,7 @@ async function runNode(options: NodeOptions): Promise<void> {
     const ended = await Promise.race([
       stop.then(() => null),
       node.failed,
-      ...(joined === null ? [] : [joined]),
+      ...(joining === null ? [] : [joining.failed]),
       ...(mount === null ? [] : [mount.mount.ended.then(() => null)]),
     ]);
     try {
@@ -216,6 +221,7 @@ async function runNode(options: NodeOptions): Promise<void> {
     }
     if (ended !== null) throw ended;
   } finally {
+    await joining?.close();
     await node.stop();
   }
 }
@@ -247,26 +253,67 @@ function whoIsWho(
   throw new MootError('BAD_ARGUMENT', `--peers (${ids}) does not name this node, --id ${id}`);
 }
 
-/** Asks the cluster to make this node a member, unless it is one. Resolves only with a failure. */
+interface Joining {
+  /** Resolves only with a failure. */
+  readonly failed: Promise<Error>;
+  /** Asks no longer. */
+  close(): Promise<void>;
+}
+
+/** Asks the cluster to make this node a member, unless it is one. */
 function join(
   node: Node,
   self: Member,
   nodes: readonly string[],
   { cluster }: Pick<NodeOptions, 'cluster'>,
-): Promise<Error> {
+): Joining | null {
   const present = membersOf(node.status().configuration).find(({ id }) => id === self.id);
-  if (present?.address === self.address) return new Promise(() => {});
+  if (present?.address === self.address) return null;
   const client = connectClient({
     ...{ nodes, cluster, name: `node ${self.id}` },
     deadline: Number.POSITIVE_INFINITY,
   });
-  return new Promise((resolve) => {
-    client
-      .changeMembers({ type: 'add', ...self, promote: true, replaces: null })
-      .then(() => process.stdout.write(`${self.id} is a member of cluster ${cluster}\n`))
+  const ask = async () => {
+    await metLeader(client, nodes);
+    if (present === undefined) await refuseTaken(client, self);
+    await client.changeMembers({ type: 'add', ...self, promote: true, replaces: null });
+    process.stdout.write(`${self.id} is a member of cluster ${cluster}\n`);
+  };
+  const failed = new Promise<Error>((resolve) => {
+    ask()
       .catch(resolve)
       .finally(() => client.close());
   });
+  return { failed, close: () => client.close() };
+}
+
+/** Says once why that takes so long. */
+async function metLeader(client: FilesystemClient, nodes: readonly string[]): Promise<void> {
+  try {
+    await client.query({ type: 'statfs' }, { level: 'strong', deadlineMs: JOIN_NOTICE_MS });
+  } catch (error) {
+    if (!isMootError(error, 'NO_LEADER')) throw error;
+    const asked = nodes.join(', ');
+    process.stderr.write(`cannot join yet, asking ${asked} on: ${describe(error)}\n`);
+    await client.query({ type: 'statfs' }, { level: 'strong' });
+  }
+}
+
+/**
+ * An empty node under the id of a member that is somewhere else: either a copied command line, which
+ * would take that member's seat, or a move whose data was left behind, and then somebody must say so.
+ */
+async function refuseTaken(client: FilesystemClient, self: Member): Promise<void> {
+  const reports = await client.status(JOIN_NOTICE_MS);
+  const leader = reports.find(({ status }) => status?.role === 'leader')?.status;
+  const members = leader === undefined || leader === null ? [] : membersOf(leader.configuration);
+  const taken = members.find(({ id }) => id === self.id);
+  if (taken === undefined || taken.address === self.address) return;
+  throw new MootError(
+    'MEMBERS_REFUSED',
+    `'${self.id}' is a member at ${taken.address}, and this node's data directory is new: take another ` +
+      `--id, or, if that one has moved here, say first: mootfs members add ${self.id}=${self.address}`,
+  );
 }
 
 /** The control address of a node that listens there, unless somebody says otherwise. */

@@ -18,8 +18,11 @@ export interface SupervisedOptions {
 
 /** Before a child that ended is started again; long enough for a person to see that it is gone. */
 const RESTART_DELAY_MS = 3000;
-/** A child that was asked to stop and did not is killed after this. */
-const STOP_TIMEOUT_MS = 20_000;
+/**
+ * A child that was asked to stop and did not is killed after this. A mount waits half a minute for what
+ * was written, and then says what is lost.
+ */
+const STOP_TIMEOUT_MS = 45_000;
 
 /**
  * A child process of `up`: in a process group of its own, so that Ctrl-C reaches only `up`, and

@@ -80,10 +80,17 @@ export class Administration {
   ): Promise<ClientResponse> {
     const { clock } = this.cluster;
     const endMs = clock.monotonicMs() + timeoutMs;
-    let trouble = new MootError('NO_LEADER', 'no node says that it leads');
+    let trouble: MootError | null = null;
     for (;;) {
+      const { hopeless } = this.cluster;
+      if (hopeless !== null) throw hopeless;
       const leftMs = endMs - clock.monotonicMs();
-      if (leftMs <= 0) throw trouble;
+      if (leftMs <= 0) {
+        throw (
+          trouble ??
+          new MootError('NO_LEADER', `no node says that it leads: ${this.cluster.describe()}`)
+        );
+      }
       if (this.cluster.links.every(({ closed }) => closed)) {
         throw new MootError('CLOSED', 'the client was closed');
       }
