@@ -5,7 +5,7 @@ import type { PeerMessage } from '../codec/peer-messages.js';
 import type { Command, LogCommand } from '../filesystem/commands.js';
 import { isBeyondQuota } from '../filesystem/quota.js';
 import { createFilesystem } from '../filesystem/state-machine.js';
-import { membersOf } from '../raft/membership.js';
+import { isVoter, membersOf } from '../raft/membership.js';
 import type {
   Configuration,
   ConfigurationAt,
@@ -434,6 +434,7 @@ class Runtime implements Node {
     this.noticeStall(nowMs);
     snapshots.tick();
     if (this.now.recovering && !snapshots.installing) this.recall(nowMs);
+    else this.askWhetherRemoved(nowMs);
     if (changes.busy) this.scheduleTurn();
     office.tick(nowMs, this.now);
     this.diskRoom.tick(nowMs, this.now);
@@ -476,6 +477,20 @@ class Runtime implements Node {
     if (this.empty && newTerm !== null) this.raft.bootstrap(newTerm);
     else this.raft.othersTerms(bootstrap.terms);
     for (const message of bootstrap.tick(nowMs, others)) this.send(message);
+  }
+
+  /**
+   * Who is no voter asks nobody for a vote, so nobody tells it that it was removed while it was away. Any
+   * message does: those who know answer with the notice.
+   */
+  private askWhetherRemoved(nowMs: number): void {
+    const { id } = this.parts.config;
+    const { leader } = this.now;
+    const { configuration } = this.now.configuration;
+    if (isVoter(configuration, id)) return;
+    if (leader !== null && this.parts.transport.connected(leader)) return;
+    const others = membersOf(configuration).flatMap((one) => (one.id === id ? [] : one.id));
+    for (const message of this.alive.bootstrap.tick(nowMs, others)) this.send(message);
   }
 
   /** Nothing was ever in this node's log. */

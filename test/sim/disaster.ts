@@ -55,6 +55,8 @@ export class Disaster {
     const { world, survivor, random } = this;
     world.tell(`disaster: ${survivor.id} is to go on alone`);
     for (const server of world.servers) server.kill(random.next() < 0.7);
+    // What was written anew over a damaged record, and not synced, went with the power.
+    if (survivor.disk.isDamaged) return;
     // The rebuilt cluster may be the first that these meet; what they began has no place in its history.
     for (const client of world.clients.filter(({ wasAnswered }) => !wasAnswered)) {
       world.endClient(client, false);
