@@ -350,8 +350,8 @@ export class KernelCaches implements WatchListener {
 
   /** An own change of the content took effect. `misplaced`: not where the kernel's pages have it. */
   changed(ino: Ino, value: ChangedInode, misplaced: boolean): void {
+    this.pages.changed(ino, value);
     if (misplaced) this.dropPages(ino);
-    else this.pages.changed(ino, value);
   }
 
   /** The kernel's pages may hold what is not in the file. */

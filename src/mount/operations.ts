@@ -462,11 +462,12 @@ class Operations implements ClusterOperations {
     size: number,
     caller: Caller,
   ): Promise<Uint8Array> {
-    const file = this.used(handle);
+    this.used(handle);
     if (offset >= FILE_BYTES_MAX) return NO_BYTES;
     await this.writes.settle(ino, caller.signal);
     const { data } = await this.cluster.query({ type: 'read', ino, offset, size }, caller);
-    if (!file.direct) this.caches.filled(ino, offset + data.length);
+    // Also through a file whose read(2) goes past the pages: it may be mapped.
+    this.caches.filled(ino, offset + data.length);
     return data;
   }
 
@@ -484,13 +485,14 @@ class Operations implements ClusterOperations {
     const sure = this.locks.sure(caller.signal);
     if (sure !== null) await sure;
     const { signal } = caller;
+    const { length } = data;
+    if (!flags.cached && !file.direct) this.caches.filled(file.ino, offset + length);
     const own = flags.cached ? this.caches.ofPages(file.ino, offset, data) : data;
     if (own.length > 0) await this.writes.write(file, offset, own, flags, signal);
-    if (!flags.cached && !file.direct) this.caches.filled(file.ino, offset + data.length);
     // Of what goes through its pages the kernel syncs itself what it shall, when all of it is written.
     const isSynced = flags.sync === true && file.direct;
     if (this.parts.writeThrough || isSynced) await this.writes.fsync(file, signal);
-    return data.length;
+    return length;
   }
 
   async flush(_ino: Ino, handle: Handle, caller: Caller, owner?: string): Promise<void> {

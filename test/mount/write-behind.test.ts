@@ -310,6 +310,18 @@ t.test('a page from before another mount’s append does not come over it', asyn
   t.equal(await contentOf(a, 'f'), `X${'x'.repeat(99)}${'y'.repeat(50)}`, 'it was cut meanwhile');
 });
 
+t.test('what was read through a file that appends may come back from its mapping', async (t) => {
+  const { a, b } = twoMounts();
+  await put(a, 'f', 'x'.repeat(100));
+  const mapped = await open(b, 'f', { ...APPEND, direct: true });
+  await read(b, mapped, 0, 4096);
+  const data = Buffer.from('X'.repeat(100));
+  const flags = { append: false, killPrivileges: false, cached: true };
+  await b.ops.write(mapped.ino, mapped.handle, 0, data, flags, caller);
+  await b.ops.fsync(mapped.ino, mapped.handle, caller);
+  t.equal(await contentOf(a, 'f'), 'X'.repeat(100));
+});
+
 t.test('an error that nobody was told of waits for the next who opens the file', async (t) => {
   const { a } = twoMounts();
   const one = await create(a, 'f');
