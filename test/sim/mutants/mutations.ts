@@ -111,7 +111,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a snapshot leaves a conflicting log behind',
     file: 'src/storage/memory.js',
-    from: 'this.disk.log.entries = [];',
+    from: 'log.entries = [];',
     to: '',
   },
   {
