@@ -35,6 +35,21 @@ up_start() {
   [[ "$output" == *"was made for 3 nodes"*"not for 5 nodes"* ]]
 }
 
+@test "what could not begin for a taken port begins at another one" {
+  # The connection stays until its standard input ends.
+  node -e 'require("net").createServer().listen(+process.argv[1], "127.0.0.1"); process.stdin.on("end", () => process.exit()).resume()' \
+    $((PORT + 1)) <"$ROOT/alive" 3>&- &
+  local taker=$!
+  wait_for "the taken port" in_use $((PORT + 1))
+  run timeout 60 "$MOOTFS" up --data "$ROOT/data" --mounts "$ROOT/mnt" --port "$PORT"
+  [ "$status" -eq 5 ]
+  kill "$taker"
+  PORT=$(free_ports_in_a_row 3)
+  up_start
+}
+
+in_use() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
 @test "a killed node is started again, and its killed mount too" {
   up_start
   echo before >"$ROOT/mnt/n1/file"

@@ -1,9 +1,9 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
 import { MootError } from '../base/errors.js';
 import type { WriteConcern } from '../codec/client-messages.js';
 import { freePorts } from './free-ports.js';
+import { keepMadeFor, refuseMadeForOthers } from './made-for.js';
 import { CONTROL_PORT_ABOVE, type Member } from './members.js';
 import type { MountOptions } from './mount-options.js';
 import { Supervised } from './supervised.js';
@@ -13,8 +13,6 @@ const START_TIMEOUT_MS = 60_000;
 /** What `--stretch` multiplies; as the defaults of `mootfs node`. */
 const ELECTION_TIMEOUT_MS = 150;
 const HEARTBEAT_MS = 50;
-/** In the data directory: the cluster's name and its nodes' addresses. */
-const MADE_FOR_FILE = 'up.json';
 
 export interface LocalClusterOptions extends MountOptions {
   readonly nodes: number;
@@ -79,8 +77,11 @@ export class LocalCluster {
   }
 
   async start(stop: Promise<unknown>): Promise<void> {
-    this.keepAddresses();
+    const { data, cluster } = this.options;
+    const present = { cluster, nodes: this.members.map(({ address }) => address) };
+    refuseMadeForOthers(resolve(data), present);
     await startAll(this.nodes, stop);
+    keepMadeFor(resolve(data), present);
     await startAll(this.mounts, stop);
   }
 
@@ -98,24 +99,6 @@ export class LocalCluster {
   /** Starts it again on its own disk. */
   recover(id: string): Promise<void> {
     return this.node(id).start();
-  }
-
-  /** A cluster's members are what was decided when it was made: with others, nobody would find anybody. */
-  private keepAddresses(): void {
-    const { data, cluster } = this.options;
-    const file = join(resolve(data), MADE_FOR_FILE);
-    const present = { cluster, nodes: this.members.map(({ address }) => address) };
-    if (existsSync(file)) {
-      const before = JSON.parse(readFileSync(file, 'utf8')) as typeof present;
-      if (isDeepStrictEqual(before, present)) return;
-      throw new MootError(
-        'BAD_ARGUMENT',
-        `${resolve(data)} was made for ${named(before)}, not for ${named(present)}: say the same --nodes, ` +
-          '--port and --cluster as then, or another --data',
-      );
-    }
-    mkdirSync(resolve(data), { recursive: true });
-    writeFileSync(file, `${JSON.stringify(present)}\n`);
   }
 
   private node(id: string): Supervised {
@@ -171,16 +154,6 @@ export class LocalCluster {
       restart: options.restart,
     });
   }
-}
-
-function named({
-  cluster,
-  nodes,
-}: {
-  readonly cluster: string;
-  readonly nodes: readonly string[];
-}) {
-  return `${nodes.length} node${nodes.length === 1 ? '' : 's'} of cluster ${cluster} (${nodes.join(', ')})`;
 }
 
 function makeMountPoint(directory: string): void {

@@ -22,7 +22,8 @@ interface Other {
  * What a node that started with an empty data directory asks all others. It may have promised
  * something before its disk was lost, so it neither votes nor stands until it has caught up with a
  * leader and knows in which terms it may have voted; or until every other node says that nothing was
- * ever in its log: then nothing was promised, and the cluster is new.
+ * ever in its log: then nothing was promised, and the cluster is new. A learner without a leader asks
+ * the same (Runtime.askWhetherRemoved).
  */
 export class Bootstrap {
   private readonly heardOf = new Map<NodeId, Other>();

@@ -8,9 +8,9 @@ export interface RestoredLog extends Omit<RestoredState, 'appliedIndex' | 'confi
 
 /**
  * Where a node keeps its log, its term and its vote. One owner, which calls one write at a time
- * (append, compact, prepareReset, reset); reads may run beside it. Every entry is stored with a checksum, and
- * one that does not hold makes the call fail with DATA_CORRUPT, naming the index: a corrupt entry
- * is never taken for the end of the log. A failed write is DISK_FAILED and final: the owner stops.
+ * (append, compact, prepareReset, reset); reads may run beside it. Every entry is stored with a
+ * checksum, and one that does not hold makes the call fail with DATA_CORRUPT, naming the index: a
+ * corrupt entry is never taken for the end of the log. A failed write is DISK_FAILED and final: the owner stops.
  */
 export interface LogStore {
   /** Reads and verifies everything. Nothing else may be called before. */
