@@ -104,6 +104,7 @@ class ClusterClient implements FilesystemClient {
     this.readLevel = options.readLevel ?? 'strong';
     const onIndex = (index: number) => {
       this.highestIndex = Math.max(this.highestIndex, index);
+      this.watcher.heard(index);
     };
     this.acknowledgements = new Acknowledgements(this.clock);
     const wake = () => this.wake();
@@ -133,6 +134,7 @@ class ClusterClient implements FilesystemClient {
       onIndex,
       () => this.highestIndex,
       (index, reset, effects) => this.lease?.watched(index, reset, effects),
+      this.readLevel === 'session',
     );
     this.submitter = new Submitter(
       this.cluster,
@@ -151,7 +153,10 @@ class ClusterClient implements FilesystemClient {
       this.cluster,
       deadlineMs,
       () => this.highestIndex,
-      onIndex,
+      (index, level) => {
+        onIndex(index);
+        return level === 'session' ? this.watcher.reached(index) : null;
+      },
       wake,
       this.lease,
     );
@@ -172,6 +177,10 @@ class ClusterClient implements FilesystemClient {
 
   get seenIndex(): number {
     return this.watcher.seenIndex;
+  }
+
+  get seesChanges(): boolean {
+    return this.watcher.isAbreast;
   }
 
   async execute<T extends CommandType>(

@@ -38,6 +38,11 @@ export interface FilesystemClient {
   readonly session: ClientSession | null;
   /** Called at once when a session turns out to be over; its locks are others' by then. */
   setSessionEnded(ended: (session: number) => void): void;
+  /**
+   * False: this client, whose level is `session`, was told of changes that have not been given to the
+   * listeners yet, and will be; till then they must keep nothing, since a `reset`.
+   */
+  readonly seesChanges: boolean;
   /** All effects of indexes up to here were given to the listeners. */
   readonly seenIndex: number;
   /** The status of each node that answers within `timeoutMs`. */

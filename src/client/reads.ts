@@ -1,5 +1,5 @@
 import { MootError } from '../base/errors.js';
-import type { ClientResponse, ReadLevel } from '../codec/client-messages.js';
+import type { ClientResponse, QueryResponse, ReadLevel } from '../codec/client-messages.js';
 import { factsOfAnswer } from '../filesystem/facts.js';
 import type { Query, QueryResult } from '../filesystem/queries.js';
 import { problemOfQuery } from './acceptable.js';
@@ -42,7 +42,8 @@ export class Reads {
     private readonly deadlineMs: number,
     /** The highest index that this client has seen or done. */
     private readonly highestIndex: () => number,
-    private readonly onIndex: (index: number) => void,
+    /** An answer of this level tells of the state at `index`; it waits for the promise, if there is one. */
+    private readonly onIndex: (index: number, level: ReadLevel) => Promise<void> | null,
     private readonly wake: () => void,
     /** Answers strong queries from memory; null: each is asked. */
     private readonly lease: Lease | null,
@@ -188,8 +189,7 @@ export class Reads {
   private onAnswer(read: Read, link: Link, response: ClientResponse): void {
     if (response.type === 'query-reply') {
       read.attempts.delete(link);
-      this.onIndex(response.index);
-      read.settle(response.result);
+      this.answered(read, response);
     } else if (response.type !== 'refusal') {
       link.reset(`a query was answered by ${response.type}`);
     } else if (isFinal(response)) {
@@ -199,6 +199,17 @@ export class Reads {
       this.cluster.onRefusal(link, response);
       this.onFailed(read, link);
     }
+  }
+
+  private answered(read: Read, { index, result }: QueryResponse): void {
+    const seen = this.onIndex(index, read.level);
+    if (seen === null) {
+      read.settle(result);
+      return;
+    }
+    // Others may be asked meanwhile.
+    this.end(read);
+    void seen.then(() => read.settle(result));
   }
 
   private onFailed(read: Read, link: Link): void {

@@ -1,3 +1,4 @@
+import type { Timer } from '../base/clock.js';
 import type { ClientResponse, WatchEvent } from '../codec/client-messages.js';
 import type { Effect } from '../filesystem/filesystem.js';
 import type { Cluster } from './cluster.js';
@@ -13,6 +14,12 @@ const QUIET_MS = 1_000;
  * from the others, or far behind.
  */
 const LAG_MS = 1_000;
+
+/**
+ * For so long an answer waits for the stream to come as far. Afterwards listeners must forget all: a
+ * node that is stopped is found out only later.
+ */
+const BEHIND_MS_MAX = 100;
 
 /** The stream goes back to the preferred node when that has been there again for so long. */
 const RETURN_MS = 5_000;
@@ -37,6 +44,13 @@ export class Watcher implements SeenChanges {
   private movedAtMs = 0;
   /** What `seenIndex` was at the last tick. */
   private seenBefore = 0;
+  /** Runs until the stream has come to `behindIndex`, which the client has been told of. */
+  private behindTimer: Timer | null = null;
+  private behindIndex = 0;
+  /** Listeners keep nothing before the stream has come so far. */
+  private blindUntil = 0;
+  /** Answers that wait for the stream. */
+  private awaited: { readonly index: number; readonly reached: () => void }[] = [];
 
   constructor(
     private readonly cluster: Cluster,
@@ -45,7 +59,33 @@ export class Watcher implements SeenChanges {
     private readonly highestIndex: () => number,
     /** Hears of changes before any listener. */
     private readonly onEffects: (index: number, reset: boolean, effects: readonly Effect[]) => void,
+    /** Answers come from the trees of nodes, and what listeners keep shall not be older than any. */
+    private readonly keepsPace: boolean,
   ) {}
+
+  /** False: the stream is behind what this client was told; what a listener keeps may be older. */
+  get isAbreast(): boolean {
+    return this.seenIndex >= this.blindUntil;
+  }
+
+  /** The client was told of the state at this index, by the answer to a command. */
+  heard(index: number): void {
+    if (!this.keepsPace || !this.wanted || index <= this.seenIndex) return;
+    if (this.behindTimer !== null || !this.isAbreast) return;
+    this.behindIndex = index;
+    this.behindTimer = this.cluster.clock.setTimer(BEHIND_MS_MAX, () => this.fallBehind());
+  }
+
+  /** As `heard`, by an answer that waits until the promise resolves. null: it need not wait. */
+  reached(index: number): Promise<void> | null {
+    if (!this.keepsPace || !this.wanted || index <= this.seenIndex) return null;
+    if (!this.isAbreast) {
+      this.blindUntil = Math.max(this.blindUntil, index);
+      return null;
+    }
+    this.heard(index);
+    return new Promise((reached) => this.awaited.push({ index, reached }));
+  }
 
   /** Once started the stream goes on until the client is closed: listeners come and go cheaply. */
   start(): void {
@@ -87,6 +127,27 @@ export class Watcher implements SeenChanges {
   stop(): void {
     this.wanted = false;
     this.listeners.clear();
+    this.behindTimer?.cancel();
+    this.release(Number.POSITIVE_INFINITY);
+  }
+
+  /** What listeners keep may be older than what the client has been told, or is told now. */
+  private fallBehind(): void {
+    this.behindTimer = null;
+    this.blindUntil = this.highestIndex();
+    this.tellListeners(this.seenIndex, true, []);
+    this.release(Number.POSITIVE_INFINITY);
+  }
+
+  private release(index: number): void {
+    if (this.awaited.length === 0) return;
+    const waiting = this.awaited;
+    this.awaited = waiting.filter((one) => one.index > index);
+    for (const one of waiting) if (one.index <= index) one.reached();
+  }
+
+  private tellListeners(index: number, reset: boolean, effects: readonly Effect[]): void {
+    for (const listener of [...this.listeners]) listener.onChange({ index, reset, effects });
   }
 
   /**
@@ -170,10 +231,19 @@ export class Watcher implements SeenChanges {
     this.movedAtMs = this.cluster.clock.monotonicMs();
     this.streamIndex = index;
     this.onEffects(index, reset, effects);
-    for (const listener of [...this.listeners]) listener.onChange({ index, reset, effects });
+    this.tellListeners(index, reset, effects);
     for (const effect of effects) if (effect.type === 'inode' && effect.gone) this.gone++;
     if (reset || effects.length > 0) this.changes++;
     this.seenIndex = Math.max(this.seenIndex, index);
     this.onIndex(index);
+    this.catchUp();
+  }
+
+  private catchUp(): void {
+    this.release(this.seenIndex);
+    if (this.seenIndex < this.behindIndex) return;
+    this.behindTimer?.cancel();
+    this.behindTimer = null;
+    this.heard(this.highestIndex());
   }
 }

@@ -112,7 +112,7 @@ export class KernelCaches implements WatchListener {
   }
 
   private get timeoutSec(): number {
-    return this.keepsAttributes ? CACHE_TIMEOUT_SEC : 0;
+    return this.keepsAttributes && this.parts.client.seesChanges ? CACHE_TIMEOUT_SEC : 0;
   }
 
   /** Runs a request and says afterwards what was touched meanwhile. */

@@ -128,6 +128,7 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
         request,
         (result, index) => {
           const answer = () => send({ type: 'query-reply', id: request.id, index, result });
+          if (request.level === 'session') for (const one of watchers) service.watches.bringUp(one);
           if (request.level !== 'strong') answer();
           else {
             leases.answer(holder, {

@@ -92,6 +92,12 @@ export class Watches {
     if (fromIndex < this.appliedIndex) this.send(watch);
   }
 
+  /** What comes next on this watcher's connection is no newer than what it has been told. */
+  bringUp(watcher: Watcher): void {
+    const watch = this.watches.get(watcher);
+    if (watch !== undefined && watch.sentIndex < this.appliedIndex) this.send(watch);
+  }
+
   remove(watcher: Watcher): void {
     this.watches.delete(watcher);
   }

@@ -486,6 +486,101 @@ t.test(
   },
 );
 
+/** The changes that nodes tell of are held back while `held`. */
+function holdingChanges(cluster: FakeCluster) {
+  const waiting: (() => void)[] = [];
+  const state = {
+    held: false,
+    dialer: {
+      dial: (address, handlers, signal) =>
+        cluster.dialer.dial(
+          address,
+          {
+            onClose: () => handlers.onClose(),
+            onResponse: (response) => {
+              const tell = () => handlers.onResponse(response);
+              if (state.held && response.type === 'watch-event') waiting.push(tell);
+              else tell();
+            },
+          },
+          signal,
+        ),
+    } satisfies Dialer,
+    release() {
+      state.held = false;
+      for (const tell of waiting.splice(0)) tell();
+    },
+  };
+  return state;
+}
+
+t.test('level session: an answer waits for the changes up to it', async (t) => {
+  const cluster = new FakeCluster();
+  cluster.elect(cluster.node(1));
+  const changes = holdingChanges(cluster);
+  // So patient that the test never meets the end of it.
+  const clock = {
+    ...systemClock,
+    setTimer: (delayMs: number, action: () => void) =>
+      systemClock.setTimer(delayMs === 100 ? 60_000 : delayMs, action),
+  };
+  const client = clientOf(t, cluster, {
+    ...{ holdsOpen: true, readLevel: 'session', clock },
+    dialer: changes.dialer,
+  });
+  const seen: number[] = [];
+  client.watch({ onChange: ({ index }) => seen.push(index) });
+  await makeFile(client, 'f');
+  await eventually(() => client.seenIndex === cluster.world.index);
+  changes.held = true;
+  await makeFile(client, 'g');
+  let isAnswered = false;
+  const asked = client.query({ type: 'get-inode', ino: ROOT_INO }).then(() => {
+    isAnswered = true;
+  });
+  const strong = client.query({ type: 'get-inode', ino: ROOT_INO }, { level: 'strong' });
+  await strong;
+  await eventually(() => cluster.requests.some(({ request }) => request.type === 'query'));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  t.equal(isAnswered, false);
+  t.equal(client.seesChanges, true);
+  changes.release();
+  await asked;
+  t.equal(seen.at(-1), cluster.world.index);
+});
+
+t.test('level session: listeners keep nothing while the changes stay away', async (t) => {
+  const cluster = new FakeCluster();
+  cluster.elect(cluster.node(1));
+  const changes = holdingChanges(cluster);
+  const client = clientOf(t, cluster, {
+    ...{ holdsOpen: true, readLevel: 'session', dialer: changes.dialer },
+  });
+  let resets = 0;
+  client.watch({
+    onChange: ({ reset }) => {
+      if (reset) resets++;
+    },
+  });
+  await makeFile(client, 'f');
+  await eventually(() => client.seenIndex === cluster.world.index);
+  const before = resets;
+  changes.held = true;
+  await makeFile(client, 'g');
+  await client.query({ type: 'get-inode', ino: ROOT_INO });
+  t.equal(client.seesChanges, false);
+  t.equal(resets, before + 1);
+  await makeFile(client, 'h');
+  await client.query({ type: 'get-inode', ino: ROOT_INO });
+  t.equal(resets, before + 1, 'nothing was kept meanwhile');
+  changes.release();
+  await eventually(() => client.seesChanges);
+  t.equal(client.seenIndex, cluster.world.index);
+  await makeFile(client, 'i');
+  await client.query({ type: 'get-inode', ino: ROOT_INO });
+  t.equal(client.seesChanges, true);
+});
+
 t.test('keep-alives follow up what was unlinked until all of it is reclaimed', async (t) => {
   const cluster = new FakeCluster();
   const client = clientOf(t, cluster, { holdsOpen: true });

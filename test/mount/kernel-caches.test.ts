@@ -221,6 +221,16 @@ t.test('session: missed changes: everything the kernel knows is in doubt', async
   );
 });
 
+t.test('session: while its changes are behind, nothing is kept', async (t) => {
+  const { a } = twoMounts({ level: 'session' });
+  const ino = await put(a, 'f', 'x');
+  t.ok((await a.ops.lookup(ROOT, name('f'), caller)).attrTimeoutSec > 0);
+  a.client.seesChanges = false;
+  const found = await a.ops.lookup(ROOT, name('f'), caller);
+  t.match(found, { attrTimeoutSec: 0, entryTimeoutSec: 0 });
+  t.equal((await a.ops.getAttributes(ino, caller)).attrTimeoutSec, 0);
+});
+
 t.test('session: a listing tells the kernel of its inodes', async (t) => {
   const { a, b } = twoMounts({ level: 'session' });
   const ino = await put(b, 'f', 'x');

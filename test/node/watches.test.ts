@@ -47,6 +47,23 @@ t.test('events come in order, each once, one for a batch', async (t) => {
   t.equal(one.events.length, 3);
 });
 
+t.test('an answer of level session comes behind the changes up to it', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 1 });
+  t.teardown(() => cluster.stop());
+  const client = await cluster.client();
+  const leader = await cluster.leader();
+  const order: string[] = [];
+  const handlers = leader.connect((response) => order.push(response.type));
+  handlers.onRequest({ type: 'watch', id: 1, fromIndex: client.index });
+  // It has no effects, of which a watcher would be told at once.
+  await client.execute({ type: 'nothing' });
+  order.length = 0;
+  const query = { type: 'statfs' } as const;
+  handlers.onRequest({ type: 'query', id: 2, level: 'session', minIndex: client.index, query });
+  await until('an answer', () => order.includes('query-reply'));
+  t.strictSame(order, ['watch-event', 'query-reply']);
+});
+
 t.test('what is gone is a reset', async (t) => {
   const watches = new Watches(10);
   const old = watcher();

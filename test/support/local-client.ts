@@ -138,6 +138,7 @@ type WatchEvent = Parameters<WatchListener['onChange']>[0];
 /** One client, that is one session, of a LocalCluster. */
 export class LocalClient implements FilesystemClient {
   seenIndex: number;
+  seesChanges = true;
   /** Asked before each command: an error code makes it fail without effect. */
   refuse: (command: Command) => ErrorCode | null = () => null;
   /** Commands on their way to the cluster; queries do not pass here. */
