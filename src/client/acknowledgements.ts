@@ -11,6 +11,7 @@ const OWN_RESULT_MS = 1;
 interface Group {
   readonly over: Promise<void>;
   readonly link: Link;
+  readonly connection: number;
   lastId: number;
 }
 
@@ -27,21 +28,23 @@ export class Acknowledgements {
 
   /** `forgotten`: when that is so; null: now. `own`: by a command whose result is still to be told. */
   add(link: Link, id: number, forgotten: Promise<void> | null, own: boolean): void {
+    const { connection } = link;
     if (!own && forgotten === null && this.waiting === 0) {
-      link.tell({ type: 'change-ack', id });
+      link.tell(connection, { type: 'change-ack', id });
       return;
     }
     const group = own ? this.groupOf(link, id) : null;
     this.waiting++;
     this.last = Promise.all([this.last, forgotten, group?.over]).then(() => {
       this.waiting--;
-      if (group === null || group.lastId === id) link.tell({ type: 'change-ack', id });
+      if (group === null || group.lastId === id) link.tell(connection, { type: 'change-ack', id });
     });
   }
 
   /** Each waits for its time at least, and twice that at most. */
   private groupOf(link: Link, id: number): Group {
-    if (this.group?.link === link) {
+    const { connection } = link;
+    if (this.group?.link === link && this.group.connection === connection) {
       this.group.lastId = id;
       return this.group;
     }
@@ -52,7 +55,7 @@ export class Acknowledgements {
         this.clock.setTimer(OWN_RESULT_MS, resolve);
       });
     });
-    const group: Group = { over, link, lastId: id };
+    const group: Group = { over, link, connection, lastId: id };
     this.group = group;
     return group;
   }

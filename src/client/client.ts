@@ -287,7 +287,7 @@ class ClusterClient implements FilesystemClient {
     const { id, reset, effects } = changes;
     const { keeper } = this;
     if (keeper === null) {
-      link.tell({ type: 'change-ack', id });
+      link.tell(link.connection, { type: 'change-ack', id });
       return;
     }
     const forgotten = keeper.forget({ reset, effects, own });

@@ -22,8 +22,8 @@ const PROBE_PATIENT_MS = 250;
 const MEMBERS_MS = 2_000;
 /** As in the node's settings, until one has said otherwise. */
 const SESSION_TIMEOUT_MS_DEFAULT = 60_000;
-/** Nodes beyond the given addresses, learned from the nodes themselves. */
-const LEARNED_LINKS_MAX = 16;
+/** Nodes beyond the given addresses, learned from the nodes themselves: as many as may be members. */
+const LEARNED_LINKS_MAX = 64;
 
 /** What is wrong with an address, not with the moment. */
 const USELESS: ReadonlySet<ErrorCode> = new Set(['WRONG_CLUSTER', 'WRONG_NODE', 'BAD_ARGUMENT']);
@@ -175,6 +175,7 @@ export class Cluster {
       this.onClaim(link, status.term);
       // Whoever was given may leave the cluster one day.
       for (const { id, address } of status.peers) this.learn(id, address);
+      this.forgetAllBut(status.peers);
     } else if (link === this.leader) this.leader = null;
   }
 
@@ -201,6 +202,18 @@ export class Cluster {
     const link = this.linkTo(address);
     this.links.push(link);
     link.start();
+  }
+
+  /** Of the learned nodes those that left: a client may outlive many. */
+  private forgetAllBut(members: NodeStatus['peers']): void {
+    for (const link of this.links.slice(this.givenCount)) {
+      const isMember = members.some(
+        ({ id, address }) => id === link.nodeId || address === link.address,
+      );
+      if (link.open || isMember) continue;
+      this.links.splice(this.links.indexOf(link), 1);
+      link.close();
+    }
   }
 
   close(): void {

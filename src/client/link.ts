@@ -58,6 +58,8 @@ export class Link {
   /** Why there is no connection, or what the node refused last; for messages to people. */
   trouble: MootError | null = null;
   closed = false;
+  /** Counts the connections: what was pushed over one is acknowledged over no other. */
+  connection = 0;
   private readonly exchanges = new Map<number, PendingExchange>();
   private channel: Channel | null = null;
   private attempt: Attempt | null = null;
@@ -118,9 +120,9 @@ export class Link {
     this.channel.send(request);
   }
 
-  /** Sends what gets no answer; nothing happens without a connection. */
-  tell(request: ClientRequest): void {
-    this.channel?.send(request);
+  /** Sends what gets no answer, over this connection; nothing happens when it is gone. */
+  tell(connection: number, request: ClientRequest): void {
+    if (connection === this.connection) this.channel?.send(request);
   }
 
   forget(id: number): void {
@@ -187,6 +189,7 @@ export class Link {
       return;
     }
     this.channel = channel;
+    this.connection++;
     this.openedAtMs = this.clock.monotonicMs();
     this.receivedAtMs = this.openedAtMs;
     this.drainedAtMs = this.openedAtMs;

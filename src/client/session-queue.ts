@@ -141,12 +141,13 @@ export class SessionQueue {
   }
 
   /**
-   * The state machine has seen commands of this session only up to `lastSequence`; this copy came
+   * The state machine had seen commands of this session only up to `lastSequence`; this copy came
    * too early and does nothing. False: commands that were answered are gone, so the cluster is not
-   * the one that answered them, and the session cannot go on.
+   * the one that answered them, and the session cannot go on. Of a copy of an earlier round that is
+   * not said: its answer may come behind the replies to later ones.
    */
   onGap(sequence: number, round: number, lastSequence: number): boolean {
-    if (lastSequence < this.acknowledged) return false;
+    if (round === this.round && lastSequence < this.acknowledged) return false;
     this.onRefused(sequence, round);
     return true;
   }
@@ -165,14 +166,20 @@ export class SessionQueue {
     return true;
   }
 
-  /** The command itself is not acceptable: its caller is told, and `nothing` takes its place. */
-  onRejected(sequence: number, round: number, error: MootError): void {
+  /**
+   * The command itself is not acceptable: its caller is told, and `nothing` takes its place. True: it
+   * is to be sent again instead, since another copy may count, whose reply would look like that of
+   * `nothing`.
+   */
+  onRejected(sequence: number, round: number, error: MootError): boolean {
     const queued = this.find(sequence);
-    if (!this.onRefused(sequence, round) || queued === undefined) return;
+    if (!this.onRefused(sequence, round) || queued === undefined) return false;
+    if (queued.uncertain > 0 && queued.command.type === 'set-xattr') return true;
     queued.command = { type: 'nothing' };
     // Another copy was sent to somebody who may have taken it.
     if (queued.uncertain > 0) queued.rejection = error;
     else finish(queued, { type: 'error', error });
+    return false;
   }
 
   /**

@@ -298,8 +298,9 @@ export class Submitter {
   ): void {
     if (queue !== this.queue) return;
     if (response.type === 'refusal') {
-      if (isFinal(response)) queue.onRejected(sequence, round, rejection(response));
-      else if (
+      if (isFinal(response)) {
+        if (queue.onRejected(sequence, round, rejection(response))) this.onRetry(link, response);
+      } else if (
         response.code === 'OUTCOME_UNKNOWN'
           ? queue.onUnknown(round)
           : queue.onRefused(sequence, round)

@@ -2,7 +2,7 @@ import type { Command, SetQuota } from './commands.js';
 import type { Draft } from './draft.js';
 import type { Look } from './facts.js';
 import { inodeKey } from './keys.js';
-import type { Counters } from './records.js';
+import { CHUNK_BYTES, type Counters, XATTR_TOTAL_BYTES_MAX } from './records.js';
 import { refuse } from './refusal.js';
 
 export function setQuota(draft: Draft, { bytes, inodes }: SetQuota): null {
@@ -42,10 +42,7 @@ export function isBeyondQuota(command: Command, counters: Counters, look: Look):
   }
 }
 
-/**
- * Commands that take space: none of them is needed to get some back. Small ones that answer null are not
- * among them: a client that sent one twice could not tell which copy was refused.
- */
+/** Commands that take space: none of them is needed to get some back. */
 const GROWING: ReadonlySet<Command['type']> = new Set([
   'make-node',
   'make-unnamed',
@@ -53,8 +50,28 @@ const GROWING: ReadonlySet<Command['type']> = new Set([
   'link',
   'write',
   'copy-range',
+  'set-xattr',
 ]);
 
 export function takesSpace(command: Command): boolean {
   return GROWING.has(command.type);
+}
+
+/** What a command takes beside its data, about. */
+const COMMAND_BYTES = 256;
+
+/** How much less room a disk may have, about, when the command is in the log and in the tree. */
+export function spaceOf(command: Command): number {
+  switch (command.type) {
+    case 'write':
+      // A chunk that is changed in part is stored anew.
+      return COMMAND_BYTES + command.data.length + CHUNK_BYTES;
+    case 'copy-range':
+      return COMMAND_BYTES + command.length + CHUNK_BYTES;
+    case 'set-xattr':
+      // All of an inode's lie in one record.
+      return COMMAND_BYTES + command.value.length + XATTR_TOTAL_BYTES_MAX;
+    default:
+      return COMMAND_BYTES;
+  }
 }

@@ -56,6 +56,7 @@ export class Directories {
       const mayBeOld =
         inode === null ||
         this.writes.isPending(inode.ino) ||
+        this.caches.isOld(inode) ||
         this.caches.isTouched(inode.ino, watched) ||
         this.caches.isNameTouched(asked, watched);
       return { ...entry, attributes: mayBeOld ? null : this.caches.listed(asked, inode, watched) };

@@ -331,6 +331,11 @@ export class KernelCaches implements WatchListener {
     if (!this.writeBehind?.isPending(inode.ino)) this.pages.sized(inode.ino, inode);
   }
 
+  /** An answer from before a change of the content that this mount has made and been told of. */
+  isOld({ ino, dataVersion }: Inode): boolean {
+    return dataVersion < this.pages.ownVersion(ino);
+  }
+
   /** This mount made the file end here. */
   resized(ino: Ino, size: number): void {
     this.pages.resized(ino, size);

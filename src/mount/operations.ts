@@ -173,8 +173,9 @@ class Operations implements ClusterOperations {
     const query = { type: 'lookup', ...asked } as const;
     try {
       const { inode } = await this.cluster.query(query, caller);
-      if (!this.writes.isPending(inode.ino)) return inode;
-      await this.writes.settle(inode.ino, caller.signal);
+      const isPending = this.writes.isPending(inode.ino);
+      if (!isPending && !this.caches.isOld(inode)) return inode;
+      if (isPending) await this.writes.settle(inode.ino, caller.signal);
       return (await this.cluster.query(query, caller)).inode;
     } catch (error) {
       if (isMootError(error, 'ENOENT')) this.caches.absent(asked);
@@ -362,8 +363,8 @@ class Operations implements ClusterOperations {
         if (!isRegular(found.inode) || !mayOpen(found.inode, flags, caller)) {
           throw new MootError('ESTALE', 'the name was made by somebody else meanwhile');
         }
-        const opened = await this.open(ino, flags, caller);
-        return { ...found, ...opened, attrTimeoutSec: 0 };
+        const { inode, opened } = await this.openInode(ino, flags, caller);
+        return { ...found, inode, ...opened, attrTimeoutSec: 0 };
       } catch (error) {
         this.forget(ino, 1);
         throw error;
@@ -401,6 +402,14 @@ class Operations implements ClusterOperations {
   }
 
   async open(ino: Ino, flags: OpenFlags, caller: Caller): Promise<Opened> {
+    return (await this.openInode(ino, flags, caller)).opened;
+  }
+
+  private async openInode(
+    ino: Ino,
+    flags: OpenFlags,
+    caller: Caller,
+  ): Promise<{ readonly inode: Inode; readonly opened: Opened }> {
     this.handles.hold(ino);
     try {
       const inode = await (flags.truncate
@@ -412,7 +421,7 @@ class Operations implements ClusterOperations {
         throw new MootError('ESTALE', `inode ${ino} has no name any more`);
       }
       refuseForFlags(inode, flags);
-      return this.addFile(inode, flags);
+      return { inode, opened: this.addFile(inode, flags) };
     } catch (error) {
       this.handles.letGo(ino);
       throw error;
@@ -486,9 +495,13 @@ class Operations implements ClusterOperations {
     if (sure !== null) await sure;
     const { signal } = caller;
     const { length } = data;
-    if (!flags.cached && !file.direct) this.caches.filled(file.ino, offset + length);
+    // Where an append goes that is not in the pages, only the cluster knows.
+    const isPlaced = !flags.cached && !(flags.append && file.direct);
+    if (isPlaced) this.caches.filled(file.ino, offset + length);
     const own = flags.cached ? this.caches.ofPages(file.ino, offset, data) : data;
     if (own.length > 0) await this.writes.write(file, offset, own, flags, signal);
+    // While it waited for room, an answer may have said that the file ends before it.
+    if (isPlaced) this.caches.filled(file.ino, offset + length);
     // Of what goes through its pages the kernel syncs itself what it shall, when all of it is written.
     const isSynced = flags.sync === true && file.direct;
     if (this.parts.writeThrough || isSynced) await this.writes.fsync(file, signal);

@@ -95,6 +95,11 @@ export class PageVersions {
     return this.inodes.get(ino)?.end ?? Number.POSITIVE_INFINITY;
   }
 
+  /** The version of the last own change; 0: none is known. */
+  ownVersion(ino: Ino): number {
+    return this.inodes.get(ino)?.ownVersion ?? 0;
+  }
+
   /** undefined: the kernel has no pages of the inode. */
   version(ino: Ino): number | null | undefined {
     return this.inodes.get(ino)?.version;

@@ -126,6 +126,7 @@ export class Ranges {
         const value = await this.cluster.execute(command, caller);
         this.caches.changed(to.ino, value, false);
         copied += value.copied;
+        this.caches.filled(to.ino, to.offset + copied);
         if (value.copied < command.length) break;
       } catch (error) {
         // What was copied before is told; the next call meets the error again.

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../base/clock.js';
-import { MootError } from '../base/errors.js';
+import { describe, MootError } from '../base/errors.js';
 import type { Configuration, MemberChange, NodeId, Raft } from '../raft/types.js';
+import { parseAddress } from '../transport/address.js';
 import type { Leases } from './leases.js';
 
 /** A change that could not begin, or did not end, in so long is given up; whoever asked may ask again. */
@@ -34,6 +35,8 @@ export class Changes {
 
   /** Resolves, when the change is committed, to who is a member then. */
   changeMembers(change: MemberChange): Promise<Configuration> {
+    const problem = problemOf(change);
+    if (problem !== null) return Promise.reject(refused(problem));
     return this.wait((resolve, reject) => {
       let index: number | null = null;
       return (late) => {
@@ -157,6 +160,21 @@ export class Changes {
 
 function notLeader(): MootError {
   return new MootError('NOT_LEADER', 'this node does not lead');
+}
+
+/** As the command line has it; who else asks has no command line. */
+const ID = /^[A-Za-z0-9._-]{1,64}$/;
+
+/** What no node could work with, once it is in the log. */
+function problemOf(change: MemberChange): string | null {
+  if (change.type !== 'add') return null;
+  if (!ID.test(change.id)) return `'${change.id}' is not 1 to 64 characters of A-Z a-z 0-9 . _ -`;
+  try {
+    parseAddress(change.address);
+    return null;
+  } catch (error) {
+    return describe(error);
+  }
 }
 
 function refused(message: string): MootError {

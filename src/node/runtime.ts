@@ -1,9 +1,9 @@
 import { describe, type ErrorCode, isMootError, MootError } from '../base/errors.js';
 import type { NodeStatus } from '../codec/client-messages.js';
-import { commandPayloadBytes, decodeLogCommand, encodeLogCommand } from '../codec/commands.js';
+import { decodeLogCommand, encodeLogCommand } from '../codec/commands.js';
 import type { PeerMessage } from '../codec/peer-messages.js';
 import type { Command, LogCommand } from '../filesystem/commands.js';
-import { isBeyondQuota } from '../filesystem/quota.js';
+import { isBeyondQuota, spaceOf } from '../filesystem/quota.js';
 import { createFilesystem } from '../filesystem/state-machine.js';
 import { isVoter, membersOf } from '../raft/membership.js';
 import type {
@@ -55,8 +55,6 @@ const INSPECTED_ENTRIES_MAX = 64;
 const READ_ENTRIES_BYTES_MAX = 1_048_576;
 /** A read waits at least this long for a leader before the client is sent elsewhere. */
 const READ_WAIT_MS_MIN = 1_000;
-/** What a command takes in the log beside its data, about. */
-const COMMAND_BYTES = 256;
 /** What an inode takes in a snapshot, with its names and attributes. */
 const RECORDS_BYTES = 512;
 
@@ -714,7 +712,7 @@ class Runtime implements Node {
   // Clients.
 
   private propose(command: LogCommand, decide: Decide): void {
-    this.diskRoom.proposed(COMMAND_BYTES + commandPayloadBytes(command.command));
+    this.diskRoom.proposed(spaceOf(command.command));
     this.proposals.add(command, decide);
     this.proposed.push(command);
     this.scheduleTurn();

@@ -401,7 +401,12 @@ export class Tree {
 
   private queryLoaded(): void {
     this.queriesLoading--;
-    this.queriesWaiting.shift()?.();
+    // One that finds all in memory by now loads nothing, and leaves its turn to the next.
+    while (!this.suspended && this.queriesLoading < QUERIES_LOADING_MAX) {
+      const next = this.queriesWaiting.shift();
+      if (next === undefined) return;
+      next();
+    }
   }
 
   private scheduleWrite(): void {

@@ -227,6 +227,8 @@ export class Replication {
     // matching property its last entry speaks for all before it.
     if (entries[0]?.index !== follower.next || this.log.terms.termAt(last.index) !== last.term)
       return;
+    // Compacted away meanwhile: what stands before them is not known any more.
+    if (follower.next <= this.log.snapshot.index) return;
     let bytes = 0;
     for (const entry of entries) bytes += entryBytes(entry);
     this.sendEntries(follower, entries, bytes, commitIndex);

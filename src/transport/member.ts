@@ -1,4 +1,4 @@
-import type { MootError } from '../base/errors.js';
+import { describe, type MootError } from '../base/errors.js';
 import { type Random, systemRandom } from '../base/random.js';
 import type { Report } from '../base/report.js';
 import type { ClientResponse } from '../codec/client-messages.js';
@@ -74,6 +74,7 @@ class NetworkTransport implements Transport {
     parseAddress(options.address);
     this.report = boundedReporter(options.report, network.clock);
     if (options.reachedAt !== undefined) parseAddress(options.reachedAt);
+    for (const { address } of options.peers) parseAddress(address);
     this.setPeers(options.peers);
   }
 
@@ -103,7 +104,13 @@ class NetworkTransport implements Transport {
   }
 
   private add(peer: Member): void {
-    parseAddress(peer.address);
+    try {
+      parseAddress(peer.address);
+    } catch (error) {
+      // Agreed on, and not to be undone by ending: without it the others may still be a majority.
+      this.report('error', `${peer.id} cannot be reached: ${describe(error)}`);
+      return;
+    }
     const { cluster, id, address, reachedAt, random } = this.options;
     const outgoing = new Outgoing(this.network, {
       peer,

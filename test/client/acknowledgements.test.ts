@@ -6,7 +6,13 @@ import { HandClock, idle } from '../support/mount-world.js';
 function world() {
   const clock = new HandClock();
   const told: number[] = [];
-  const link = { tell: ({ id }: { id: number }) => void told.push(id) } as unknown as Link;
+  const line = {
+    connection: 1,
+    tell: (connection: number, { id }: { id: number }) => {
+      if (connection === line.connection) told.push(id);
+    },
+  };
+  const link = line as unknown as Link;
   const acknowledgements = new Acknowledgements(clock);
   const pass = async (ms: number) => {
     for (let i = 0; i < ms; i++) {
@@ -16,7 +22,7 @@ function world() {
   };
   const add = (id: number, forgotten: Promise<void> | null, own = false) =>
     acknowledgements.add(link, id, forgotten, own);
-  return { told, add, pass };
+  return { told, add, pass, line };
 }
 
 t.test('what is forgotten at once is acknowledged at once', async (t) => {
@@ -57,4 +63,21 @@ t.test('own changes wait until the kernel has the result, and share a message', 
   add(4, null);
   await pass(2);
   t.strictSame(told, [2, 3, 4]);
+});
+
+t.test('what came over a connection is acknowledged over no other', async (t) => {
+  const { told, add, pass, line } = world();
+  let forget = () => {};
+  add(
+    7,
+    new Promise((resolve) => {
+      forget = resolve;
+    }),
+  );
+  add(8, null, true);
+  line.connection++;
+  add(1, null, true);
+  forget();
+  await pass(2);
+  t.strictSame(told, [1]);
 });

@@ -1,5 +1,8 @@
 import t from 'tap';
+import { systemRandom } from '../../src/base/random.js';
+import { systemClock } from '../../src/base/system-clock.js';
 import { createFilesystemClient } from '../../src/client/client.js';
+import { Cluster } from '../../src/client/cluster.js';
 import type { FilesystemClient } from '../../src/client/filesystem-client.js';
 import { type ClientWorld, filesystemClientSuite } from '../conformance/filesystem-client.js';
 import {
@@ -49,3 +52,30 @@ filesystemClientSuite(t, 'in the process of a node', () =>
 );
 
 filesystemClientSuite(t, 'over WebSocket', async () => world(await webSocketNetwork()));
+
+t.test('nodes that have left are forgotten, unless they were given', async (t) => {
+  const dialer = { dial: () => new Promise<never>(() => {}) };
+  const unheard = () => {};
+  const cluster = new Cluster(['a:1'], dialer, systemClock, systemRandom, {
+    onLeader: unheard,
+    onOpen: unheard,
+    onClosed: unheard,
+    onChanges: unheard,
+  });
+  t.teardown(() => cluster.close());
+  const [given] = cluster.links;
+  const told = (...peers: readonly string[]) => {
+    const status = {
+      ...{ id: 'a', role: 'leader', term: 1, leader: 'a', appliedIndex: 1, leaseMs: 0 },
+      peers: peers.map((id) => ({ id, address: `${id}:1` })),
+    };
+    if (given !== undefined) cluster.onStatus(given, status as never);
+    return cluster.links.map(({ address }) => address);
+  };
+  t.strictSame(told('b', 'c'), ['a:1', 'b:1', 'c:1']);
+  const left = cluster.links[1];
+  t.strictSame(told('c', 'd'), ['a:1', 'c:1', 'd:1']);
+  t.equal(left?.closed, true);
+  for (let n = 0; n < 100; n++) told('c', `e${n}`);
+  t.strictSame(told('c', 'f'), ['a:1', 'c:1', 'f:1']);
+});

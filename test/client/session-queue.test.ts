@@ -117,6 +117,40 @@ t.test('a gap below what was answered ends the session', async (t) => {
   t.equal(queue.onGap(2, second?.round ?? 0, 0), false);
 });
 
+t.test('a gap that comes behind later replies says nothing of the session', async (t) => {
+  const queue = new SessionQueue();
+  for (let n = 1; n <= 2; n++) queue.push(numbered(n), 1, () => {});
+  const [first, second] = sendAll(queue);
+  queue.onRefused(1, first?.round ?? 0);
+  t.equal(sendAll(queue).length, 2);
+  queue.onReply(1, VALUE_NULL);
+  queue.onReply(2, VALUE_NULL);
+  t.equal(queue.onGap(2, second?.round ?? 0, 0), true);
+  t.equal(queue.next(), null);
+});
+
+t.test('a rejected attribute of which another copy may count is sent again', async (t) => {
+  const queue = new SessionQueue();
+  const settled: string[] = [];
+  const [name, value] = [Buffer.from('user.a'), Buffer.from('b')];
+  const command: Command = {
+    ...{ type: 'set-xattr', ino: 1, name, value, mode: 'set', killSetGid: false },
+  };
+  queue.push(command, 1, (settlement) => {
+    settled.push(settlement.type === 'error' ? settlement.error.code : 'reply');
+  });
+  sendAll(queue);
+  queue.restart();
+  const [again] = sendAll(queue);
+  t.equal(queue.onRejected(1, again?.round ?? 0, new MootError('ENOSPC', 'no room')), true);
+  t.strictSame(
+    sendAll(queue).map((copy) => copy.command),
+    [command],
+  );
+  queue.onReply(1, VALUE_NULL);
+  t.same(settled, ['reply']);
+});
+
 t.test('giving up: before sending leaves no trace, later copies are nothing', async (t) => {
   const queue = new SessionQueue();
   const sent = queue.push(numbered(1), 1, () => {});

@@ -307,6 +307,8 @@ export function transportConformance(t: Test, name: string, world: TransportWorl
     await stranger.transport.close();
     await until('the stranger has gone', () => !node.transport.connected(two.id));
     await member.transport.close();
+    node.transport.setPeers([one, { id: 'n8', address: 'no-port' }, three]);
+    t.match(node.reports.join('\n'), /n8 cannot be reached: .*no port/, 'and goes on without it');
     node.transport.setPeers([one]);
     await until('nobody is left', () => !node.transport.connected(three.id));
   });

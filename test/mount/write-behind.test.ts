@@ -1,6 +1,8 @@
 import t from 'tap';
+import type { Query } from '../../src/filesystem/queries.js';
 import { FILE_BYTES_MAX, WRITE_BYTES_MAX } from '../../src/filesystem/records.js';
 import { UNCOMMITTED_BYTES_MAX, WRITE_DELAY_MS } from '../../src/mount/write-behind.js';
+import { LocalCluster } from '../support/local-client.js';
 import {
   APPEND,
   caller,
@@ -10,11 +12,16 @@ import {
   create,
   idle,
   isSettled,
+  name,
+  newMount,
   open,
   PLAIN,
   put,
   READ,
+  ROOT,
   read,
+  type TestFile,
+  type TestMount,
   takeCommands,
   twoMounts,
   WRITE,
@@ -308,6 +315,82 @@ t.test('a page from before another mount’s append does not come over it', asyn
   await back(0, `X${'x'.repeat(99)}${'\0'.repeat(50)}`);
   await b.ops.fsync(anew.ino, anew.handle, caller);
   t.equal(await contentOf(a, 'f'), `X${'x'.repeat(99)}${'y'.repeat(50)}`, 'it was cut meanwhile');
+});
+
+/** The kernel writes back a page that was changed through a mapping. */
+function writeBack(mount: TestMount, file: TestFile, data: string) {
+  const flags = { append: false, killPrivileges: false, cached: true };
+  return mount.ops.write(file.ino, file.handle, 0, Buffer.from(data), flags, caller);
+}
+
+t.test('what this mount made longer by itself may come back from its pages', async (t) => {
+  const { a } = twoMounts();
+  await put(a, 'source', 'c'.repeat(4096));
+  await put(a, 'f', 'x'.repeat(100));
+  const source = await open(a, 'source');
+  const mapped = await open(a, 'f', WRITE);
+  await read(a, mapped, 0, 4096);
+  const page = `${'x'.repeat(100)}${'\0'.repeat(100)}HELLO${'\0'.repeat(3891)}`;
+
+  const from = { ino: source.ino, handle: source.handle, offset: 0 };
+  const to = { ino: mapped.ino, handle: mapped.handle, offset: 8192 };
+  t.equal(await a.ops.copyRange(from, to, 4096, caller), 4096);
+  await writeBack(a, mapped, page);
+  await a.ops.fsync(mapped.ino, mapped.handle, caller);
+  t.equal((await contentOf(a, 'f')).slice(200, 205), 'HELLO', 'by copy_file_range(2)');
+
+  await put(a, 'f', 'x'.repeat(100));
+  const anew = await open(a, 'f', WRITE);
+  await read(a, anew, 0, 4096);
+  // Its O_APPEND was taken away by fcntl(2).
+  const past = await open(a, 'f', { ...APPEND, direct: true });
+  await write(a, { ...past, append: false }, 8192, 'y'.repeat(100));
+  await writeBack(a, anew, page);
+  await a.ops.fsync(anew.ino, anew.handle, caller);
+  t.equal((await contentOf(a, 'f')).slice(200, 205), 'HELLO', 'past the pages');
+});
+
+t.test(
+  'a file that is looked at while a write to it waits for room is as long as that',
+  async (t) => {
+    const cluster = new LocalCluster();
+    const a = newMount(cluster, { uncommittedBytesMax: 4096 });
+    await put(a, 'f', 'x'.repeat(100));
+    const file = await open(a, 'f', WRITE);
+    const other = await create(a, 'other');
+    await read(a, file, 0, 4096);
+    a.client.commands.shut();
+    await write(a, other, 0, 'o'.repeat(4000));
+    const written = write(a, file, 100, 'B'.repeat(1000));
+    t.notOk(await isSettled(written));
+    await open(a, 'f');
+    a.client.commands.open();
+    await written;
+    await a.ops.fsync(file.ino, file.handle, caller);
+    await writeBack(a, file, `${'x'.repeat(100)}${'B'.repeat(500)}HELLO${'B'.repeat(495)}`);
+    await a.ops.fsync(file.ino, file.handle, caller);
+    t.equal((await contentOf(a, 'f')).slice(600, 605), 'HELLO');
+  },
+);
+
+t.test('an answer that an own write has overtaken is not told to the kernel', async (t) => {
+  const { a } = twoMounts({ level: 'session' });
+  const file = await create(a, 'f');
+  await write(a, file, 0, 'x'.repeat(10));
+  await a.ops.fsync(file.ino, file.handle, caller);
+  const old = (await a.ops.getAttributes(file.ino, caller)).inode;
+  await write(a, file, 10, 'y'.repeat(10));
+  await a.ops.fsync(file.ino, file.handle, caller);
+  // A node that is behind answers what was asked before.
+  const { query } = a.client;
+  let isLate = true;
+  a.client.query = (async (asked: Query, options: object) => {
+    const value = await query.call(a.client, asked as never, options);
+    if (!isLate || asked.type !== 'lookup') return value;
+    isLate = false;
+    return { ...value, inode: old };
+  }) as never;
+  t.equal((await a.ops.lookup(ROOT, name('f'), caller)).inode.size, 20);
 });
 
 t.test('what was read through a file that appends may come back from its mapping', async (t) => {

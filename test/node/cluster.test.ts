@@ -121,6 +121,17 @@ t.test('commands sent without waiting take effect in order', async (t) => {
   t.match(early, { outcome: { type: 'gap', lastSequence: 201 } });
 });
 
+t.test('a member whom no node could reach is refused, before it is in the log', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 1 });
+  t.teardown(() => cluster.stop());
+  const { node } = await cluster.leader();
+  const add = (id: string, address: string) =>
+    node.changeMembers({ type: 'add', id, address, promote: false, replaces: null });
+  await t.rejects(add('n9', 'no-port'), { code: 'MEMBERS_REFUSED', message: /no port/ });
+  await t.rejects(add('n 9', '10.0.0.9:7101'), { code: 'MEMBERS_REFUSED', message: /characters/ });
+  t.strictSame(node.status().configuration.learners, []);
+});
+
 t.test('all nodes are killed and start again with their disks', async (t) => {
   const cluster = await startMemoryCluster({ nodes: 3 });
   t.teardown(() => cluster.stop());

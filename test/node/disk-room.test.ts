@@ -1,6 +1,7 @@
 import t from 'tap';
 import type { DiskSpaceMessage } from '../../src/codec/peer-messages.js';
 import type { Command } from '../../src/filesystem/commands.js';
+import { spaceOf } from '../../src/filesystem/quota.js';
 import { DiskRoom } from '../../src/node/disk-room.js';
 
 const GIB = 2 ** 30;
@@ -9,6 +10,14 @@ const MEMBERS = new Set(['n1', 'n2', 'n3']);
 
 const WRITE: Command = { type: 'write', ino: 2, offset: 0, data: new Uint8Array(1) };
 const UNLINK: Command = { type: 'unlink', parent: 1, name: new Uint8Array(1) };
+const SET_XATTR: Command = {
+  ...{ type: 'set-xattr', ino: 2, name: new Uint8Array(1), value: new Uint8Array(1) },
+  ...{ mode: 'set', killSetGid: false },
+};
+const COPY: Command = {
+  ...{ type: 'copy-range', ino: 2, offset: 0, toIno: 3, toOffset: 0, length: 2 ** 24 },
+  killPrivileges: false,
+};
 const CUT: Command = { type: 'set-attributes', ino: 2, size: 0 };
 
 function makeRoom() {
@@ -49,6 +58,7 @@ t.test('what takes space is refused while any disk is nearly full', async (t) =>
   t.notOk(refuses());
   hear('n2', RESERVE);
   t.ok(refuses());
+  t.ok(refuses(SET_XATTR));
   t.notOk(refuses(UNLINK), 'what may give space back goes on');
   t.notOk(refuses(CUT));
   hear('n2', GIB);
@@ -67,6 +77,12 @@ t.test('what takes space is refused while any disk is nearly full', async (t) =>
   t.notOk(refuses(), 'who is away is not waited for');
   hear('n4', 0);
   t.notOk(refuses(), 'nor who is no member');
+});
+
+t.test('a command counts with all that it may store', async (t) => {
+  t.ok(spaceOf(COPY) > 2 ** 24);
+  t.ok(spaceOf(WRITE) > 32_768, 'a chunk');
+  t.ok(spaceOf(UNLINK) < 1_024);
 });
 
 t.test('what was proposed since a report counts, twice', async (t) => {

@@ -291,6 +291,14 @@ t.test('applying waits for a slow store, and goes on', async (t) => {
   t.equal(tree.written.index, 50);
 });
 
+t.test('many queries for one record that is not in memory are all answered', async () => {
+  const { tree } = await openTree(seededRandom(3), TINY);
+  let answers = 0;
+  for (let n = 0; n < 100; n++) tree.query({ type: 'get-inode', ino: 1 }, () => answers++);
+  await until('all are', () => answers === 100);
+  await tree.close();
+});
+
 t.test('another tree takes the place of this one', async (t) => {
   const random = seededRandom(5);
   const { tree, add, replaced, disk } = await openTree(random, TINY);

@@ -64,6 +64,32 @@ function acknowledge(raft: Raft, match: number, from = 'n2'): void {
   });
 }
 
+t.test('entries that were read for a follower may be compacted away meanwhile', async (t) => {
+  const raft = create({ tailBytesMax: 0, inFlightMessagesMax: 1 });
+  elect(raft);
+  acknowledge(raft, 1);
+  acknowledge(raft, 1, 'n3');
+  drain(raft);
+  const entries = [2, 3, 4, 5].map((index) => {
+    const data = Buffer.from(`${index}`);
+    raft.propose([data]);
+    drain(raft);
+    acknowledge(raft, index);
+    drain(raft);
+    return { index, term: 1, kind: 'command', data } as const;
+  });
+  acknowledge(raft, 2, 'n3');
+  const loads = drain(raft).ready.flatMap((ready) => ready.loads);
+  t.match(loads, [{ to: 'n3', first: 3 }]);
+  raft.compacted({ index: 4, term: 1 });
+  raft.loaded('n3', entries.slice(1));
+  const { ready } = drain(raft);
+  t.strictSame(
+    ready.flatMap((one) => one.snapshotsTo),
+    ['n3'],
+  );
+});
+
 t.test('fields that no core sends change nothing', async (t) => {
   const raft = create();
   const entry = { index: 1, term: 1, kind: 'empty', data: new Uint8Array(0) } as const;
