@@ -103,6 +103,12 @@ commands_of() {
   run timeout 60 "$MOOTFS" node --id n1 --data "$LOCAL/new" --peers "$PEERS"
   [ "$status" -eq 5 ]
   [[ "$output" == *"${PORTS[0]}"*"taken"* ]]
+  run mootfs check "$LOCAL/new"
+  [[ "$output" == *"is sound"* ]]
+  # Nobody has heard of this one.
+  run timeout 60 "$MOOTFS" node --id x --data "$LOCAL/x" --listen "127.0.0.1:${PORTS[0]}" \
+    --peers "x=127.0.0.1:${PORTS[0]}" --control "127.0.0.1:${PORTS[1]}"
+  [ "$status" -eq 5 ]
   run mootfs ls / --cluster other
   [ "$status" -ne 0 ]
   [[ "$output" == *"cluster"* ]]

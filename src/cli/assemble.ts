@@ -127,6 +127,7 @@ export async function startNode(settings: NodeSettings): Promise<RunningNode> {
     },
     log: measuredLog,
     state,
+    onOpened: () => directory.markUsed(),
     transport,
     observer: monitor,
     clock: systemClock,
@@ -175,7 +176,6 @@ export async function startNode(settings: NodeSettings): Promise<RunningNode> {
   try {
     await node.start();
     if (settings.control !== null) stopControl = await startControl(settings.control);
-    await directory.markUsed();
   } catch (error) {
     await stop();
     throw error;

@@ -46,7 +46,9 @@ function renderVerification(directory: string, { problems, log, tree }: Verifica
   }
   lines.push(
     problems.length === 0
-      ? `${directory} is sound`
+      ? log === null
+        ? `${directory} was never used by a node`
+        : `${directory} is sound`
       : `${directory}: ${problems.length} problem${problems.length === 1 ? '' : 's'}`,
   );
   return `${lines.join('\n')}\n`;

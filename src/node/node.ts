@@ -59,6 +59,8 @@ export interface NodeParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly digest: Digest;
+  /** Log and tree exist. The node says nothing to anybody before the promise resolves. */
+  readonly onOpened?: () => Promise<void>;
   /** Free and total bytes of the disk that holds the data. */
   readonly diskSpace: () => Promise<{ readonly totalBytes: number; readonly freeBytes: number }>;
   /** The program's version, for the status. */

@@ -168,6 +168,7 @@ class Runtime implements Node {
     const { parts, tree } = this;
     const { log, state, clock, random, config, transport } = parts;
     const { restored, treeMark } = await openStores(parts, tree);
+    await parts.onOpened?.();
     const raft = createCore(config.id, this.plan, restored, random);
     const onFailed = (error: unknown) => this.fail(error);
     const saver = new Saver(

@@ -5,7 +5,7 @@ import type { SnapshotMark } from '../raft/types.js';
 import type { ChunkFiles } from './chunk-files.js';
 import { isMarker, openMarker } from './discarded.js';
 import type { KeyValue, RocksDatabase, RocksIterator } from './rocksdb.js';
-import { TABLES_FROM } from './rocksdb-records.js';
+import { TABLES_FROM, Witnesses } from './rocksdb-records.js';
 import { ChunkWriter, type SnapshotRecord } from './snapshot-format.js';
 import {
   type RecordVisitor,
@@ -22,9 +22,11 @@ export class RocksExport implements SnapshotExport {
   private read: SnapshotRecord[] = [];
   private state: 'records' | 'end' | 'over' = 'records';
   private readonly records: LiveRecords;
+  private readonly witnesses = new Witnesses();
   private closed: Promise<void> | null = null;
 
   constructor(
+    private readonly database: RocksDatabase,
     iterator: RocksIterator,
     private readonly chunks: ChunkFiles,
     readonly mark: SnapshotMark,
@@ -79,8 +81,10 @@ export class RocksExport implements SnapshotExport {
       const record = await this.records.next();
       if (record === null) break;
       records.push(record);
+      this.witnesses.saw(record.key, record.sealed.length);
       bytes += sizeOf(record);
     }
+    await this.witnesses.verify(this.database);
     return withTheirData(this.chunks, records);
   }
 }

@@ -151,7 +151,7 @@ class RocksStateStore implements StateStore, StoreFigures {
       const record = await iterator.next();
       const hasMark = record !== null && record[0] === MARK_KEY;
       const mark = hasMark ? decodeMark(record[1]) : { index: 0, term: 0 };
-      return new RocksExport(iterator, chunks, mark, end);
+      return new RocksExport(database, iterator, chunks, mark, end);
     } catch (error) {
       await end();
       throw error;
