@@ -7,7 +7,7 @@ import {
   type WatchListener,
 } from '../client/filesystem-client.js';
 import type { CancelLock, Lock, LockOutcome, ReturnedLocks } from '../filesystem/commands.js';
-import { LOCK_LAST_MAX } from '../filesystem/lock-table.js';
+import { LOCK_LAST_MAX, withLock, withoutRange } from '../filesystem/lock-table.js';
 import type { HeldLock, Ino, Inode, LockKind } from '../filesystem/records.js';
 import { interrupted } from './abort.js';
 import { type DelegatedLocks, LockDelegations } from './lock-delegations.js';
@@ -59,6 +59,8 @@ interface Owner {
   /** Requests under way. */
   asking: number;
   mayHold: boolean;
+  /** At least where it holds any: what it asked for and did not let go since. */
+  cover: readonly HeldLock[];
 }
 
 /**
@@ -124,6 +126,7 @@ export class Locks implements WatchListener {
       return;
     }
     const owner = this.ownerOf(ino, request);
+    covers(owner, request);
     owner.asking++;
     owner.handles.add(handle);
     try {
@@ -265,7 +268,7 @@ export class Locks implements WatchListener {
           return await this.interrupted(ino, owner, request, heldBefore, decided);
         }
         if (outcome.granted) {
-          if (await this.granted(owner, outcome)) return;
+          if (await this.granted(owner, request, outcome)) return;
         } else if (outcome.recalled) {
           isQueued = false;
           const isLate = this.parts.clock.monotonicMs() >= recallUntilMs;
@@ -305,6 +308,7 @@ export class Locks implements WatchListener {
     request: LockRequest,
   ): 'granted' | 'refused' | null {
     const decision = own.lock(request.kind, askedLock(request));
+    if (decision === 'granted') covers(owner, request);
     this.note(ino, own, owner);
     if (decision === 'granted' || (decision === 'refused' && !request.waits)) return decision;
     this.delegations.giveBack(ino, true);
@@ -330,6 +334,7 @@ export class Locks implements WatchListener {
   private holdsNone(ino: Ino, owner: Owner): void {
     if (owner.mayHold) this.holders--;
     owner.mayHold = false;
+    owner.cover = [];
     if (owner.asking === 0) owner.handles.clear();
     this.dropIdle(ino, owner);
   }
@@ -409,7 +414,7 @@ export class Locks implements WatchListener {
   ): Promise<void> {
     const soon = decided.catch((error) => ignoreFailure(error));
     const outcome = await Promise.race([soon, this.pause(CANCEL_MS, soon)]);
-    if (outcome?.granted && (await this.granted(owner, outcome))) return;
+    if (outcome?.granted && (await this.granted(owner, request, outcome))) return;
     if (outcome === undefined) this.undo(ino, owner, request, heldBefore);
     throw interrupted();
   }
@@ -424,9 +429,15 @@ export class Locks implements WatchListener {
   }
 
   /** False: the session is over already, and the lock with it. */
-  private async granted(owner: Owner, outcome: LockOutcome): Promise<boolean> {
+  private async granted(
+    owner: Owner,
+    request: LockRequest,
+    outcome: LockOutcome,
+  ): Promise<boolean> {
     const { session, file, takenOver } = outcome;
     if (session !== this.parts.client.session?.id) return false;
+    // It may have let go of all meanwhile, as what it had before.
+    covers(owner, request);
     this.holds(owner, session);
     if (file !== null && takenOver === null) await this.parts.locked(file);
     return true;
@@ -472,7 +483,9 @@ export class Locks implements WatchListener {
     const done = this.execute(lockCommand(ino, request, null, false), {
       deadlineMs: Number.POSITIVE_INFINITY,
     });
-    if (first === 0 && last === LOCK_LAST_MAX) this.holdsNone(ino, owner);
+    owner.cover = withoutRange(owner.cover, { session: 0, owner: name }, range);
+    const isAll = first === 0 && last === LOCK_LAST_MAX;
+    if (isAll || (owner.cover.length === 0 && owner.asking === 0)) this.holdsNone(ino, owner);
     return done;
   }
 
@@ -493,6 +506,7 @@ export class Locks implements WatchListener {
     for (const [ino, owners] of [...this.inodes]) {
       for (const owner of [...owners.values()]) {
         owner.mayHold = false;
+        owner.cover = [];
         this.dropIdle(ino, owner);
       }
     }
@@ -505,7 +519,9 @@ export class Locks implements WatchListener {
     const owners = this.inodes.get(ino) ?? new Map<string, Owner>();
     this.inodes.set(ino, owners);
     const key = keyOf(kind, name);
-    const owner = owners.get(key) ?? { kind, name, handles: new Set(), asking: 0, mayHold: false };
+    const owner = owners.get(key) ?? {
+      ...{ kind, name, handles: new Set(), asking: 0, mayHold: false, cover: [] },
+    };
     owners.set(key, owner);
     return owner;
   }
@@ -552,6 +568,12 @@ export class Locks implements WatchListener {
       for (const other of orUntil) other.then(end, end);
     });
   }
+}
+
+/** Whether it is granted or not: what is asked for may be held until it is let go. */
+function covers(owner: Owner, { first, last }: LockRequest): void {
+  const lock = { session: 0, owner: owner.name, pid: 0, exclusive: true, first, last };
+  owner.cover = withLock(owner.cover, lock);
 }
 
 const ALL = { first: 0, last: LOCK_LAST_MAX };

@@ -555,6 +555,24 @@ t.test('who cannot say what it granted has lost it', async (t) => {
   t.same(await held(cluster, one), ['p']);
 });
 
+t.test('who has let go of all that it locked, piece by piece, has lost nothing', async (t) => {
+  for (const letsGo of [true, false]) {
+    const { cluster, a, b } = twoMounts();
+    const one = await create(a, 'f');
+    // Two mounts lock the file: no one of them decides.
+    await lock(b, await open(b, 'f', WRITE), { owner: 'q', first: 100, last: 100 });
+    const piece = { first: 10, last: 19 };
+    await lock(a, one, piece);
+    await lock(a, one, { ...UNLOCK, first: 10, last: 14 });
+    if (letsGo) await lock(a, one, { ...UNLOCK, first: 15, last: 30 });
+    await write(a, one, 0, 'x');
+    cluster.expire(a.client);
+    const lost = letsGo ? 'ok' : 'SESSION_EXPIRED';
+    t.equal(await code(a.ops.fsync(one.ino, one.handle, caller)), lost);
+    t.equal(await code(read(a, one)), lost);
+  }
+});
+
 t.test('who is not certain of its session decides nothing', async (t) => {
   const { cluster, a, b } = twoMounts();
   const one = await create(a, 'f');
