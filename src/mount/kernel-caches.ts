@@ -71,7 +71,7 @@ export interface KernelCachesParts {
  */
 export class KernelCaches implements WatchListener {
   /** By time and afterwards told, not under a lease. */
-  private readonly keepsAttributes: boolean;
+  readonly keepsAttributes: boolean;
   private readonly lease: KernelLease | null;
   private readonly known = new KnownNames();
   private readonly pages = new PageVersions();
@@ -82,6 +82,8 @@ export class KernelCaches implements WatchListener {
   private readonly refusedAtMs = new Map<number, number>();
   /** By thread. */
   private readonly forgetting = new Map<number, Promise<void>>();
+  /** Inodes without extended attributes, and until when the kernel believes what it was told of them. */
+  private readonly bare = new Map<Ino, number>();
   private notifier: KernelNotifier | null = null;
   private writeBehind: WriteBehind | null = null;
 
@@ -132,7 +134,26 @@ export class KernelCaches implements WatchListener {
     const leased = this.mayLease(inode.ino) ? this.lease?.attributes(inode) : undefined;
     if (leased !== undefined) return leased;
     const timeoutSec = this.isTouched(inode.ino, watched) ? 0 : this.timeoutSec;
+    if (timeoutSec > 0 && inode.xattrs === 0) {
+      this.bare.set(inode.ino, this.parts.clock.monotonicMs() + timeoutSec * 1_000);
+    } else this.bare.delete(inode.ino);
     return { inode, attrTimeoutSec: timeoutSec, entryTimeoutSec: 0 };
+  }
+
+  /**
+   * The inode has no extended attributes, as surely as it has those that the kernel believes without
+   * asking. The kernel itself keeps nothing of them, and `ls -l` asks for each file's.
+   */
+  isBare(ino: Ino): boolean {
+    const untilMs = this.bare.get(ino);
+    if (untilMs === undefined || !this.parts.client.seesChanges) return false;
+    return this.parts.clock.monotonicMs() < untilMs;
+  }
+
+  /** This mount changes the inode's extended attributes: to be called before and afterwards. */
+  dressed(ino: Ino): void {
+    if (!this.keepsAttributes) return;
+    this.touch(ino);
   }
 
   beginLookup(asked: AskedName): LookupBegun {
@@ -301,6 +322,7 @@ export class KernelCaches implements WatchListener {
   forget(ino: Ino, count: number): void {
     if (!this.known.forget(ino, count)) return;
     this.lease?.forgotten(ino);
+    this.bare.delete(ino);
     this.pages.forget(ino);
     this.parts.handles.forgotten(ino);
   }
@@ -397,6 +419,7 @@ export class KernelCaches implements WatchListener {
     const withPages = this.pages.distrustAll();
     for (const ino of withPages) this.notifier?.invalidateInode(ino, true);
     if (!this.keepsAttributes) return;
+    this.bare.clear();
     for (const ino of [ROOT_INO, ...inodes]) this.notifier?.invalidateInode(ino, true);
     for (const { parent, name } of names) void this.notifier?.invalidateEntry(parent, name);
   }
@@ -421,6 +444,7 @@ export class KernelCaches implements WatchListener {
   }
 
   private touch(what: Ino | string): void {
+    if (typeof what === 'number') this.bare.delete(what);
     for (const watched of this.requests) {
       if (watched.touched.size < TOUCHED_MAX) watched.touched.add(what);
       else watched.all = true;

@@ -157,6 +157,11 @@ export interface OpenFlags {
  * promise settles, unless said otherwise.
  */
 export interface MountOperations {
+  /**
+   * What a listing says of inodes the kernel may keep, and asking for one after the other would cost
+   * much more: so it shall always ask for it.
+   */
+  readonly listsAttributes: boolean;
   /** Seconds for which the kernel may believe that `lookup` found no such name. */
   absenceTimeoutSec(parent: Ino, name: Uint8Array): number;
   lookup(parent: Ino, name: Uint8Array, caller: Caller): Promise<Attributes>;

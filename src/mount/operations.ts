@@ -137,6 +137,10 @@ class Operations implements ClusterOperations {
     };
   }
 
+  get listsAttributes(): boolean {
+    return this.caches.keepsAttributes;
+  }
+
   setNotifier(notifier: KernelNotifier): void {
     this.caches.setNotifier(notifier);
   }
@@ -617,26 +621,42 @@ class Operations implements ClusterOperations {
     checkXattrName(name);
     // What was written before must not take away what is set now (security.capability).
     this.writes.send(ino);
-    await this.cluster.execute({ type: 'set-xattr', ino, name, value, mode, killSetGid }, caller);
+    const command = { type: 'set-xattr', ino, name, value, mode, killSetGid } as const;
+    await this.dress(ino, command, caller);
   }
 
   async getXattr(ino: Ino, name: Uint8Array, caller: Caller): Promise<Uint8Array> {
     checkXattrName(name);
     // The kernel asks for security.capability before most writes, and hardly any file has one.
-    const { inode } = await this.cluster.query({ type: 'get-inode', ino }, caller);
-    if (inode.xattrs === 0) throw new MootError('ENODATA', 'no extended attributes');
+    if (await this.isBare(ino, caller)) throw new MootError('ENODATA', 'no extended attributes');
     return (await this.cluster.query({ type: 'get-xattr', ino, name }, caller)).value;
   }
 
   async listXattrs(ino: Ino, caller: Caller): Promise<readonly Uint8Array[]> {
+    if (await this.isBare(ino, caller)) return [];
     const { names } = await this.cluster.query({ type: 'list-xattrs', ino }, caller);
     return visibleXattrs(names, caller);
+  }
+
+  /** Often known without asking; and who has none has no second question. */
+  private async isBare(ino: Ino, caller: Caller): Promise<boolean> {
+    if (this.caches.isBare(ino)) return true;
+    return (await this.cluster.query({ type: 'get-inode', ino }, caller)).inode.xattrs === 0;
   }
 
   async removeXattr(ino: Ino, name: Uint8Array, caller: Caller): Promise<void> {
     checkXattrName(name);
     this.writes.send(ino);
-    await this.cluster.execute({ type: 'remove-xattr', ino, name }, caller);
+    await this.dress(ino, { type: 'remove-xattr', ino, name }, caller);
+  }
+
+  private async dress(
+    ino: Ino,
+    command: Extract<Command, { type: 'set-xattr' | 'remove-xattr' }>,
+    caller: Caller,
+  ): Promise<void> {
+    this.caches.dressed(ino);
+    await this.cluster.execute(command, caller).finally(() => this.caches.dressed(ino));
   }
 
   private async makeEntry(

@@ -16,6 +16,7 @@ import {
   ROOT,
   read,
   type TestMount,
+  text,
   twoMounts,
   WRITE,
   write,
@@ -229,6 +230,47 @@ t.test('session: while its changes are behind, nothing is kept', async (t) => {
   const found = await a.ops.lookup(ROOT, name('f'), caller);
   t.match(found, { attrTimeoutSec: 0, entryTimeoutSec: 0 });
   t.equal((await a.ops.getAttributes(ino, caller)).attrTimeoutSec, 0);
+});
+
+t.test('session: who has no extended attributes is not asked for each', async (t) => {
+  const { a, b } = twoMounts({ level: 'session' });
+  const ino = await put(a, 'f', 'x');
+  await a.ops.lookup(ROOT, name('f'), caller);
+  let queries = 0;
+  const { query } = a.client;
+  a.client.query = ((...asked: Parameters<typeof query>) => {
+    queries++;
+    return query.apply(a.client, asked);
+  }) as typeof query;
+  const list = async () => (await a.ops.listXattrs(ino, caller)).map(text);
+  const get = () => code(a.ops.getXattr(ino, name('user.a'), caller));
+  t.strictSame(await list(), []);
+  t.equal(await get(), 'ENODATA');
+  t.equal(queries, 0);
+  // Another mount sets one, and this one is told.
+  await b.ops.setXattr(ino, name('user.a'), name('1'), 'set', false, caller);
+  await idle();
+  t.strictSame(await list(), ['user.a']);
+  await b.ops.removeXattr(ino, name('user.a'), caller);
+  await idle();
+  await a.ops.lookup(ROOT, name('f'), caller);
+  t.strictSame(await list(), []);
+  // This mount sets one, and is told of it late.
+  a.client.holdWatch();
+  await a.ops.setXattr(ino, name('user.b'), name('1'), 'set', false, caller);
+  t.strictSame(await list(), ['user.b']);
+  await a.ops.removeXattr(ino, name('user.b'), caller);
+  a.client.releaseWatch();
+  await a.ops.lookup(ROOT, name('f'), caller);
+  a.client.seesChanges = false;
+  queries = 0;
+  t.strictSame(await list(), []);
+  t.ok(queries > 0, 'nothing is believed while changes are behind');
+  a.client.seesChanges = true;
+  a.clock.advance(10_000);
+  queries = 0;
+  t.strictSame(await list(), []);
+  t.ok(queries > 0, 'nor for longer than the kernel would');
 });
 
 t.test('session: a listing tells the kernel of its inodes', async (t) => {

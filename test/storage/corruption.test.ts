@@ -169,11 +169,11 @@ function openTree(directory: string, mustExist = true) {
 
 t.test('a record that one bit hides from iterators is missed', async (t) => {
   const directory = temporaryDirectory(t);
-  const valueOf = (i: number) => noise(i, 1_000);
+  const contentOf = (i: number) => noise(i, 1_000);
   const tree = openTree(directory, false);
   await tree.open();
   const changes = Array.from({ length: 100 }, (_, i) => {
-    return { type: 'put', key: chunkKey(1, i), value: valueOf(i) } as const;
+    return { type: 'put', key: chunkKey(1, i), value: contentOf(i) } as const;
   });
   await tree.write(changes, { index: 1, term: 1 });
   await tree.close();
@@ -184,7 +184,7 @@ t.test('a record that one bit hides from iterators is missed', async (t) => {
   const path = onlyFile(join(directory, '1'), '.sst');
   const file = readFileSync(path);
   // In front of a stored value: 8 bytes, little-endian, of which the lowest is the type (db/dbformat.h).
-  const sealedAt = file.indexOf(valueOf(50)) - 4;
+  const sealedAt = file.indexOf(contentOf(50)) - 4;
   const typeAt = [...Array(16).keys()].map((i) => sealedAt - 8 - i).find((at) => file[at] === 1);
   t.type(typeAt, 'number');
   flip(path, typeAt ?? 0, 1);

@@ -296,9 +296,10 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
   },
 
   INIT(served, request, body) {
-    const { replies, onNegotiated } = served;
+    const { replies, onNegotiated, clusterLocks } = served;
     const kernel = readInit(body);
-    const agreed = negotiate(kernel, served.clusterLocks);
+    const { listsAttributes } = served.operations;
+    const agreed = negotiate(kernel, { clusterLocks, listsAttributes });
     if (agreed === 'major-mismatch') {
       // The kernel reads nothing but the major version and sends INIT again.
       replies.data(request, encodeInit(KERNEL_VERSION, NOTHING_AGREED));

@@ -27,9 +27,8 @@ const WANTED_FLAGS =
   // open(2) with O_TRUNC is one request and one command.
   INIT.ATOMIC_O_TRUNC |
   INIT.BIG_WRITES |
-  // `ls -l` is one request per many entries; the kernel chooses when (a lookup followed).
+  // `ls -l` is one request per many entries.
   INIT.DO_READDIRPLUS |
-  INIT.READDIRPLUS_AUTO |
   // Lookups and listings in one directory in parallel.
   INIT.PARALLEL_DIROPS |
   // Requests of more than 32 pages.
@@ -46,6 +45,9 @@ const WANTED_FLAGS =
   // Files that go past the kernel's pages can be mapped all the same (Linux 6.6).
   INIT.INIT_EXT |
   INIT.DIRECT_IO_ALLOW_MMAP;
+
+/** With it the kernel asks for inodes at the start of a directory, and where names were looked up since. */
+const CHOOSING_FLAG = INIT.READDIRPLUS_AUTO;
 
 /** Without them the kernel keeps locks itself, within this mount. */
 const LOCK_FLAGS = INIT.POSIX_LOCKS | INIT.FLOCK_LOCKS;
@@ -66,16 +68,18 @@ export function negotiate(
     readonly readaheadBytesMax: number;
     readonly flags: bigint;
   },
-  clusterLocks: boolean,
+  { clusterLocks, listsAttributes }: { clusterLocks: boolean; listsAttributes: boolean },
 ): InitReply | 'major-mismatch' | 'too-old' {
   if (kernel.major > KERNEL_VERSION) return 'major-mismatch';
   if (kernel.major < KERNEL_VERSION || kernel.minor < KERNEL_MINOR_VERSION_MIN) return 'too-old';
   // Every kernel since 7.28 offers it.
   if ((kernel.flags & INIT.MAX_PAGES) === 0n) return 'too-old';
+  const wanted =
+    WANTED_FLAGS | (clusterLocks ? LOCK_FLAGS : 0n) | (listsAttributes ? 0n : CHOOSING_FLAG);
   return {
     minor: Math.min(kernel.minor, KERNEL_MINOR_VERSION),
     readaheadBytesMax: kernel.readaheadBytesMax,
-    flags: kernel.flags & (WANTED_FLAGS | (clusterLocks ? LOCK_FLAGS : 0n)),
+    flags: kernel.flags & wanted,
     backgroundMax: BACKGROUND_MAX,
     congestionThreshold: CONGESTION_THRESHOLD,
     writeBytesMax: WRITE_BYTES_MAX,

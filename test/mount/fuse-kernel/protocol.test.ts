@@ -22,13 +22,20 @@ function bodyOf(buffer: Buffer) {
 
 t.test('INIT: the smaller minor version, and only flags that the kernel offers', async (t) => {
   const kernel = { major: 7, minor: 31, readaheadBytesMax: 131_072, flags: INIT.MAX_PAGES | 1n };
-  const agreed = negotiate(kernel, true);
+  const usual = { clusterLocks: true, listsAttributes: false };
+  const agreed = negotiate(kernel, usual);
   t.match(agreed, { minor: 31, flags: INIT.MAX_PAGES | INIT.ASYNC_READ, pagesMax: 256 });
-  t.match(negotiate({ ...kernel, minor: 46 }, true), { minor: 45, writeBytesMax: 1_048_576 });
-  t.equal(negotiate({ ...kernel, major: 8 }, true), 'major-mismatch');
-  t.equal(negotiate({ ...kernel, minor: 27 }, true), 'too-old');
+  t.match(negotiate({ ...kernel, minor: 46 }, usual), { minor: 45, writeBytesMax: 1_048_576 });
+  const listing = INIT.DO_READDIRPLUS | INIT.READDIRPLUS_AUTO;
+  const flags = INIT.MAX_PAGES | listing;
+  t.match(negotiate({ ...kernel, flags }, usual), { flags });
+  t.match(negotiate({ ...kernel, flags }, { ...usual, listsAttributes: true }), {
+    flags: flags & ~INIT.READDIRPLUS_AUTO,
+  });
+  t.equal(negotiate({ ...kernel, major: 8 }, usual), 'major-mismatch');
+  t.equal(negotiate({ ...kernel, minor: 27 }, usual), 'too-old');
   t.equal(
-    negotiate({ ...kernel, flags: INIT.ASYNC_READ }, true),
+    negotiate({ ...kernel, flags: INIT.ASYNC_READ }, usual),
     'too-old',
     'whatever it says it is',
   );
