@@ -45,6 +45,7 @@ export class Cluster {
   /** In the order of preference; learned ones last. */
   readonly links: Link[] = [];
   leader: Link | null = null;
+  private closed = false;
   private leaderTerm = 0;
   /** When the present search began; null while a leader is known and answers. */
   private searchingSinceMs: number | null = null;
@@ -197,6 +198,7 @@ export class Cluster {
 
   /** The link to a node that is not among the given addresses. */
   learn(id: string, address: string): void {
+    if (this.closed) return;
     if (this.links.some((link) => link.nodeId === id || link.address === address)) return;
     if (this.links.length >= this.givenCount + LEARNED_LINKS_MAX) return;
     const link = this.linkTo(address);
@@ -217,6 +219,7 @@ export class Cluster {
   }
 
   close(): void {
+    this.closed = true;
     for (const link of this.links) link.close();
   }
 

@@ -29,8 +29,15 @@ export interface QueuedCommand {
   replied: boolean;
   /** It means nothing in another session. */
   readonly isBound: boolean;
-  /** Its error, if no earlier copy took effect: `nothing` goes in its place, and its reply will say. */
-  rejection: MootError | null;
+  /** `nothing` goes in its place, and its reply will say whether an earlier copy took effect. */
+  rejection: Rejection | null;
+}
+
+interface Rejection {
+  /** If none did. */
+  readonly error: MootError;
+  /** If that reply was given before, and both answer alike. */
+  readonly isUnknown: MootError | null;
 }
 
 /** One copy of a command to be sent now. */
@@ -122,14 +129,13 @@ export class SessionQueue {
     this.cursor = this.acknowledged + 1;
   }
 
-  onReply(sequence: number, reply: Reply): void {
+  /** `first`: what this copy was, when it is the one that took effect; null: the reply was given before. */
+  onReply(sequence: number, reply: Reply, first: Command | null = null): void {
     const queued = this.find(sequence);
     if (queued === undefined || queued.replied) return;
     queued.replied = true;
-    const { rejection } = queued;
-    // What `nothing` answers; and what takes space and may be rejected always has a value.
-    const isNothing = rejection !== null && reply.ok && reply.value === null;
-    finish(queued, isNothing ? { type: 'error', error: rejection } : { type: 'reply', reply });
+    const error = rejectionOf(queued.rejection, reply, first);
+    finish(queued, error === null ? { type: 'reply', reply } : { type: 'error', error });
     for (let head = this.sent[0]; head?.replied; head = this.sent[0]) {
       this.sent.shift();
       this.bytesInFlight -= head.bytes;
@@ -166,20 +172,15 @@ export class SessionQueue {
     return true;
   }
 
-  /**
-   * The command itself is not acceptable: its caller is told, and `nothing` takes its place. True: it
-   * is to be sent again instead, since another copy may count, whose reply would look like that of
-   * `nothing`.
-   */
-  onRejected(sequence: number, round: number, error: MootError): boolean {
+  /** The command itself is not acceptable: its caller is told, and `nothing` takes its place. */
+  onRejected(sequence: number, round: number, error: MootError): void {
     const queued = this.find(sequence);
-    if (!this.onRefused(sequence, round) || queued === undefined) return false;
-    if (queued.uncertain > 0 && queued.command.type === 'set-xattr') return true;
+    if (!this.onRefused(sequence, round) || queued === undefined) return;
+    const { type } = queued.command;
     queued.command = { type: 'nothing' };
     // Another copy was sent to somebody who may have taken it.
-    if (queued.uncertain > 0) queued.rejection = error;
+    if (queued.uncertain > 0) queued.rejection = { error, isUnknown: unknownOf(type, error) };
     else finish(queued, { type: 'error', error });
-    return false;
   }
 
   /**
@@ -271,4 +272,23 @@ function finish(queued: QueuedCommand, settlement: Settlement): void {
   const settle = queued.settle;
   queued.settle = null;
   settle?.(settlement);
+}
+
+/** null: the command itself took effect. */
+function rejectionOf(
+  rejection: Rejection | null,
+  reply: Reply,
+  first: Command | null,
+): MootError | null {
+  if (rejection === null) return null;
+  if (first !== null) return first.type === 'nothing' ? rejection.error : null;
+  const isNothing = reply.ok && reply.value === null;
+  return isNothing ? (rejection.isUnknown ?? rejection.error) : null;
+}
+
+/** What takes space, and may be rejected, has a value; but for this. */
+function unknownOf(type: Command['type'], cause: MootError): MootError | null {
+  if (type !== 'set-xattr') return null;
+  const message = 'set-xattr was sent twice and refused once: it may have taken effect';
+  return new MootError('OUTCOME_UNKNOWN', message, { cause });
 }

@@ -11,7 +11,7 @@ import { type Cluster, isFinal, rejection } from './cluster.js';
 import type { CallOptions, ClientSession } from './filesystem-client.js';
 import type { Lease } from './lease.js';
 import type { Link } from './link.js';
-import { SessionQueue, type Settlement, sessionOver } from './session-queue.js';
+import { SessionQueue, type Settlement, type Submission, sessionOver } from './session-queue.js';
 
 /** How long to leave a node alone that says it is full. Doubles while it says so again. */
 const BUSY_PAUSE_MIN_MS = 20;
@@ -138,7 +138,7 @@ export class Submitter {
       return;
     }
     for (let copy = this.queue.next(); copy !== null; copy = this.queue.next()) {
-      const { sequence, acknowledged, command, round } = copy;
+      const { sequence, acknowledged, command } = copy;
       const { session, queue } = this;
       const sentAt = momentOf(this.cluster.clock);
       this.sentAtMs = sentAt.monotonicMs;
@@ -152,7 +152,7 @@ export class Submitter {
           if (response === undefined) return;
           // What was repeated took effect at another time.
           if (queue === this.queue && isNewReply(response)) this.provenAt = sentAt;
-          this.onAnswer(leader, queue, sequence, round, response);
+          this.onAnswer(leader, queue, copy, response);
         },
         () => queue.awaited(sequence),
       );
@@ -292,15 +292,14 @@ export class Submitter {
   private onAnswer(
     link: Link,
     queue: SessionQueue,
-    sequence: number,
-    round: number,
+    copy: Submission,
     response: ClientResponse,
   ): void {
     if (queue !== this.queue) return;
+    const { sequence, round } = copy;
     if (response.type === 'refusal') {
-      if (isFinal(response)) {
-        if (queue.onRejected(sequence, round, rejection(response))) this.onRetry(link, response);
-      } else if (
+      if (isFinal(response)) queue.onRejected(sequence, round, rejection(response));
+      else if (
         response.code === 'OUTCOME_UNKNOWN'
           ? queue.onUnknown(round)
           : queue.onRefused(sequence, round)
@@ -308,7 +307,7 @@ export class Submitter {
         this.onRetry(link, response);
       }
     } else if (response.type === 'submit-reply') {
-      this.onOutcome(queue, sequence, round, response);
+      this.onOutcome(queue, copy, response);
     } else {
       link.reset(`a submit was answered by ${response.type}`);
     }
@@ -325,16 +324,15 @@ export class Submitter {
 
   private onOutcome(
     queue: SessionQueue,
-    sequence: number,
-    round: number,
-    { outcome, index }: SubmitResponse,
+    { sequence, round, command }: Submission,
+    { outcome, index, repeated }: SubmitResponse,
   ): void {
     switch (outcome.type) {
       case 'reply':
         this.decidedAtMs = this.cluster.clock.monotonicMs();
         this.pauseMs = BUSY_PAUSE_MIN_MS;
         this.onIndex(index);
-        queue.onReply(sequence, outcome.reply);
+        queue.onReply(sequence, outcome.reply, repeated ? null : command);
         return;
       case 'gap':
         if (!queue.onGap(sequence, round, outcome.lastSequence)) this.onExpired(null);

@@ -1,8 +1,9 @@
 import type { Command, SetQuota } from './commands.js';
 import type { Draft } from './draft.js';
 import type { Look } from './facts.js';
-import { inodeKey } from './keys.js';
-import { CHUNK_BYTES, type Counters, XATTR_TOTAL_BYTES_MAX } from './records.js';
+import { entryKey, inodeKey } from './keys.js';
+import { latin1 } from './name.js';
+import { CHUNK_BYTES, type Counters } from './records.js';
 import { refuse } from './refusal.js';
 
 export function setQuota(draft: Draft, { bytes, inodes }: SetQuota): null {
@@ -27,11 +28,14 @@ export function refuseBeyondQuota({ before, counters }: Draft): void {
  */
 export function isBeyondQuota(command: Command, counters: Counters, look: Look): boolean {
   const { bytes, bytesMax, inodes, inodesMax } = counters;
+  const isFull = inodesMax !== null && inodes >= inodesMax;
   switch (command.type) {
     case 'make-node':
     case 'make-symlink':
+      // A name that is there is EEXIST.
+      return isFull && look(entryKey(command.parent, latin1(command.name))) === null;
     case 'make-unnamed':
-      return inodesMax !== null && inodes >= inodesMax;
+      return isFull;
     case 'write': {
       if (bytesMax === null || bytes + command.data.length <= bytesMax) return false;
       const inode = look(inodeKey(command.ino));
@@ -64,13 +68,12 @@ const COMMAND_BYTES = 256;
 export function spaceOf(command: Command): number {
   switch (command.type) {
     case 'write':
-      // A chunk that is changed in part is stored anew.
-      return COMMAND_BYTES + command.data.length + CHUNK_BYTES;
+      // What its first chunk has before it is stored, too, and be it zeros.
+      return COMMAND_BYTES + command.data.length + (command.offset % CHUNK_BYTES);
     case 'copy-range':
-      return COMMAND_BYTES + command.length + CHUNK_BYTES;
+      return COMMAND_BYTES + command.length + (command.toOffset % CHUNK_BYTES);
     case 'set-xattr':
-      // All of an inode's lie in one record.
-      return COMMAND_BYTES + command.value.length + XATTR_TOTAL_BYTES_MAX;
+      return COMMAND_BYTES + command.value.length;
     default:
       return COMMAND_BYTES;
   }

@@ -35,7 +35,24 @@ export class ClusterCalls {
     query: Extract<Query, { type: T }>,
     caller: Caller,
   ): Promise<QueryValues[T]> {
-    const { client, callOptions, level } = this.parts;
+    return this.queryAt(this.parts.level, query, caller);
+  }
+
+  /** The answer has all that this mount has done, also at level `local`. */
+  queryAfterOwn<T extends QueryType>(
+    query: Extract<Query, { type: T }>,
+    caller: Caller,
+  ): Promise<QueryValues[T]> {
+    const { level } = this.parts;
+    return this.queryAt(level === 'local' ? 'session' : level, query, caller);
+  }
+
+  private queryAt<T extends QueryType>(
+    level: ReadLevel,
+    query: Extract<Query, { type: T }>,
+    caller: Caller,
+  ): Promise<QueryValues[T]> {
+    const { client, callOptions } = this.parts;
     return client.query(query, new QueryOptions(callOptions.deadlineMs, level, caller));
   }
 }

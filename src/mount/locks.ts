@@ -420,11 +420,11 @@ export class Locks implements WatchListener {
   }
 
   /**
-   * It was told that it has no lock, and may have got one. What it held before is not taken away: then
-   * it may hold more than it knows, until it lets go.
+   * It was told that it has no lock, and may have got one. What it held before, or another of its threads
+   * got meanwhile, is not taken away: then it may hold more than it knows, until it lets go.
    */
   private undo(ino: Ino, owner: Owner, request: LockRequest, heldBefore: boolean): void {
-    if (heldBefore) return;
+    if (heldBefore || owner.mayHold) return;
     this.unlock(ino, owner, request).catch(ignoreFailure);
   }
 
@@ -470,6 +470,7 @@ export class Locks implements WatchListener {
     const { kind, name } = owner;
     const { first, last } = range;
     this.letGo++;
+    owner.cover = withoutRange(owner.cover, { session: 0, owner: name }, range);
     const own = this.delegations.of(ino);
     if (own !== null) {
       if (own.unlock(kind, name, range)) {
@@ -483,7 +484,6 @@ export class Locks implements WatchListener {
     const done = this.execute(lockCommand(ino, request, null, false), {
       deadlineMs: Number.POSITIVE_INFINITY,
     });
-    owner.cover = withoutRange(owner.cover, { session: 0, owner: name }, range);
     const isAll = first === 0 && last === LOCK_LAST_MAX;
     if (isAll || (owner.cover.length === 0 && owner.asking === 0)) this.holdsNone(ino, owner);
     return done;

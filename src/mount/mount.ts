@@ -59,6 +59,8 @@ export interface Caller {
   readonly signal: AbortSignal;
   /** Whether it is in rename(2); null: unknown. Asked only while the caller waits for its answer. */
   isRenaming?(): Promise<boolean | null>;
+  /** What would be done twice if the caller asked again has begun: only who is killed is interrupted now. */
+  begun?(): void;
 }
 
 /** An open file or directory, numbered by `MountOperations`. */

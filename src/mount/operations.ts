@@ -126,7 +126,7 @@ class Operations implements ClusterOperations {
       boundTo: () => this.locks.boundTo,
       expired: (own) => caches.expired(own),
     });
-    this.ranges = new Ranges(this.cluster, this.writes, caches);
+    this.ranges = new Ranges(this.cluster, this.writes, caches, (handle) => this.used(handle));
     this.directories = new Directories(this.cluster, this.handles, caches, this.writes);
     client.setHolds(() => this.handles.holds());
     const unwatchCaches = client.watch(caches);
@@ -180,7 +180,7 @@ class Operations implements ClusterOperations {
       const isPending = this.writes.isPending(inode.ino);
       if (!isPending && !this.caches.isOld(inode)) return inode;
       if (isPending) await this.writes.settle(inode.ino, caller.signal);
-      return (await this.cluster.query(query, caller)).inode;
+      return (await this.cluster.queryAfterOwn(query, caller)).inode;
     } catch (error) {
       if (isMootError(error, 'ENOENT')) this.caches.absent(asked);
       throw error;
@@ -276,7 +276,10 @@ class Operations implements ClusterOperations {
   async getAttributes(ino: Ino, caller: Caller): Promise<Attributes> {
     const { value, watched } = await this.caches.watching(async () => {
       await this.writes.settle(ino, caller.signal);
-      return this.cluster.query({ type: 'get-inode', ino }, caller);
+      const query = { type: 'get-inode', ino } as const;
+      const answer = await this.cluster.query(query, caller);
+      if (!this.caches.isOld(answer.inode)) return answer;
+      return this.cluster.queryAfterOwn(query, caller);
     });
     return this.caches.attributes(value.inode, watched);
   }
@@ -504,6 +507,8 @@ class Operations implements ClusterOperations {
     if (isPlaced) this.caches.filled(file.ino, offset + length);
     const own = flags.cached ? this.caches.ofPages(file.ino, offset, data) : data;
     if (own.length > 0) await this.writes.write(file, offset, own, flags, signal);
+    // EINTR would say that nothing was written, and a program that appends would do so again.
+    caller.begun?.();
     // While it waited for room, an answer may have said that the file ends before it.
     if (isPlaced) this.caches.filled(file.ino, offset + length);
     // Of what goes through its pages the kernel syncs itself what it shall, when all of it is written.
@@ -570,6 +575,7 @@ class Operations implements ClusterOperations {
   async copyRange(from: FileRange, to: FileRange, length: number, caller: Caller): Promise<number> {
     this.used(from.handle);
     this.used(to.handle);
+    refuseBeyond(to.offset + length);
     return this.ranges.copy(from, to, length, caller);
   }
 

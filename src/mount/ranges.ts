@@ -8,7 +8,7 @@ import type {
 import { CLEARED_BYTES_MAX, COPIED_BYTES_MAX, type Ino } from '../filesystem/records.js';
 import type { ClusterCalls } from './cluster-calls.js';
 import type { KernelCaches } from './kernel-caches.js';
-import type { Caller, FileRange } from './mount.js';
+import type { Caller, FileRange, Handle } from './mount.js';
 import type { WriteBehind } from './write-behind.js';
 
 /** One copy_file_range(2) is answered when this much is copied: the program sees that it goes on. */
@@ -29,6 +29,8 @@ export class Ranges {
     private readonly cluster: ClusterCalls,
     private readonly writes: WriteBehind,
     private readonly caches: KernelCaches,
+    /** Throws when nothing may go through this handle any more. */
+    private readonly check: (handle: Handle) => void,
   ) {}
 
   /** Also of a size, which may cut much off. */
@@ -63,7 +65,7 @@ export class Ranges {
   }
 
   async allocate(
-    { ino, offset }: FileRange,
+    { ino, handle, offset }: FileRange,
     length: number,
     mode: AllocateMode,
     caller: Caller,
@@ -75,6 +77,8 @@ export class Ranges {
         ? await this.piecesToClear(ino, offset, length, mode, caller)
         : [{ offset, length, mode }];
     for (const piece of pieces) {
+      // Locks may have been lost since it began.
+      this.check(handle);
       const killPrivileges = caller.uid !== 0;
       const command = { type: 'allocate', ino, ...piece, killPrivileges } as const;
       this.caches.changed(ino, await this.cluster.execute(command, caller), false);
@@ -113,6 +117,7 @@ export class Ranges {
     const wanted = Math.min(length, COPY_REQUEST_BYTES_MAX);
     let copied = 0;
     while (copied < wanted) {
+      this.check(to.handle);
       const command: CopyRange = {
         type: 'copy-range',
         ino: from.ino,

@@ -139,12 +139,14 @@ export class WriteBehind {
     if (!append && offset + data.length > FILE_BYTES_MAX) {
       throw new MootError('EFBIG', `a file ends at ${FILE_BYTES_MAX} bytes`);
     }
+    // Of now: while it waits for room, the session may end, and with it the locks under which it writes.
+    const boundTo = this.parts.boundTo?.() ?? null;
     for (let from = 0; from < data.length; from += WRITE_BYTES_MAX) {
       const piece =
         data.length <= WRITE_BYTES_MAX ? data : data.subarray(from, from + WRITE_BYTES_MAX);
       if (this.waiting.length === 0 && this.hasRoomFor(piece.length)) this.bytes += piece.length;
       else await this.room(piece.length, signal);
-      this.put(file, append, offset + from, piece, killPrivileges);
+      this.put(file, append, offset + from, piece, killPrivileges, boundTo);
     }
   }
 
@@ -259,10 +261,10 @@ export class WriteBehind {
     offset: number,
     data: Uint8Array,
     killPrivileges: boolean,
+    boundTo: number | null,
   ): void {
     const writes = this.writesOf(ino);
     const before = writes.extent?.length ?? 0;
-    const boundTo = this.parts.boundTo?.() ?? null;
     if (
       writes.extent !== null &&
       (writes.extent.boundTo !== boundTo ||

@@ -7,6 +7,8 @@ import type { NodeParts } from './node.js';
 
 /** How often each node looks at its disk, and tells the leader. */
 const REPORT_MS = 500;
+/** A node that has said nothing for so long takes nothing in, either: what is proposed does not reach it. */
+const SILENT_MS = 3 * REPORT_MS;
 /** A node that has said nothing for so long may be gone, and with it what its disk was like. */
 const REPORT_VALID_MS = 10_000;
 /**
@@ -83,7 +85,8 @@ export class DiskRoom {
     for (const [id, report] of this.reports) {
       if (nowMs - report.atMs > REPORT_VALID_MS || !members.has(id)) continue;
       const { totalBytes, freeBytes, proposedBytesBefore } = report;
-      const since = copies * (this.proposedBytes - proposedBytesBefore);
+      const isSilent = nowMs - report.atMs > SILENT_MS;
+      const since = isSilent ? 0 : copies * (this.proposedBytes - proposedBytesBefore);
       room = Math.min(room, freeBytes - reserveOf(totalBytes) - since);
     }
     return room;

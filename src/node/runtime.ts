@@ -446,7 +446,9 @@ class Runtime implements Node {
   /** What need not, or must not, enter the log. */
   private refusal(command: Command): 'ENOSPC' | 'EDQUOT' | null {
     if (this.diskRoom.refuses(command, this.members)) return 'ENOSPC';
-    const { counters } = this.tree;
+    const { applied, counters } = this.tree;
+    // What was acknowledged in earlier terms may have made room, and not be in this tree yet.
+    if (applied.term < this.now.term) return null;
     return isBeyondQuota(command, counters, (key) => this.tree.look(key)) ? 'EDQUOT' : null;
   }
 

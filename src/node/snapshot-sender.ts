@@ -74,7 +74,9 @@ export class SnapshotSender {
         if (this.ended) this.closeSource();
         else this.fill();
       },
-      (error: unknown) => parts.onFailed(error),
+      (error: unknown) => {
+        if (!this.ended) parts.onFailed(error);
+      },
     );
   }
 

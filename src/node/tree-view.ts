@@ -36,8 +36,9 @@ export class TreeView implements View {
 
   /** A range is about to be read from the store; from now on changes reach it. */
   expect(range: KeyRange): LoadedRange {
-    const loaded = new LoadedRange(range);
-    this.ranges = this.ranges.filter((r) => r.range.from !== range.from || r.range.to !== range.to);
+    const before = this.ranges.find((r) => r.range.from === range.from && r.range.to === range.to);
+    const loaded = new LoadedRange(range, before?.nextSurplus ?? 0);
+    this.ranges = this.ranges.filter((r) => r !== before);
     this.ranges.push(loaded);
     return loaded;
   }
@@ -46,6 +47,10 @@ export class TreeView implements View {
     this.ranges = [];
   }
 }
+
+const SURPLUS_MIN = 64;
+/** Records of ranges are small: names, and maps of chunks. */
+const SURPLUS_MAX = 4_096;
 
 /**
  * A range as the store had it at some moment of the read, under all changes that were not in the
@@ -56,7 +61,17 @@ export class LoadedRange {
   private records: readonly (readonly [Key, Stored])[] | null = null;
   private storeLimit = 0;
 
-  constructor(readonly range: KeyRange) {}
+  /** `surplus`: so many more records than wanted are read, for those that go meanwhile. */
+  constructor(
+    readonly range: KeyRange,
+    readonly surplus: number,
+  ) {}
+
+  /** For another read, when this one was overtaken by changes: steady removing must not starve it. */
+  get nextSurplus(): number {
+    const wanted = Math.max(SURPLUS_MIN, 2 * this.changes.size, 2 * this.surplus);
+    return Math.min(SURPLUS_MAX, wanted);
+  }
 
   changed(key: Key, value: Stored | null): void {
     this.changes.set(key, value);

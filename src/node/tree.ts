@@ -394,7 +394,7 @@ export class Tree {
       for (const [key, value] of overlay?.inRange(range) ?? []) loaded.changed(key, value);
     }
     // What was deleted and is still in the store counts towards its limit.
-    const storeLimit = limit + loaded.changes.size;
+    const storeLimit = limit + loaded.changes.size + loaded.surplus;
     const records = await this.store.scan(range, storeLimit);
     if (epoch === this.epoch) loaded.arrived(records, storeLimit);
   }

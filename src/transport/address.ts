@@ -19,14 +19,21 @@ export function parseAddress(text: string): Address {
   if (host === '') throw bad(text, 'has no host');
   if (host.startsWith('[') || host.endsWith(']')) {
     const inner = host.slice(1, -1);
-    if (!/^\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\]$/.test(host) || !inner.includes(':')) {
-      throw bad(text, 'has no IPv6 address between its brackets');
+    if (!/^\[[0-9A-Fa-f:.]+\]$/.test(host) || !inner.includes(':') || !isDialled(text)) {
+      throw bad(text, 'has no IPv6 address between its brackets, or one with a zone');
     }
     return { host: inner, port };
   }
   if (host.includes(':')) throw bad(text, 'has an IPv6 address without brackets around it');
   if (!/^[A-Za-z0-9._-]+$/.test(host)) throw bad(text, 'has a character that no host name has');
+  // What ends in a number is an IPv4 address (WHATWG URL, host parser).
+  if (!isDialled(text)) throw bad(text, 'has neither a host name nor an IPv4 address');
   return { host, port };
+}
+
+/** The rules by which the address is dialled are stricter than ours. */
+function isDialled(text: string): boolean {
+  return URL.canParse(`ws://${text}`);
 }
 
 export function formatAddress({ host, port }: Address): string {

@@ -114,16 +114,25 @@ function whyNot(host: string, port: number, error: NodeJS.ErrnoException): strin
   }
 }
 
+/** BAD_ARGUMENT instead of the SyntaxError for what is no URL. */
+function socketTo(url: string): WebSocket {
+  try {
+    return new WebSocket(url, {
+      ...WEBSOCKET_OPTIONS,
+      maxPayload: FRAME_BYTES_MAX,
+      handshakeTimeout: GREETING_TIMEOUT_MS,
+      generateMask: noMask,
+      followRedirects: false,
+    });
+  } catch (cause) {
+    throw new MootError('BAD_ARGUMENT', `${url} cannot be dialled`, { cause });
+  }
+}
+
 async function connect({ address, path, signal }: ConnectOptions): Promise<Wire> {
   const where = formatAddress(parseAddress(address));
   if (signal.aborted) throw new MootError('INTERRUPTED', `${where}: dialling was given up`);
-  const ws = new WebSocket(`ws://${where}${path}`, {
-    ...WEBSOCKET_OPTIONS,
-    maxPayload: FRAME_BYTES_MAX,
-    handshakeTimeout: GREETING_TIMEOUT_MS,
-    generateMask: noMask,
-    followRedirects: false,
-  });
+  const ws = socketTo(`ws://${where}${path}`);
   const abort = () => ws.terminate();
   signal.addEventListener('abort', abort);
   try {

@@ -573,6 +573,28 @@ t.test('who has let go of all that it locked, piece by piece, has lost nothing',
   }
 });
 
+t.test('what waits for room is lost with the locks under which it was written', async (t) => {
+  const { cluster, a, b } = twoMounts({ uncommittedBytesMax: 4_096 });
+  await put(b, 'f', '..........');
+  const one = await open(a, 'f', WRITE);
+  await lock(a, one);
+  a.client.commands.shut();
+  await write(a, one, 0, 'a'.repeat(4_000));
+  const late = write(a, one, 4_000, 'a'.repeat(4_000));
+  t.notOk(await isSettled(late));
+  cluster.expire(a.client);
+  const other = await open(b, 'f', WRITE);
+  await lock(b, other);
+  await write(b, other, 0, 'b has the lock');
+  await b.ops.fsync(other.ino, other.handle, caller);
+  a.client.commands.open();
+  await late.catch(() => {});
+  t.equal(await code(a.ops.fsync(one.ino, one.handle, caller)), 'SESSION_EXPIRED');
+  a.clock.advance(1_000);
+  await idle();
+  t.equal(await contentOf(b, 'f'), 'b has the lock');
+});
+
 t.test('who is not certain of its session decides nothing', async (t) => {
   const { cluster, a, b } = twoMounts();
   const one = await create(a, 'f');

@@ -393,6 +393,23 @@ t.test('an answer that an own write has overtaken is not told to the kernel', as
   t.equal((await a.ops.lookup(ROOT, name('f'), caller)).inode.size, 20);
 });
 
+t.test('local: what is older than an own write is asked again', async (t) => {
+  const { a } = twoMounts({ level: 'local' });
+  const file = await create(a, 'f');
+  await write(a, file, 0, 'x');
+  await a.ops.fsync(file.ino, file.handle, caller);
+  const old = (await a.ops.getAttributes(file.ino, caller)).inode;
+  await write(a, file, 1, 'y');
+  await a.ops.fsync(file.ino, file.handle, caller);
+  const { query } = a.client;
+  a.client.query = (async (asked: Query, options: { level?: string }) => {
+    const value = await query.call(a.client, asked as never, options as never);
+    return options.level === 'local' ? { ...value, inode: old } : value;
+  }) as never;
+  t.equal((await a.ops.getAttributes(file.ino, caller)).inode.size, 2);
+  t.equal((await a.ops.lookup(ROOT, name('f'), caller)).inode.size, 2);
+});
+
 t.test('what was read through a file that appends may come back from its mapping', async (t) => {
   const { a, b } = twoMounts();
   await put(a, 'f', 'x'.repeat(100));

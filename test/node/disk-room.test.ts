@@ -8,7 +8,7 @@ const GIB = 2 ** 30;
 const RESERVE = 512 * 2 ** 20;
 const MEMBERS = new Set(['n1', 'n2', 'n3']);
 
-const WRITE: Command = { type: 'write', ino: 2, offset: 0, data: new Uint8Array(1) };
+const WRITE = { type: 'write', ino: 2, offset: 0, data: new Uint8Array(1) } as const;
 const UNLINK: Command = { type: 'unlink', parent: 1, name: new Uint8Array(1) };
 const SET_XATTR: Command = {
   ...{ type: 'set-xattr', ino: 2, name: new Uint8Array(1), value: new Uint8Array(1) },
@@ -36,7 +36,13 @@ function makeRoom() {
   };
   const hear = (from: string, freeBytes: number, totalBytes = 200 * GIB) =>
     room.heard({ type: 'disk-space', from, to: 'n1', term: 3, freeBytes, totalBytes });
-  return { room, state, tick, hear, refuses: (command = WRITE) => room.refuses(command, MEMBERS) };
+  return {
+    room,
+    state,
+    tick,
+    hear,
+    refuses: (command: Command = WRITE) => room.refuses(command, MEMBERS),
+  };
 }
 
 t.test('each node tells the leader, now and then', async (t) => {
@@ -81,8 +87,19 @@ t.test('what takes space is refused while any disk is nearly full', async (t) =>
 
 t.test('a command counts with all that it may store', async (t) => {
   t.ok(spaceOf(COPY) > 2 ** 24);
-  t.ok(spaceOf(WRITE) > 32_768, 'a chunk');
+  t.ok(spaceOf({ ...WRITE, offset: 32_767 }) > 32_768, 'a chunk');
   t.ok(spaceOf(UNLINK) < 1_024);
+});
+
+t.test('what is proposed while a node is silent does not reach its disk', async (t) => {
+  const { room, tick, hear, refuses } = makeRoom();
+  await tick('n1');
+  hear('n2', RESERVE + 1_000);
+  for (let n = 0; n < 3; n++) await tick('n1');
+  room.proposed(100_000);
+  t.ok(refuses(), 'it may only be late');
+  await tick('n1');
+  t.notOk(refuses());
 });
 
 t.test('what was proposed since a report counts, twice', async (t) => {

@@ -4,10 +4,11 @@ import { MootError } from '../../src/base/errors.js';
 import { type Random, randomBetween, seededRandom } from '../../src/base/random.js';
 import { systemClock } from '../../src/base/system-clock.js';
 import type { Command, LogCommand } from '../../src/filesystem/commands.js';
-import { sessionKey } from '../../src/filesystem/keys.js';
+import { cookieKey, cookieRange, sessionKey } from '../../src/filesystem/keys.js';
 import type { Query } from '../../src/filesystem/queries.js';
 import { createFilesystem } from '../../src/filesystem/state-machine.js';
 import { Tree, type TreeLimits } from '../../src/node/tree.js';
+import { TreeView } from '../../src/node/tree-view.js';
 import { createMemoryStateStore, MemoryDisk } from '../../src/storage/memory.js';
 import type { StateStore } from '../../src/storage/state-store.js';
 import { bytes } from '../support/cluster.js';
@@ -297,6 +298,20 @@ t.test('many queries for one record that is not in memory are all answered', asy
   for (let n = 0; n < 100; n++) tree.query({ type: 'get-inode', ino: 1 }, () => answers++);
   await until('all are', () => answers === 100);
   await tree.close();
+});
+
+t.test('a range that is overtaken by changes is read with more and more to spare', async (t) => {
+  const range = cookieRange(1, 0);
+  const view = new TreeView(() => undefined);
+  t.equal(view.expect(range).surplus, 0);
+  const second = view.expect(range);
+  t.ok(second.surplus > 0);
+  for (let n = 0; n < 1_000; n++) view.changed(cookieKey(1, n), null);
+  t.ok(view.expect(range).surplus >= 1_000);
+  t.ok(view.expect(range).surplus >= 2_000);
+  for (let n = 0; n < 10; n++) view.expect(range);
+  t.ok(view.expect(range).surplus < 10_000, 'within bounds');
+  t.equal(view.expect(cookieRange(2, 0)).surplus, 0, 'of its own');
 });
 
 t.test('another tree takes the place of this one', async (t) => {

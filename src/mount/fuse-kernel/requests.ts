@@ -35,6 +35,7 @@ export class KernelRequest implements Caller {
   #interrupted = false;
   /** When it was read; only kept when somebody looks on. */
   startedMs = 0;
+  hasBegun = false;
 
   constructor(
     readonly unique: bigint,
@@ -57,6 +58,10 @@ export class KernelRequest implements Caller {
 
   isRenaming(): Promise<boolean | null> {
     return isRenaming(this.pid);
+  }
+
+  begun(): void {
+    this.hasBegun = true;
   }
 
   interrupt(): void {
@@ -201,12 +206,15 @@ export function readSetAttributesHandle({ buffer, start }: Body): Handle | undef
   return has ? readUint64(buffer, start + 8) : undefined;
 }
 
+const SECONDS_MAX = Number.MAX_SAFE_INTEGER;
+
 /** fuse_setattr_in */
 export function readSetAttributes(body: Body): AttributeChange {
   const { buffer, start } = body;
   const valid = buffer.readUInt32LE(start);
+  // What no time can be is the nearest that can, as in Linux's own filesystems (timestamp_truncate).
   const timeAt = (sec: number, nsec: number) => ({
-    sec: readInt64(buffer, start + sec),
+    sec: Math.max(-SECONDS_MAX, Math.min(SECONDS_MAX, readInt64(buffer, start + sec))),
     nsec: buffer.readUInt32LE(start + nsec),
   });
   const has = (flag: number) => (valid & flag) !== 0;

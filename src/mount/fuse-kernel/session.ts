@@ -116,11 +116,13 @@ export class Session implements Served {
   }
 
   async #interruptInTime(request: KernelRequest): Promise<void> {
+    const isWaiting = () => this.#requests.get(request.unique) === request;
     // Who waits for a lock may have set an alarm: fcntl(2) and flock(2) are made to be interrupted.
-    if (request.opcode !== OPCODE.SETLKW && !(await isBeingKilled(request.pid))) {
+    while (request.opcode !== OPCODE.SETLKW && !(await isBeingKilled(request.pid))) {
       await new Promise<void>((resolve) => setTimeout(resolve, INTERRUPT_GRACE_MS).unref());
+      if (!request.hasBegun || !isWaiting()) break;
     }
-    if (this.#requests.get(request.unique) === request) request.interrupt();
+    if (isWaiting()) request.interrupt();
   }
 }
 

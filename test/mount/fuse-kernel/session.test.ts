@@ -27,6 +27,8 @@ class Talk {
   readonly mount = newMount(this.cluster);
   readonly replies: Reply[] = [];
   readonly session: Session;
+  /** Of who asks. */
+  pid = NO_PID;
   #unique = 2n;
   /** What came before lies behind every request, as it does in a reader's buffer. */
   #buffer = Buffer.alloc(BUFFER_BYTES, 0xa5);
@@ -73,7 +75,7 @@ class Talk {
     message.writeUInt32LE(opcode, 4);
     message.writeBigUInt64LE(unique, 8);
     message.writeBigUInt64LE(BigInt(ino), 16);
-    message.writeUInt32LE(NO_PID, 32);
+    message.writeUInt32LE(this.pid, 32);
     message.set(body, SIZE.IN_HEADER);
     this.feed(message);
     return unique;
@@ -209,6 +211,26 @@ t.test('writes, flush and fsync can be interrupted, too', async (t) => {
   t.equal((await talk.answer(talk.send(OPCODE.FSYNC, f, words(fh, 0)))).error, 0);
   const read = await talk.answer(talk.send(OPCODE.READ, f, words(fh, 0, 4096, 0, 0)));
   t.equal(read.body.toString(), 'hello');
+});
+
+t.test('a synced append that has begun is not done again by who was interrupted', async (t) => {
+  const talk = await furnished();
+  const { f } = talk;
+  const [O_WRONLY, O_APPEND, O_SYNC] = [1, 0o2000, 0o4010000];
+  const opened = await talk.answer(talk.send(OPCODE.OPEN, f, words(O_WRONLY | O_APPEND | O_SYNC)));
+  const handle = Number(opened.body.readBigUInt64LE(0));
+  talk.pid = process.pid;
+  talk.cluster.pause();
+  const write = Buffer.concat([
+    words(handle, 0, 5, 0, O_WRONLY | O_APPEND | O_SYNC),
+    Buffer.from('hello'),
+  ]);
+  const unique = talk.send(OPCODE.WRITE, f, write);
+  talk.send(OPCODE.INTERRUPT, 0, words(unique), unique + 1n);
+  // Longer than anybody has who can be interrupted.
+  await new Promise((resolve) => setTimeout(resolve, 2_500));
+  talk.cluster.resume();
+  t.equal((await talk.answer(unique)).error, 0);
 });
 
 t.test('an interrupt that comes before its request is to be sent again', async (t) => {
