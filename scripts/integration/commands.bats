@@ -66,6 +66,45 @@ commands_of() {
   [[ "$output" == *"/stored"* ]]
 }
 
+@test "names of any bytes stay apart, and are printed so that they can be told apart" {
+  local odd=$'/odd/\xff' other=$'/odd/\xfe' cut=$'/odd/caf\xc3' replacement=$'/odd/caf\xef\xbf\xbd'
+  local file=$LOCAL/$'local\xff'
+  echo odd >"$file"
+  need_mounts
+  mkdir -p "$ROOT/mnt/names"
+  mootfs mount --daemon "$ROOT/mnt/names" 3>&-
+  mkdir "$ROOT/mnt/names/odd"
+  ln -s $'\xfd\n' "$ROOT/mnt/names/odd/link"
+  mootfs umount "$ROOT/mnt/names"
+  mootfs put "$file" "$odd"
+  echo other | mootfs put - "$other"
+  echo more | mootfs append - "$other"
+  echo replacement | mootfs put - "$replacement"
+  [ "$(mootfs cat "$odd" "$other")" = $'odd\nother\nmore' ]
+  run mootfs rm "$cut"
+  [ "$status" -eq 1 ]
+  [[ "$output" == *'/odd/caf\xc3: no such file'* ]]
+  echo cut | mootfs put - "$cut"
+  [ "$(mootfs cat "$replacement" "$cut")" = $'replacement\ncut' ]
+  printf 'red' | mootfs put - $'/odd/\e[31m'
+  [ "$(mootfs ls /odd)" = $'\\x1b[31m\ncaf\\xc3\ncaf\xef\xbf\xbd\nlink\n\\xfe\n\\xff' ]
+  mootfs ls -l /odd | grep -qF 'link -> \xfd\x0a'
+  mootfs stat /odd/link | grep -qF '\xfd\x0a'
+  [ "$(mootfs ls --json /odd | node -p 'JSON.parse(require("fs").readFileSync(0)).map((e) => [e.nameBytes, e.targetBytes])')" = \
+    "[
+  [ undefined, undefined ],
+  [ '636166c3', undefined ],
+  [ undefined, undefined ],
+  [ undefined, 'fd0a' ],
+  [ 'fe', undefined ],
+  [ 'ff', undefined ]
+]" ]
+  mootfs stat "$odd" --json | grep -q '"size": 4'
+  mootfs rm "$odd" "$cut"
+  [ "$(mootfs cat "$other" "$replacement")" = $'other\nmore\nreplacement' ]
+  mootfs rm -r /odd
+}
+
 @test "errors go to standard error, and nothing to standard output" {
   [ -z "$(mootfs cat /nowhere 2>/dev/null || true)" ]
   run mootfs ls /nowhere

@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import type { Command } from 'commander';
+import { bytesOfText, isUtf8, printable, printableJson } from '../base/byte-text.js';
 import { isFilesystemErrorCode, isMootError, MootError } from '../base/errors.js';
 import { Paths } from '../client/paths.js';
 import type { ReadLevel } from '../codec/client-messages.js';
@@ -33,21 +34,24 @@ export function addFileCommands(program: Command): void {
 function addList(program: Command): void {
   const command = program
     .command('ls')
-    .description('List a directory.')
+    .description('List a directory; what is not printable in names as \\xNN.')
     .argument('[path]', 'where, from the root of the shared directory', '/')
     .option('-l, --long', 'mode, links, owner, size and time of each entry')
     .option('--json', 'print one JSON array');
   withReads(command).action(async (path: string, options: FileOptions & ListOptions) => {
     await withPaths(options, async (paths) => {
-      const entries: { name: string; inode: Inode }[] = [];
-      for await (const { name, inode } of paths.list(path)) {
-        entries.push({ name: Buffer.from(name).toString(), inode });
-      }
-      entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+      const entries: Entry[] = [];
+      for await (const entry of paths.list(bytesOfText(path))) entries.push(entry);
+      entries.sort((a, b) => Buffer.compare(a.name, b.name));
       process.stdout.write(renderList(entries, options));
     });
   });
   addExample(command, 'mootfs ls -l /etc');
+}
+
+interface Entry {
+  readonly name: Uint8Array;
+  readonly inode: Inode;
 }
 
 interface ListOptions {
@@ -55,16 +59,14 @@ interface ListOptions {
   readonly json?: boolean;
 }
 
-function renderList(
-  entries: readonly { readonly name: string; readonly inode: Inode }[],
-  options: ListOptions,
-): string {
+function renderList(entries: readonly Entry[], options: ListOptions): string {
   if (options.json === true) {
-    const list = entries.map(({ name, inode }) => ({ name, ...facts(inode) }));
-    return `${JSON.stringify(list, null, 2)}\n`;
+    return renderJson(
+      entries.map(({ name, inode }) => ({ ...exact('name', name), ...facts(inode) })),
+    );
   }
   if (entries.length === 0) return '';
-  if (options.long !== true) return `${entries.map((e) => e.name).join('\n')}\n`;
+  if (options.long !== true) return `${entries.map((e) => printable(e.name)).join('\n')}\n`;
   const rows = entries.map(({ name, inode }) => [
     describeMode(inode.mode),
     String(inode.nlink),
@@ -72,7 +74,7 @@ function renderList(
     String(inode.gid),
     String(inode.size),
     isoTime(inode.mtime).slice(0, 19),
-    inode.target.length > 0 ? `${name} -> ${Buffer.from(inode.target).toString()}` : name,
+    inode.target.length > 0 ? `${printable(name)} -> ${printable(inode.target)}` : printable(name),
   ]);
   return `${renderTable(['MODE', 'LINKS', 'UID', 'GID', 'SIZE', 'MODIFIED', 'NAME'], rows)}\n`;
 }
@@ -85,7 +87,7 @@ function addCat(program: Command): void {
   withReads(command).action(async (files: readonly string[], options: FileOptions) => {
     await withPaths(options, async (paths) => {
       await forEach('cat', files, (file) =>
-        pipeline(paths.read(file), process.stdout, { end: false }),
+        pipeline(paths.read(bytesOfText(file)), process.stdout, { end: false }),
       );
     });
   });
@@ -100,7 +102,7 @@ function addPut(program: Command): void {
     .argument('<path>', 'its path in the shared directory');
   withCluster(command).action(async (file: string, path: string, options: FileOptions) => {
     await withPaths(options, async (paths) => {
-      await paths.put(path, await sourceOf(file), await newFile(file));
+      await paths.put(bytesOfText(path), await sourceOf(file), await newFile(file));
     });
   });
   addExample(
@@ -118,7 +120,7 @@ function addAppend(program: Command): void {
     .argument('<path>', 'its path in the shared directory');
   withCluster(command).action(async (file: string, path: string, options: FileOptions) => {
     await withPaths(options, async (paths) => {
-      await paths.append(path, await sourceOf(file), await newFile('-'));
+      await paths.append(bytesOfText(path), await sourceOf(file), await newFile('-'));
     });
   });
   addExample(command, 'echo done | mootfs append - /logs/jobs');
@@ -139,7 +141,7 @@ function addRemove(program: Command): void {
       await withPaths(options, async (paths) => {
         await forEach('rm', files, async (file) => {
           try {
-            await paths.remove(file, options.recursive === true);
+            await paths.remove(bytesOfText(file), options.recursive === true);
           } catch (error) {
             if (!isMootError(error, 'ENOENT') || options.force !== true) throw error;
           }
@@ -176,15 +178,8 @@ function addStat(program: Command): void {
   withReads(command).action(
     async (path: string, options: FileOptions & { readonly json?: boolean }) => {
       await withPaths(options, async (paths) => {
-        const shown = facts(await paths.stat(path));
-        process.stdout.write(
-          options.json === true
-            ? `${JSON.stringify(shown, null, 2)}\n`
-            : `${renderTable(
-                ['ATTRIBUTE', 'VALUE'],
-                Object.entries(shown).map(([name, value]) => [name, String(value)]),
-              )}\n`,
-        );
+        const inode = await paths.stat(bytesOfText(path));
+        process.stdout.write(options.json === true ? renderJson(facts(inode)) : renderFacts(inode));
       });
     },
   );
@@ -237,10 +232,11 @@ async function withPaths(
 /** Opened before anything is changed in the cluster, so that a missing file changes nothing. */
 async function sourceOf(file: string): Promise<AsyncIterable<Uint8Array>> {
   if (file === '-') return process.stdin;
-  const handle = await open(file);
+  const name = bytesOfText(file);
+  const handle = await open(Buffer.from(name));
   if (!(await handle.stat()).isFile()) {
     await handle.close();
-    throw new MootError('BAD_ARGUMENT', `${file} is not a regular file`);
+    throw new MootError('BAD_ARGUMENT', `${printable(name)} is not a regular file`);
   }
   return createReadStream('', { fd: handle, highWaterMark: 2 ** 20 });
 }
@@ -248,7 +244,7 @@ async function sourceOf(file: string): Promise<AsyncIterable<Uint8Array>> {
 async function newFile(file: string): Promise<{ mode: number; uid: number; gid: number }> {
   const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
   if (file === '-') return { mode: 0o666 & ~process.umask(), ...owner };
-  const handle = await open(file);
+  const handle = await open(Buffer.from(bytesOfText(file)));
   try {
     return { mode: (await handle.stat()).mode & 0o777, ...owner };
   } finally {
@@ -270,6 +266,27 @@ function facts(inode: Inode): Record<string, string | number> {
     modified: isoTime(inode.mtime),
     changed: isoTime(inode.ctime),
     born: isoTime(inode.btime),
-    ...(inode.target.length > 0 ? { target: Buffer.from(inode.target).toString() } : {}),
+    ...(inode.target.length > 0 ? exact('target', inode.target) : {}),
   };
+}
+
+/** For people, who are shown a link's target as they are shown names. */
+function renderFacts(inode: Inode): string {
+  const target = inode.target.length > 0 ? { target: printable(inode.target) } : {};
+  const rows = Object.entries({ ...facts(inode), ...target }).map(([name, value]) => [
+    name,
+    `${value}`,
+  ]);
+  return `${renderTable(['ATTRIBUTE', 'VALUE'], rows)}\n`;
+}
+
+function renderJson(value: object): string {
+  return `${printableJson(JSON.stringify(value, null, 2))}\n`;
+}
+
+/** Bytes as a field of JSON; those that are not UTF-8 stand beside it in hexadecimal. */
+function exact(field: string, bytes: Uint8Array): Record<string, string> {
+  const buffer = Buffer.from(bytes);
+  const hex = isUtf8(bytes) ? {} : { [`${field}Bytes`]: buffer.toString('hex') };
+  return { [field]: buffer.toString(), ...hex };
 }

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { exactArguments } from './arguments.js';
 import { addCheckCommand } from './check.js';
 import { EXIT, exitCodeOf, reportFailure } from './exit.js';
 import { addFileCommands } from './files.js';
@@ -25,7 +26,7 @@ export async function main(): Promise<void> {
     // A mount in the background runs this command again.
     if (translated !== null) argv.splice(2, argv.length, ...translated);
     leaveClosedPipes(SERVING.has(commandName(argv)));
-    await program.parseAsync(argv);
+    await program.parseAsync(translated ?? exactArguments(argv.slice(2)), { from: 'user' });
   } catch (error) {
     if (error instanceof CommanderError) {
       process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;

@@ -1,3 +1,4 @@
+import { printable } from '../base/byte-text.js';
 import { type ErrorCode, isMootError, MootError } from '../base/errors.js';
 import { type Random, randomBetween, systemRandom } from '../base/random.js';
 import type { ReadLevel } from '../codec/client-messages.js';
@@ -371,10 +372,8 @@ async function named<T>(path: Path, action: () => Promise<T>): Promise<T> {
 
 class PathError extends MootError {
   constructor(error: MootError, path: Path) {
-    const text = typeof path === 'string' ? path : new TextDecoder().decode(path);
-    const said = SENTENCES[error.code];
-    const why = said ?? error.message;
-    super(error.code, `${text}: ${why}`, { cause: error.cause });
+    const why = SENTENCES[error.code] ?? error.message;
+    super(error.code, `${printable(bytesOf(path))}: ${why}`, { cause: error.cause });
   }
 }
 
