@@ -171,6 +171,26 @@ commands_of() {
   [[ "$output" == *"does not name this node"* ]]
 }
 
+@test "an empty directory name is refused, and an empty variable is none" {
+  local command
+  for command in "node --id n9 --data D --listen 127.0.0.1:1 --mount" "node --id n9 --data" \
+    "mount --daemon" "up --data" "up --mounts" "play --data" umount check recover; do
+    # Several words.
+    # shellcheck disable=SC2086
+    run timeout 60 "$MOOTFS" $command ""
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"name of the directory is empty"* ]]
+  done
+  echo '{ "mount": "" }' >"$LOCAL/config.json"
+  run mootfs node --config "$LOCAL/config.json" --id n9 --data "$LOCAL/d" --peers "$PEERS"
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"mount: The name of the directory is empty"* ]]
+  # Whatever is wrong here is not the mount.
+  run env MOOTFS_MOUNT= MOOTFS_DATA= MOOTFS_ALLOW_FAULTS= MOOTFS_LEASE_MS= "$MOOTFS" node --id n9
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"--data is missing"* ]]
+}
+
 @test "an address that leads nowhere is not told to others" {
   run mootfs node --id n9 --data "$LOCAL/d" --peers n9=0.0.0.0:1
   [ "$status" -eq 2 ]

@@ -3,7 +3,7 @@ import { hashText } from '../node/state-hash.js';
 import type { Verification } from '../node/verify.js';
 import { verifyDirectory } from './assemble.js';
 import { EXIT } from './exit.js';
-import { addExample } from './settings.js';
+import { addExample, directoryName } from './settings.js';
 
 /** More than this of one directory's problems tells a person nothing new. */
 const PROBLEMS_SHOWN_MAX = 100;
@@ -15,7 +15,7 @@ export function addCheckCommand(program: Command): void {
       "Verify a stopped node's data directory: every checksum, the tree's invariants, the log " +
         'against the tree. Changes nothing.',
     )
-    .argument('<directory>', "the node's --data directory")
+    .argument('<directory>', "the node's --data directory", directoryName)
     .option('--json', 'print one JSON object')
     .action(async (directory: string, options: { readonly json?: boolean }) => {
       const verification = await verifyDirectory(directory);

@@ -11,6 +11,7 @@ import { addPlayCommand } from './play.js';
 import { addQuotaCommand } from './quota.js';
 import { addRecoverCommand } from './recover.js';
 import { addReplCommand } from './repl.js';
+import { forgetEmptyVariables } from './settings.js';
 import { addSnapshotCommand } from './snapshot.js';
 import { addStatusCommand } from './status.js';
 import { addUmountCommand } from './umount.js';
@@ -21,6 +22,7 @@ import { VERSION } from './version.js';
 export async function main(): Promise<void> {
   const { argv } = process;
   const program = makeProgram();
+  forgetEmptyVariables(process.env);
   try {
     const translated = mountCommandOf(argv.slice(2));
     // A mount in the background runs this command again.

@@ -10,7 +10,13 @@ import { EXIT } from './exit.js';
 import { clusterOption, nodesOption, parseAddressText } from './members.js';
 import { type MountFlags, parseMountFlags } from './mount-flags.js';
 import { addMountOptions, type MountOptions } from './mount-options.js';
-import { addExample, applyConfigFile, configFileOption, setting } from './settings.js';
+import {
+  addExample,
+  applyConfigFile,
+  configFileOption,
+  directoryName,
+  setting,
+} from './settings.js';
 import { STOP_SIGNALS, stopRequested } from './signals.js';
 
 const NO_LOG = '/dev/null';
@@ -31,7 +37,7 @@ export function addMountCommand(program: Command): void {
   const command = program
     .command('mount')
     .description('Mount the shared directory, in a process of its own that outlives any node.')
-    .argument('<directory>', 'where; an existing directory')
+    .argument('<directory>', 'where; an existing directory', directoryName)
     .addOption(nodesOption())
     .addOption(clusterOption())
     .addOption(

@@ -26,6 +26,7 @@ import {
   addFlag,
   applyConfigFile,
   configFileOption,
+  directoryName,
   setting,
   wholeNumber,
 } from './settings.js';
@@ -41,7 +42,9 @@ export function addNodeCommand(program: Command): void {
     .addOption(
       setting('--id <id>', 'name of this node within the cluster, for ever').argParser(parseId),
     )
-    .addOption(setting('--data <dir>', 'directory for its data; made when missing'))
+    .addOption(
+      setting('--data <dir>', 'directory for its data; made when missing').argParser(directoryName),
+    )
     .addOption(
       setting(
         '--listen <address>',
@@ -67,7 +70,11 @@ export function addNodeCommand(program: Command): void {
       ).argParser(parseAddresses),
     )
     .addOption(clusterOption())
-    .addOption(setting('--mount <dir>', 'also mount the directory here, served by this process'))
+    .addOption(
+      setting('--mount <dir>', 'also mount the directory here, served by this process').argParser(
+        directoryName,
+      ),
+    )
     .addOption(
       setting(
         '--election-timeout-ms <ms>',

@@ -3,7 +3,7 @@ import type { Survivor } from '../node/recover.js';
 import { recoverDirectory } from './assemble.js';
 import { EXIT } from './exit.js';
 import { parseId, parseReachable } from './members.js';
-import { addExample } from './settings.js';
+import { addExample, directoryName } from './settings.js';
 
 export function addRecoverCommand(program: Command): void {
   const command = program
@@ -12,7 +12,11 @@ export function addRecoverCommand(program: Command): void {
       'With a majority of the nodes lost for ever: make one surviving data directory a cluster of ' +
         'one node. Changes that this node never heard of are lost.',
     )
-    .argument('<directory>', 'the --data directory of the surviving node that is stopped')
+    .argument(
+      '<directory>',
+      'the --data directory of the surviving node that is stopped',
+      directoryName,
+    )
     .option('--accept-loss', 'do it; without this nothing is changed, and what may be lost is told')
     .option(
       '--new-cluster <name>',

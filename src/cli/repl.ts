@@ -19,7 +19,7 @@ import { directLocalCluster } from './director.js';
 import { anyPorts, LocalCluster, portsFrom } from './local-cluster.js';
 import { CONTROL_PORT_ABOVE, parseAddresses, writeConcernOption } from './members.js';
 import { addMountOptions, type MountOptions } from './mount-options.js';
-import { addExample, setting, wholeNumber } from './settings.js';
+import { addExample, directoryName, setting, wholeNumber } from './settings.js';
 import { stopRequested } from './signals.js';
 
 const ANSWER_MS = 10_000;
@@ -87,10 +87,12 @@ export function addLocalOptions(command: Command): void {
       setting(
         '--data <dir>',
         "the nodes' data; default: a temporary directory, removed at the end",
-      ),
+      ).argParser(directoryName),
     )
     .addOption(
-      setting('--mounts <dir>', 'where the mounts are made, one directory a node').default('mnt'),
+      setting('--mounts <dir>', 'where the mounts are made, one directory a node')
+        .argParser(directoryName)
+        .default('mnt'),
     )
     .option('--no-mount', 'only run the nodes')
     .option(

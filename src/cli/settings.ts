@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { bytesOfText, isUtf8 } from '../base/byte-text.js';
 import { describe, MootError } from '../base/errors.js';
 
 /**
@@ -42,6 +43,16 @@ function parseFlag(variable: string, text: string): boolean {
   const value = Object.hasOwn(ON_OR_OFF, text) ? ON_OR_OFF[text] : undefined;
   if (value !== undefined) return value;
   throw new MootError('BAD_ARGUMENT', `${variable} is '${text}', and neither true, 1, false nor 0`);
+}
+
+/**
+ * Scripts and units write `MOOTFS_MOUNT=` for no mount: an empty variable is none. To be called before a
+ * command line is read.
+ */
+export function forgetEmptyVariables(env: NodeJS.ProcessEnv): void {
+  for (const [name, value] of Object.entries(env)) {
+    if (name.startsWith('MOOTFS_') && value === '') delete env[name];
+  }
 }
 
 export function configFileOption(): Option {
@@ -108,6 +119,13 @@ export function wholeNumber(low: number, high: number): (text: string) => number
     if (/^\d+$/.test(text) && value >= low && value <= high) return value;
     throw new InvalidArgumentError(`'${text}' is not a whole number from ${low} to ${high}.`);
   };
+}
+
+/** A parser for directories of this machine: '' would be the working directory, which nobody means by that. */
+export function directoryName(text: string): string {
+  if (text === '') throw new InvalidArgumentError('The name of the directory is empty.');
+  if (isUtf8(bytesOfText(text))) return text;
+  throw new InvalidArgumentError('The name of the directory is not UTF-8.');
 }
 
 /** Seconds as a decimal number, or `hard` for no end; in milliseconds. */

@@ -4,13 +4,13 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { MootError } from '../base/errors.js';
 import { fusermount, isRoot } from '../mount/mount-point.js';
-import { addExample } from './settings.js';
+import { addExample, directoryName } from './settings.js';
 
 export function addUmountCommand(program: Command): void {
   const command = program
     .command('umount')
     .description('Unmount a directory that mootfs has mounted; its process then ends by itself.')
-    .argument('<directory>', 'where it is mounted')
+    .argument('<directory>', 'where it is mounted', directoryName)
     .option('--lazy', 'detach it now, and let programs that still use it finish')
     .action(async (directory: string, options: { readonly lazy?: boolean }) => {
       const path = resolve(directory);

@@ -8,7 +8,7 @@ import { directLocalCluster } from './director.js';
 import { LocalCluster, portsFrom } from './local-cluster.js';
 import { CONTROL_PORT_ABOVE, clusterOption, PORT_DEFAULT, writeConcernOption } from './members.js';
 import { addMountOptions, type MountOptions } from './mount-options.js';
-import { addExample, setting, wholeNumber } from './settings.js';
+import { addExample, directoryName, setting, wholeNumber } from './settings.js';
 import { stopRequested } from './signals.js';
 import { hasLeader, renderStatus } from './status.js';
 import type { ChildState } from './supervised.js';
@@ -25,9 +25,15 @@ export function addUpCommand(program: Command): void {
     .command('up')
     .description('Run a whole cluster on this machine, mounted once per node, until Ctrl-C.')
     .option('--nodes <n>', 'number of nodes', wholeNumber(1, NODES_MAX), 3)
-    .addOption(setting('--data <dir>', "directory for all nodes' data").default('data'))
     .addOption(
-      setting('--mounts <dir>', 'where the mounts are made, one directory a node').default('mnt'),
+      setting('--data <dir>', "directory for all nodes' data")
+        .argParser(directoryName)
+        .default('data'),
+    )
+    .addOption(
+      setting('--mounts <dir>', 'where the mounts are made, one directory a node')
+        .argParser(directoryName)
+        .default('mnt'),
     )
     .addOption(
       setting('--port <port>', 'port of the first node; the others take the ports behind it')

@@ -2,7 +2,13 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import t, { type Test } from 'tap';
-import { addFlag, applyConfigFile, configFileOption } from '../../src/cli/settings.js';
+import {
+  addFlag,
+  applyConfigFile,
+  configFileOption,
+  directoryName,
+  forgetEmptyVariables,
+} from '../../src/cli/settings.js';
 
 const VARIABLE = 'MOOTFS_ALLOW_FAULTS';
 
@@ -38,10 +44,26 @@ t.test('a flag: the command line, then the environment, then the file', async (t
 });
 
 t.test('a variable that says neither is refused', async (t) => {
-  for (const text of ['', 'no', 'TRUE', 'constructor']) {
+  for (const text of ['no', 'TRUE', 'constructor']) {
     await t.rejects(flagWith(t, [], text), {
       code: 'BAD_ARGUMENT',
       message: /MOOTFS_ALLOW_FAULTS/,
     });
+  }
+});
+
+t.test('an empty variable is none', async (t) => {
+  const env: NodeJS.ProcessEnv = { MOOTFS_MOUNT: '', MOOTFS_ID: 'n1', HOME: '' };
+  forgetEmptyVariables(env);
+  t.strictSame(env, { MOOTFS_ID: 'n1', HOME: '' });
+});
+
+t.test('a directory has a name', async (t) => {
+  t.equal(directoryName('/srv/é '), '/srv/é ');
+  for (const [text, message] of [
+    ['', /is empty/],
+    ['/srv/\udcff', /is not UTF-8/],
+  ] as const) {
+    t.throws(() => directoryName(text), { code: 'commander.invalidArgument', message });
   }
 });
