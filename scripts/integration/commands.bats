@@ -124,6 +124,32 @@ commands_of() {
   mootfs rm /zeros
 }
 
+@test "put gives up at a signal, leaves nothing, and ends by it" {
+  local signal pid
+  mkfifo "$LOCAL/silent"
+  exec {SILENT}<>"$LOCAL/silent"
+  for signal in INT TERM HUP; do
+    "$MOOTFS" put - /interrupted <"$LOCAL/silent" 2>"$LOCAL/put.log" 3>&- {SILENT}>&- &
+    pid=$!
+    wait_for "its temporary file" temporaries
+    kill "-$signal" "$pid"
+    wait_for "the end of put" process_gone "$pid"
+    status=0
+    wait "$pid" || status=$?
+    [ "$status" -eq $((128 + $(kill -l "$signal"))) ]
+    grep -q '/interrupted: interrupted' "$LOCAL/put.log"
+    run ! temporaries
+    run ! mootfs stat /interrupted
+  done
+  exec {SILENT}>&-
+  mkfifo "$LOCAL/nobody-writes"
+  run timeout 60 "$MOOTFS" put "$LOCAL/nobody-writes" /interrupted
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"is not a regular file"* ]]
+}
+
+temporaries() { mootfs ls / | grep -q '^\.mootfs-put-'; }
+
 @test "snapshot now, on all nodes and on one" {
   run mootfs snapshot
   [ "$status" -eq 0 ]

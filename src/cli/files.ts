@@ -1,4 +1,4 @@
-import { createReadStream } from 'node:fs';
+import { constants, createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import type { Command } from 'commander';
@@ -12,7 +12,10 @@ import { exitCodeOf, reportFailure } from './exit.js';
 import { describeMode, fileTypeName, isoTime } from './inode-text.js';
 import { clusterOption, nodesOption } from './members.js';
 import { addExample, deadline, setting } from './settings.js';
+import { interruptible } from './signals.js';
 import { renderTable } from './table.js';
+
+const { O_RDONLY, O_NONBLOCK } = constants;
 
 interface FileOptions {
   readonly nodes: readonly string[];
@@ -39,7 +42,7 @@ function addList(program: Command): void {
     .option('-l, --long', 'mode, links, owner, size and time of each entry')
     .option('--json', 'print one JSON array');
   withReads(command).action(async (path: string, options: FileOptions & ListOptions) => {
-    await withPaths(options, async (paths) => {
+    await withPaths('ls', options, async (paths) => {
       const entries: Entry[] = [];
       for await (const entry of paths.list(bytesOfText(path))) entries.push(entry);
       entries.sort((a, b) => Buffer.compare(a.name, b.name));
@@ -85,9 +88,9 @@ function addCat(program: Command): void {
     .description('Write the content of files to standard output.')
     .argument('<path...>', 'files of the shared directory');
   withReads(command).action(async (files: readonly string[], options: FileOptions) => {
-    await withPaths(options, async (paths) => {
+    await withPaths('cat', options, async (paths, signal) => {
       await forEach('cat', files, (file) =>
-        pipeline(paths.read(bytesOfText(file)), process.stdout, { end: false }),
+        pipeline(paths.read(bytesOfText(file)), process.stdout, { end: false, signal }),
       );
     });
   });
@@ -101,7 +104,7 @@ function addPut(program: Command): void {
     .argument('<file>', "a local file, or '-' for standard input")
     .argument('<path>', 'its path in the shared directory');
   withCluster(command).action(async (file: string, path: string, options: FileOptions) => {
-    await withPaths(options, async (paths) => {
+    await withPaths('put', options, async (paths) => {
       await paths.put(bytesOfText(path), await sourceOf(file), await newFile(file));
     });
   });
@@ -119,7 +122,7 @@ function addAppend(program: Command): void {
     .argument('<file>', "a local file, or '-' for standard input")
     .argument('<path>', 'its path in the shared directory');
   withCluster(command).action(async (file: string, path: string, options: FileOptions) => {
-    await withPaths(options, async (paths) => {
+    await withPaths('append', options, async (paths) => {
       await paths.append(bytesOfText(path), await sourceOf(file), await newFile('-'));
     });
   });
@@ -138,7 +141,7 @@ function addRemove(program: Command): void {
       files: readonly string[],
       options: FileOptions & { readonly recursive?: boolean; readonly force?: boolean },
     ) => {
-      await withPaths(options, async (paths) => {
+      await withPaths('rm', options, async (paths) => {
         await forEach('rm', files, async (file) => {
           try {
             await paths.remove(bytesOfText(file), options.recursive === true);
@@ -177,7 +180,7 @@ function addStat(program: Command): void {
     .option('--json', 'print one JSON object');
   withReads(command).action(
     async (path: string, options: FileOptions & { readonly json?: boolean }) => {
-      await withPaths(options, async (paths) => {
+      await withPaths('stat', options, async (paths) => {
         const inode = await paths.stat(bytesOfText(path));
         process.stdout.write(options.json === true ? renderJson(facts(inode)) : renderFacts(inode));
       });
@@ -208,32 +211,28 @@ function withReads(command: Command): Command {
   );
 }
 
-async function withPaths(
+function withPaths(
+  command: string,
   options: FileOptions,
-  work: (paths: Paths) => Promise<void>,
+  work: (paths: Paths, signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
-  const interrupted = new AbortController();
-  const onSignal = () => interrupted.abort();
-  process.once('SIGINT', onSignal);
-  const client = connectClient({ ...options, name: 'command line' });
-  try {
-    await work(
-      new Paths(client, {
-        signal: interrupted.signal,
-        ...(options.level === undefined ? {} : { level: options.level }),
-      }),
-    );
-  } finally {
-    process.off('SIGINT', onSignal);
-    await client.close();
-  }
+  return interruptible(command, async (signal) => {
+    const client = connectClient({ ...options, name: 'command line' });
+    const level = options.level === undefined ? {} : { level: options.level };
+    try {
+      await work(new Paths(client, { signal, ...level }), signal);
+    } finally {
+      await client.close();
+    }
+  });
 }
 
 /** Opened before anything is changed in the cluster, so that a missing file changes nothing. */
 async function sourceOf(file: string): Promise<AsyncIterable<Uint8Array>> {
   if (file === '-') return process.stdin;
   const name = bytesOfText(file);
-  const handle = await open(Buffer.from(name));
+  // Opening a FIFO would wait for somebody who writes.
+  const handle = await open(Buffer.from(name), O_RDONLY | O_NONBLOCK);
   if (!(await handle.stat()).isFile()) {
     await handle.close();
     throw new MootError('BAD_ARGUMENT', `${printable(name)} is not a regular file`);

@@ -1,3 +1,5 @@
+import { reportFailure } from './exit.js';
+
 /** They ask a process to end. */
 export const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
@@ -27,4 +29,33 @@ export function stopRequested(withStdin: boolean): Promise<string> {
       process.stdin.resume();
     }
   });
+}
+
+/**
+ * Does work that gives up and leaves nothing half done when the first signal asks the process to end. Then
+ * the process ends by that signal, as shells and scripts expect. A second signal ends it at once.
+ */
+export async function interruptible(
+  command: string,
+  work: (signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const interrupted = new AbortController();
+  const onSignal = (signal: NodeJS.Signals) => {
+    // The next one finds nobody who listens.
+    release();
+    interrupted.abort(signal);
+  };
+  const release = () => {
+    for (const signal of STOP_SIGNALS) process.off(signal, onSignal);
+  };
+  for (const signal of STOP_SIGNALS) process.on(signal, onSignal);
+  try {
+    await work(interrupted.signal);
+  } catch (error) {
+    if (!interrupted.signal.aborted) throw error;
+    reportFailure(command, error);
+    process.kill(process.pid, interrupted.signal.reason);
+  } finally {
+    release();
+  }
 }

@@ -18,6 +18,8 @@ const READ_BYTES = 1_048_576;
 const LIST_ENTRIES = 1_000;
 /** Removals on their way at once. */
 const REMOVALS_IN_FLIGHT_MAX = 128;
+/** For the removal of a temporary file when putting has failed, perhaps since nobody decides. */
+const DISCARD_MS = 5_000;
 const SLASH = 0x2f;
 
 /** A path from the root of the filesystem: text as UTF-8, or bytes. With or without a leading '/'. */
@@ -105,7 +107,7 @@ export class Paths {
   /**
    * Makes the file hold what `source` gives, atomically: the content goes to a temporary file in the
    * same directory, which then takes the name. Before that nobody sees any of it; when it fails the
-   * old file stays and the temporary one is removed. A file that is replaced leaves its mode and
+   * old file stays and the temporary one is removed; the error says so if that fails, too. A file that is replaced leaves its mode and
    * owner to the new one, not its other names and extended attributes. A symbolic link is followed.
    */
   put(path: Path, source: AsyncIterable<Uint8Array>, file: NewFile): Promise<Inode> {
@@ -115,17 +117,19 @@ export class Paths {
       const { parent, name } = target;
       const { uid, gid, mode } = target.inode ?? file;
       const temporary = this.temporaryName();
-      const { inode } = await this.execute({
-        type: 'make-node',
-        parent,
-        name: temporary,
-        mode: S_IFREG | (mode & 0o7777),
-        rdev: 0,
-        uid,
-        gid,
-      });
+      let inode: Inode;
       try {
-        await this.writeAll(inode.ino, filledPieces(source, WRITE_BYTES_MAX), false);
+        ({ inode } = await this.execute({
+          type: 'make-node',
+          parent,
+          name: temporary,
+          mode: S_IFREG | (mode & 0o7777),
+          rdev: 0,
+          uid,
+          gid,
+        }));
+        const pieces = filledPieces(this.heard(source), WRITE_BYTES_MAX);
+        await this.writeAll(inode.ino, pieces, false);
         await this.execute({
           type: 'rename',
           parent,
@@ -135,8 +139,7 @@ export class Paths {
           mode: 'replace',
         });
       } catch (error) {
-        await this.discard(parent, temporary);
-        throw error;
+        throw await this.discard(parent, temporary, error);
       }
       return (await this.query({ type: 'get-inode', ino: inode.ino })).inode;
     });
@@ -163,7 +166,7 @@ export class Paths {
           })
         ).inode;
       requireRegular(inode);
-      await this.writeAll(inode.ino, promptPieces(source, WRITE_BYTES_MAX), true);
+      await this.writeAll(inode.ino, promptPieces(this.heard(source), WRITE_BYTES_MAX), true);
       return (await this.query({ type: 'get-inode', ino: inode.ino })).inode;
     });
   }
@@ -228,9 +231,25 @@ export class Paths {
     }
   }
 
-  /** A temporary file that cannot be removed is not worth hiding the first error. */
-  private async discard(parent: Ino, name: Uint8Array): Promise<void> {
-    await this.client.execute({ type: 'unlink', parent, name }).catch(() => {});
+  /**
+   * Removes the temporary file, of which perhaps nobody knows whether it was made: commands take effect in
+   * their order. Resolves to the reason, and what is to be said with it.
+   */
+  private async discard(parent: Ino, name: Uint8Array, reason: unknown): Promise<unknown> {
+    try {
+      await this.client.execute({ type: 'unlink', parent, name }, { deadlineMs: DISCARD_MS });
+    } catch (error) {
+      if (isMootError(error, 'ENOENT') || !isMootError(reason)) return reason;
+      const left = `${printable(name)} may be left beside it`;
+      return new MootError(reason.code, `${reason.message}; ${left}`, { cause: reason.cause });
+    }
+    return reason;
+  }
+
+  /** The source, until the signal: it may be silent for ever. */
+  private heard(source: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+    const { signal } = this.options;
+    return signal === undefined ? source : untilAborted(source, signal);
   }
 
   private temporaryName(): Uint8Array {
@@ -413,6 +432,31 @@ function joined(path: Uint8Array, name: Uint8Array): Uint8Array {
 
 function isDots(name: Uint8Array): boolean {
   return name.length <= 2 && name.every((byte) => byte === 0x2e);
+}
+
+async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  const iterator = source[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const { done, value } = await orAborted(iterator.next(), signal);
+      if (done === true) return;
+      yield value;
+    }
+  } finally {
+    const returned = iterator.return?.();
+    // Of a source that is silent it settles when that says something again.
+    if (!signal.aborted) await returned;
+    else returned?.catch(() => {});
+  }
+}
+
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(new MootError('INTERRUPTED', 'interrupted'));
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
 }
 
 /**

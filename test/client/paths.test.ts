@@ -1,9 +1,12 @@
 import t, { type Test } from 'tap';
+import { MootError } from '../../src/base/errors.js';
 import { createFilesystemClient } from '../../src/client/client.js';
+import type { FilesystemClient } from '../../src/client/filesystem-client.js';
 import { Paths } from '../../src/client/paths.js';
 import { S_IFDIR } from '../../src/filesystem/mode.js';
 import { ROOT_INO } from '../../src/filesystem/records.js';
 import { FakeCluster } from '../support/fake-cluster.js';
+import { until } from '../support/until.js';
 
 const NEW = { mode: 0o640, uid: 3, gid: 4 } as const;
 
@@ -96,6 +99,70 @@ t.test('a put that fails leaves the old file and nothing else', async (t) => {
   await t.rejects(paths.put('f', broken(), NEW), /the source broke/);
   t.equal((await all(paths.read('f'))).toString(), 'old');
   t.strictSame(await namesIn(paths, '/'), ['f']);
+});
+
+/** Nothing comes of it any more, and it does not notice that nobody listens. */
+async function* silent() {
+  yield Buffer.from('new');
+  await new Promise<never>(() => {});
+}
+
+t.test('a put or an append that is interrupted does not wait for its source', async (t) => {
+  const { client, paths } = world(t);
+  await paths.put('f', chunks('old'), NEW);
+  for (const does of ['put', 'append'] as const) {
+    const interrupted = new AbortController();
+    const { signal } = interrupted;
+    const writing = new Paths(client, { signal })[does]('f', silent(), NEW);
+    await until('it has begun', async () => {
+      const names = await namesIn(paths, '/');
+      return does === 'put' ? names.length === 2 : (await paths.stat('f')).size === 6;
+    });
+    interrupted.abort();
+    await t.rejects(writing, { code: 'INTERRUPTED', message: 'f: interrupted' });
+    t.strictSame(await namesIn(paths, '/'), ['f']);
+  }
+  t.equal((await all(paths.read('f'))).toString(), 'oldnew');
+});
+
+/** The client, whose commands go this way. */
+function executing(client: FilesystemClient, execute: FilesystemClient['execute']) {
+  const other: FilesystemClient = Object.create(client);
+  other.execute = execute;
+  return other;
+}
+
+t.test('a temporary file that was on its way when a put was interrupted is removed', async (t) => {
+  const { cluster, client, paths } = world(t);
+  await paths.put('f', chunks('old'), NEW);
+  const interrupted = new AbortController();
+  const interrupting = executing(client, (command, options) => {
+    const result = client.execute(command, options);
+    if (command.type === 'make-node') interrupted.abort();
+    return result;
+  });
+  const { signal } = interrupted;
+  await t.rejects(new Paths(interrupting, { signal }).put('f', chunks('new'), NEW), {
+    code: 'INTERRUPTED',
+  });
+  t.equal(cluster.effective().filter(({ command }) => command.type === 'make-node').length, 2);
+  t.strictSame(await namesIn(paths, '/'), ['f']);
+  t.equal((await all(paths.read('f'))).toString(), 'old');
+});
+
+t.test('a temporary file that may be left is named', async (t) => {
+  const { client } = world(t);
+  const paths = new Paths(
+    executing(client, (command, options) =>
+      command.type === 'make-node'
+        ? client.execute(command, options)
+        : Promise.reject(new MootError('NO_LEADER', `nobody decides about ${command.type}`)),
+    ),
+  );
+  await t.rejects(paths.put('f', chunks('new'), NEW), {
+    code: 'NO_LEADER',
+    message: /^f: nobody decides about write; \.mootfs-put-\w+ may be left beside it$/,
+  });
 });
 
 t.test('a source may use its buffer again', async (t) => {
