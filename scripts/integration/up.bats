@@ -35,6 +35,13 @@ up_start() {
   [[ "$output" == *"was made for 3 nodes"*"not for 5 nodes"* ]]
 }
 
+@test "mounts lock as up is told, and settings of its environment are not the nodes' own" {
+  MOOTFS_LISTEN="127.0.0.1:$PORT" MOOTFS_LOCKS=mount up_start
+  touch "$ROOT/mnt/n1/file"
+  flock "$ROOT/mnt/n1/file" flock --nonblock "$ROOT/mnt/n2/file" true
+  run ! flock "$ROOT/mnt/n1/file" flock --nonblock "$ROOT/mnt/n1/file" true
+}
+
 @test "what could not begin for a taken port begins at another one" {
   # The connection stays until its standard input ends.
   node -e 'require("net").createServer().listen(+process.argv[1], "127.0.0.1"); process.stdin.on("end", () => process.exit()).resume()' \

@@ -147,6 +147,7 @@ export class LocalCluster {
         directory,
         ...['--nodes', nodes.join(','), '--cluster', options.cluster, '--adapter', options.adapter],
         ...['--level', options.level, '--deadline', deadlineText(options.deadline)],
+        ...['--locks', options.locks],
         ...(options.writeThrough === true ? ['--write-through'] : []),
       ],
       readyLine: 'mounted',

@@ -69,7 +69,7 @@ export class Supervised {
     const child = spawn(
       process.execPath,
       [...process.execArgv, entry, ...this.options.args, '--stop-with-stdin'],
-      { detached: true, stdio: ['pipe', 'pipe', 'pipe'] },
+      { detached: true, stdio: ['pipe', 'pipe', 'pipe'], env: withoutSettings(process.env) },
     );
     this.child = child;
     const log = createWriteStream(this.options.log, { flags: 'a' });
@@ -137,6 +137,11 @@ export class Supervised {
       this.start().catch(() => undefined);
     }, RESTART_DELAY_MS);
   }
+}
+
+/** What is meant for a child stands in its arguments: a setting of ours would be that of all of them. */
+function withoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('MOOTFS_')));
 }
 
 function startFailure(name: string, code: number | null, said: string): MootError {

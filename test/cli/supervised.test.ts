@@ -67,3 +67,12 @@ t.test('a log that cannot be written ends nobody', async (t) => {
   await child.start();
   t.equal(child.state, 'up');
 });
+
+t.test('what the environment sets for its parent is not set for it', async (t) => {
+  process.env.MOOTFS_LISTEN = '127.0.0.1:1';
+  t.teardown(() => delete process.env.MOOTFS_LISTEN);
+  const { child } = supervise(t);
+  await child.start();
+  await child.stop();
+  t.match(readFileSync(child.log, 'utf8'), /^settings: $/m);
+});
