@@ -113,6 +113,30 @@ mount_as_nobody() {
   echo done
 }
 
+@test "umount goes through symbolic links as mount does, also of a mount that is dead or does not answer" {
+  for i in 1 2 3; do node_start "$i"; done
+  wait_for "a leader" has_leader
+  ln -s "$ROOT/mnt" "$ROOT/link"
+  ln -s "$ROOT/mnt/2" "$ROOT/2"
+  mootfs mount --daemon "$ROOT/link/1" 3>&-
+  mootfs mount --daemon "$ROOT/2" 3>&-
+  mootfs umount "$ROOT/link/1"
+  mootfs umount "$ROOT/2"
+  run ! grep " $ROOT/mnt/[12] fuse" /proc/self/mounts
+  mount_start 1
+  process_kill mount1 KILL
+  mootfs umount "$ROOT/link/1"
+  mount_start 1
+  process_kill mount1 STOP
+  timeout 30 "$MOOTFS" umount "$ROOT/link/1"
+  run ! grep " $ROOT/mnt/1 fuse" /proc/self/mounts
+  process_kill mount1 CONT
+  mount --bind "$ROOT" "$ROOT/mnt/3"
+  run mootfs umount "$ROOT/mnt/3"
+  umount "$ROOT/mnt/3"
+  [ "$status" -eq 2 ]
+}
+
 @test "mount without root, by fusermount3" {
   command -v fusermount3 >/dev/null || skip "no fusermount3 (package fuse3)"
   for i in 1 2 3; do node_start "$i"; done

@@ -1,10 +1,18 @@
-import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { MootError } from '../base/errors.js';
-import { fusermount, isRoot } from '../mount/mount-point.js';
+import {
+  canonicalPath,
+  fusermount,
+  isRoot,
+  type MountPoint,
+  mountAt,
+  readMountinfo,
+  run,
+} from '../mount/mount-point.js';
 import { addExample, directoryName } from './settings.js';
+
+/** What programs have mapped and written is handed to the mount first, which waits half a minute at most. */
+const UMOUNT_TIMEOUT_MS = 45_000;
 
 export function addUmountCommand(program: Command): void {
   const command = program
@@ -13,8 +21,8 @@ export function addUmountCommand(program: Command): void {
     .argument('<directory>', 'where it is mounted', directoryName)
     .option('--lazy', 'detach it now, and let programs that still use it finish')
     .action(async (directory: string, options: { readonly lazy?: boolean }) => {
-      const path = resolve(directory);
-      if (!isMootfsMount(path)) {
+      const path = await canonicalPath(directory);
+      if (!isOurs(mountAt(await readMountinfo(), path))) {
         throw new MootError('BAD_ARGUMENT', `${path} is not a mounted mootfs directory`);
       }
       await unmount(path, options.lazy === true);
@@ -22,40 +30,27 @@ export function addUmountCommand(program: Command): void {
   addExample(command, 'mootfs umount /srv/shared');
 }
 
-/** Looks into /proc/self/mounts, whose paths have spaces and the like as octal escapes (proc(5), getmntent(3)). */
-export function isMootfsMount(path: string): boolean {
-  return readFileSync('/proc/self/mounts', 'utf8')
-    .split('\n')
-    .map((line) => line.split(' '))
-    .some(
-      ([source, at, type]) =>
-        unescapeMount(at ?? '') === path &&
-        (type === 'fuse.mootfs' || (type?.startsWith('fuse') === true && source === 'mootfs')),
-    );
-}
-
-function unescapeMount(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, octal: string) =>
-    String.fromCharCode(parseInt(octal, 8)),
-  );
+function isOurs(mount: MountPoint | undefined): boolean {
+  if (mount === undefined) return false;
+  const { type, source } = mount;
+  return type === 'fuse.mootfs' || (type.startsWith('fuse') && source === 'mootfs');
 }
 
 async function unmount(path: string, lazy: boolean): Promise<void> {
-  const [program, args] = isRoot()
-    ? ['umount', lazy ? ['-l', path] : [path]]
-    : [fusermount(), lazy ? ['-u', '-z', path] : ['-u', path]];
-  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-  let said = '';
-  child.stderr.on('data', (data: Buffer) => {
-    said += data.toString();
-  });
-  const failure = await new Promise<string | null>((done) => {
-    child.once('error', (error) => done(error.message));
-    child.once('close', (code) =>
-      done(code === 0 ? null : said.trim() || `${program} ended with ${code}`),
-    );
-  });
-  if (failure === null) return;
-  if (!failure.includes('busy')) throw new MootError('MOUNT_UNAVAILABLE', failure);
-  throw new MootError('EBUSY', `${failure} (a program still uses it; --lazy detaches it anyway)`);
+  // -c: the path is known, and looking at a mount that does not answer would hang.
+  const [program, ...args] = isRoot()
+    ? ['umount', '-i', '-c', ...(lazy ? ['-l'] : [])]
+    : [fusermount(), '-u', ...(lazy ? ['-z'] : [])];
+  const { status, errorText } = await run(
+    program,
+    [...args, '--', path],
+    undefined,
+    UMOUNT_TIMEOUT_MS,
+  );
+  if (status === 0) return;
+  if (status === null) {
+    throw new MootError('MOUNT_UNAVAILABLE', `${errorText} (--lazy detaches it anyway)`);
+  }
+  if (!errorText.includes('busy')) throw new MootError('MOUNT_UNAVAILABLE', errorText);
+  throw new MootError('EBUSY', `${errorText} (a program still uses it; --lazy detaches it anyway)`);
 }

@@ -57,8 +57,8 @@ async function checkDirectory(path: string, asGiven: string): Promise<string> {
   throw unavailable(`${asGiven} is not a directory`);
 }
 
-/** Also of a mount point whose server is dead. */
-async function canonicalPath(directory: string): Promise<string> {
+/** Also of a mount point whose server is dead, or does not answer: the kernel asks it for nothing here. */
+export async function canonicalPath(directory: string): Promise<string> {
   const path = resolve(directory);
   try {
     return await realpath(path);
@@ -68,18 +68,21 @@ async function canonicalPath(directory: string): Promise<string> {
   }
 }
 
+export interface MountPoint {
+  readonly type: string;
+  readonly device: string;
+  readonly source: string;
+}
+
 /** The uppermost mount at a path (proc_pid_mountinfo(5)); undefined: not a mount point. */
-export function mountAt(
-  mountinfo: string,
-  path: string,
-): { readonly type: string; readonly device: string } | undefined {
-  let found: { type: string; device: string } | undefined;
+export function mountAt(mountinfo: string, path: string): MountPoint | undefined {
+  let found: MountPoint | undefined;
   for (const line of mountinfo.split('\n')) {
     const [before, after] = line.split(' - ', 2);
     const [, , device, , point] = before?.split(' ') ?? [];
-    const type = after?.split(' ')[0];
+    const [type, source = ''] = after?.split(' ') ?? [];
     if (point === undefined || device === undefined || type === undefined) continue;
-    if (unescapeOctal(point) === path) found = { type, device };
+    if (unescapeOctal(point) === path) found = { type, device, source };
   }
   return found;
 }
@@ -161,7 +164,12 @@ interface ProgramResult {
 }
 
 /** Runs a program to its end, without a shell, messages in English. Never waits for ever. */
-export function run(program: string, args: readonly string[], fd?: number): Promise<ProgramResult> {
+export function run(
+  program: string,
+  args: readonly string[],
+  fd?: number,
+  timeoutMs = PROGRAM_TIMEOUT_MS,
+): Promise<ProgramResult> {
   return new Promise((settle) => {
     const child = spawn(program, args, {
       cwd: '/',
@@ -177,8 +185,8 @@ export function run(program: string, args: readonly string[], fd?: number): Prom
       child.kill('SIGKILL');
       child.unref();
       child.stderr?.destroy();
-      end(null, `${program} did not end within ${PROGRAM_TIMEOUT_MS / 1000} s`);
-    }, PROGRAM_TIMEOUT_MS);
+      end(null, `${program} did not end within ${timeoutMs / 1000} s`);
+    }, timeoutMs);
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       if (errorText.length < ERROR_TEXT_CHARS_MAX) errorText += text;
     });

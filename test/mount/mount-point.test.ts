@@ -9,10 +9,10 @@ const MOUNTINFO = `22 1 254:0 / / rw,relatime - ext4 /dev/root rw
 `;
 
 t.test('mountAt finds the uppermost mount at a path', async (t) => {
-  t.same(mountAt(MOUNTINFO, '/'), { type: 'ext4', device: '254:0' });
-  t.same(mountAt(MOUNTINFO, '/mnt/a b'), { type: 'fuse.mootfs', device: '0:39' });
-  t.same(mountAt(MOUNTINFO, '/mnt/c'), { type: 'fuse.mootfs', device: '0:41' });
-  t.same(mountAt(MOUNTINFO, '/mnt/ä\\'), { type: 'fuse', device: '0:42' });
+  t.same(mountAt(MOUNTINFO, '/'), { type: 'ext4', device: '254:0', source: '/dev/root' });
+  t.same(mountAt(MOUNTINFO, '/mnt/a b'), { type: 'fuse.mootfs', device: '0:39', source: 'mootfs' });
+  t.same(mountAt(MOUNTINFO, '/mnt/c'), { type: 'fuse.mootfs', device: '0:41', source: 'mootfs' });
+  t.same(mountAt(MOUNTINFO, '/mnt/ä\\'), { type: 'fuse', device: '0:42', source: 'x' });
   t.equal(mountAt(MOUNTINFO, '/mnt'), undefined);
   t.equal(mountAt('', '/'), undefined);
 });
