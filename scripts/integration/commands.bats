@@ -306,6 +306,27 @@ temporaries() { mootfs ls / | grep -q '^\.mootfs-put-'; }
   [[ "$output" == *"$LOCAL/missing"* ]]
 }
 
+@test "mount --daemon that is interrupted mounts nothing" {
+  local at="$ROOT/mnt/interrupted" signal starter server
+  need_mounts
+  mkdir -p "$at"
+  for signal in INT HUP KILL; do
+    # Nobody is there: it looks for a second before it mounts.
+    "$MOOTFS" mount --daemon --nodes 127.0.0.1:1 --log "$LOCAL/$signal.log" "$at" 2>/dev/null 3>&- &
+    starter=$!
+    wait_for "its server" pgrep -P "$starter" -f -- --serve
+    server=$(pgrep -P "$starter" -f -- --serve)
+    kill "-$signal" "$starter"
+    status=0
+    wait "$starter" || status=$?
+    [ "$status" -eq $((128 + $(kill -l "$signal"))) ]
+    [ "$signal" = KILL ] || process_gone "$server"
+    wait_for "the end of its server" process_gone "$server"
+    [ ! -s "$LOCAL/$signal.log" ]
+    run ! grep -q " $at fuse" /proc/self/mounts
+  done
+}
+
 @test "npm install -g from the packed tarball" {
   (cd "$PROJECT" && npm pack --silent --ignore-scripts --pack-destination "$LOCAL" >/dev/null)
   npm install --silent --no-audit --no-fund --global --prefix "$LOCAL/prefix" "$LOCAL"/mootfs-*.tgz

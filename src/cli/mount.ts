@@ -1,11 +1,11 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { describe, MootError } from '../base/errors.js';
 import { type HandedMount, mountAsUser, takeHandedMount } from '../mount/fuse-kernel/as-user.js';
 import { isRoot, prepareDirectory } from '../mount/mount-point.js';
 import { type MountSettings, SOURCE, startMount, startMountControl } from './assemble.js';
+import { NO_LOG, startDaemon, starterGone, tellStarter } from './daemon.js';
 import { EXIT } from './exit.js';
 import { clusterOption, nodesOption, parseAddressText } from './members.js';
 import { type MountFlags, parseMountFlags } from './mount-flags.js';
@@ -18,8 +18,6 @@ import {
   setting,
 } from './settings.js';
 import { STOP_SIGNALS, stopRequested } from './signals.js';
-
-const NO_LOG = '/dev/null';
 
 interface MountCommandOptions extends MountOptions {
   readonly nodes: readonly string[];
@@ -76,7 +74,7 @@ export function addMountCommand(program: Command): void {
     const handed = takeHandedMount();
     if (options.serve === true) await serve(directory, options, kernel, handed);
     else if (options.daemon === true) {
-      await daemonize(await serverCommand(directory, options, kernel), options.log);
+      await startDaemon(await serverCommand(directory, options, kernel), options.log, directory);
     } else if (needsFusermount(options)) {
       await relay(await serverCommand(directory, options, kernel), resolve(directory));
     } else await serve(directory, options, kernel, null);
@@ -168,38 +166,16 @@ async function serveUntil(
   control: Awaited<ReturnType<typeof startMountControl>> | null,
 ): Promise<void> {
   const observer = control === null ? {} : { observer: control.observer };
+  let unwanted = false;
+  void Promise.race([stop, starterGone()]).then(() => {
+    unwanted = true;
+  });
   const mount = await startMount({ ...settings, ...observer });
-  control?.mounted();
-  process.stdout.write(`mounted ${mount.mount.directory}\n`);
-  if (process.send !== undefined) {
-    process.send('mounted');
-    process.disconnect();
+  if (!unwanted) {
+    control?.mounted();
+    process.stdout.write(`mounted ${mount.mount.directory}\n`);
+    tellStarter();
+    await Promise.race([stop, mount.mount.ended]);
   }
-  await Promise.race([stop, mount.mount.ended]);
   await mount.stop();
-}
-
-/**
- * Runs the server in a session of its own, and returns when it has mounted, or has ended with its
- * reason on our standard error.
- */
-async function daemonize(
-  [program, ...args]: readonly [string, ...string[]],
-  log: string,
-): Promise<void> {
-  const file = openSync(log, 'a');
-  const child = spawn(program, args, {
-    detached: true,
-    stdio: ['ignore', file, log === NO_LOG ? 'inherit' : file, 'ipc'],
-  });
-  await new Promise<void>((done) => {
-    child.once('message', () => done());
-    child.once('exit', (code) => {
-      process.exitCode = code ?? EXIT.failed;
-      if (log !== NO_LOG) process.stderr.write(`mootfs mount: failed; the reason is in ${log}\n`);
-      done();
-    });
-  });
-  if (child.connected) child.disconnect();
-  child.unref();
 }
