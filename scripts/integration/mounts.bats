@@ -137,6 +137,28 @@ mount_as_nobody() {
   [ "$status" -eq 2 ]
 }
 
+# Prints what somebody says to the service manager.
+NOTIFIED='
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+s.settimeout(60)
+print(s.recv(4096).decode())'
+
+@test "systemd hears that it is mounted when it is; the units are sound" {
+  command -v systemd-analyze >/dev/null || skip "no systemd-analyze (package systemd)"
+  command -v python3 >/dev/null || skip "no python3"
+  run systemd-analyze verify "$PROJECT/docs/systemd/mootfs@.service" "$PROJECT/docs/systemd/mootfs-mount@.service"
+  echo "$output"
+  run ! grep '/mootfs' <<<"$output"
+  for i in 1 2 3; do node_start "$i"; done
+  python3 -c "$NOTIFIED" "$ROOT/notify" >"$ROOT/logs/notified" 3>&- &
+  wait_for "the service manager" test -e "$ROOT/notify"
+  NOTIFY_SOCKET="$ROOT/notify" background mount1 mount "$ROOT/mnt/1" --nodes "$NODES"
+  wait_for "what it is told" grep -q '^READY=1' "$ROOT/logs/notified"
+  grep " $ROOT/mnt/1 fuse" /proc/self/mounts
+}
+
 @test "mount without root, by fusermount3" {
   command -v fusermount3 >/dev/null || skip "no fusermount3 (package fuse3)"
   for i in 1 2 3; do node_start "$i"; done

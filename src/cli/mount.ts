@@ -18,6 +18,7 @@ import {
   setting,
 } from './settings.js';
 import { STOP_SIGNALS, stopRequested } from './signals.js';
+import { tellSystemd } from './systemd.js';
 
 interface MountCommandOptions extends MountOptions {
   readonly nodes: readonly string[];
@@ -175,6 +176,7 @@ async function serveUntil(
     control?.mounted();
     process.stdout.write(`mounted ${mount.mount.directory}\n`);
     tellStarter();
+    tellSystemd();
     await Promise.race([stop, mount.mount.ended]);
   }
   await mount.stop();
