@@ -156,6 +156,17 @@ temporaries() { mootfs ls / | grep -q '^\.mootfs-put-'; }
   [ "$(grep -c 'snapshot at index' <<<"$output")" = 3 ]
   run mootfs snapshot --node "127.0.0.1:${PORTS[1]}"
   [[ "$output" == "n2: snapshot at index "* ]]
+  run mootfs snapshot --node 127.0.0.1:1
+  [ "$status" -eq 2 ]
+}
+
+@test "snapshot of those that are there, and who is not" {
+  local absent
+  absent="127.0.0.1:$(free_ports 1)"
+  run mootfs snapshot --nodes "$absent,$NODES"
+  [ "$status" -eq 3 ]
+  [ "$(grep -c '^n[123]: snapshot at index' <<<"$output")" = 3 ]
+  grep "^mootfs snapshot: $absent: " <<<"$output"
 }
 
 @test "a second process on one data directory is refused with a sentence" {

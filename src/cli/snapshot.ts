@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { connectClient } from './assemble.js';
+import { exitCodeOf, reportFailure } from './exit.js';
 import { clusterOption, nodesOption, parseAddressText } from './members.js';
 import { addExample } from './settings.js';
 
@@ -13,8 +14,13 @@ export function addSnapshotCommand(program: Command): void {
     .action(async (options: SnapshotOptions) => {
       const client = connectClient({ ...options, name: 'snapshot' });
       try {
-        for (const { id, index } of await client.snapshot(options.node)) {
-          process.stdout.write(`${id}: snapshot at index ${index}\n`);
+        for (const { id, index, error } of await client.snapshot(options.node)) {
+          if (error === null) {
+            process.stdout.write(`${id}: snapshot at index ${index}\n`);
+          } else {
+            reportFailure('snapshot', error);
+            process.exitCode = exitCodeOf(error);
+          }
         }
       } finally {
         await client.close();

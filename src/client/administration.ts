@@ -3,7 +3,7 @@ import type { ClientRequest, ClientResponse, NodeStatus } from '../codec/client-
 import type { Configuration, MemberChange } from '../raft/types.js';
 import { seconds } from './call.js';
 import type { Cluster } from './cluster.js';
-import type { NodeReport } from './filesystem-client.js';
+import type { NodeReport, SnapshotReport } from './filesystem-client.js';
 import type { Link } from './link.js';
 
 /** How often to look whether a node can be reached by now. */
@@ -40,11 +40,11 @@ export class Administration {
     return [...first, ...(await this.report(learned, leftMs))];
   }
 
-  /** Asks nodes one after the other: a snapshot costs each some work. */
-  async snapshot(
-    node: string | undefined,
-    timeoutMs: number,
-  ): Promise<readonly { readonly id: string; readonly index: number }[]> {
+  /**
+   * Asks nodes one after the other: a snapshot costs each some work. One that takes none keeps nobody behind
+   * it from taking one.
+   */
+  async snapshot(node: string | undefined, timeoutMs: number): Promise<readonly SnapshotReport[]> {
     const reports = await this.status(Math.min(timeoutMs, STATUS_TIMEOUT_MS));
     const chosen = reports.filter(
       ({ address, status }) => node === undefined || node === status?.id || node === address,
@@ -52,10 +52,16 @@ export class Administration {
     if (chosen.length === 0) {
       throw new MootError('BAD_ARGUMENT', `no node is called ${node}: ${this.cluster.describe()}`);
     }
-    const taken: { id: string; index: number }[] = [];
+    const taken: SnapshotReport[] = [];
     for (const { address, status, error } of chosen) {
-      if (status === null) throw new MootError('UNREACHABLE', `${address}: ${error}`);
-      taken.push({ id: status.id, index: await this.snapshotAt(address, timeoutMs) });
+      const about = { address, id: status?.id ?? null };
+      try {
+        if (status === null) throw new MootError('UNREACHABLE', `${address}: ${error}`);
+        taken.push({ ...about, index: await this.snapshotAt(address, timeoutMs), error: null });
+      } catch (error) {
+        if (!isMootError(error)) throw error;
+        taken.push({ ...about, index: null, error });
+      }
     }
     return taken;
   }
@@ -115,7 +121,10 @@ export class Administration {
   private async snapshotAt(address: string, timeoutMs: number): Promise<number> {
     const link = this.cluster.links.find((known) => known.address === address);
     if (link === undefined) throw new MootError('UNREACHABLE', `${address} is not known any more`);
-    const response = await this.ask(link, (id) => ({ type: 'snapshot', id }), timeoutMs);
+    const asked = this.ask(link, (id) => ({ type: 'snapshot', id }), timeoutMs);
+    const response = await asked.catch((error: unknown) => {
+      throw new MootError('UNREACHABLE', `${address}: ${describe(error)}`);
+    });
     if (response.type === 'snapshot-reply') return response.index;
     throw unexpected(address, response);
   }

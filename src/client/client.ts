@@ -20,6 +20,7 @@ import {
   type Kept,
   type KeptQuery,
   type NodeReport,
+  type SnapshotReport,
   type WatchListener,
 } from './filesystem-client.js';
 import { Lease } from './lease.js';
@@ -225,9 +226,7 @@ class ClusterClient implements FilesystemClient {
     return this.administration.status(timeoutMs);
   }
 
-  async snapshot(
-    node?: string,
-  ): Promise<readonly { readonly id: string; readonly index: number }[]> {
+  async snapshot(node?: string): Promise<readonly SnapshotReport[]> {
     this.refuseWhenClosed();
     return this.administration.snapshot(node, this.deadlineMs);
   }

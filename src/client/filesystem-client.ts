@@ -1,3 +1,4 @@
+import type { MootError } from '../base/errors.js';
 import type { NodeStatus, ReadLevel } from '../codec/client-messages.js';
 import type { Command, CommandType, CommandValues } from '../filesystem/commands.js';
 import type { Effect } from '../filesystem/filesystem.js';
@@ -47,8 +48,8 @@ export interface FilesystemClient {
   readonly seenIndex: number;
   /** The status of each node that answers within `timeoutMs`. */
   status(timeoutMs: number): Promise<readonly NodeReport[]>;
-  /** Asks the node (or every node) to take a snapshot now; returns each one's index. */
-  snapshot(node?: string): Promise<readonly { readonly id: string; readonly index: number }[]>;
+  /** Asks the node (or every node, one after the other) to take a snapshot now, and says what came of it. */
+  snapshot(node?: string): Promise<readonly SnapshotReport[]>;
   /** Resolves, when the change is committed, to who is a member then. MEMBERS_REFUSED says why not. */
   changeMembers(change: MemberChange): Promise<Configuration>;
   /** Another node is to lead, the best one when none is named; resolves to its id. */
@@ -113,6 +114,15 @@ export interface NodeReport {
   readonly status: NodeStatus | null;
   /** Why there is no status. */
   readonly error: string | null;
+}
+
+export interface SnapshotReport {
+  readonly address: string;
+  /** null: the node has not answered. */
+  readonly id: string | null;
+  /** Of the snapshot; null: there is none, and `error` says of whom and why. */
+  readonly index: number | null;
+  readonly error: MootError | null;
 }
 
 /** The wait without a leader after which operations fail. */

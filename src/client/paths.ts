@@ -197,18 +197,15 @@ export class Paths {
       const removals = new InFlight(REMOVALS_IN_FLIGHT_MAX);
       for (const { name, ino, type } of entries) {
         const below = joined(path, name);
-        await named(below, async () => {
-          if (isDirectory({ mode: type })) {
-            await this.empty(ino, below);
-            await removals.add(
-              ignoringAbsence(this.execute({ type: 'remove-directory', parent: directory, name })),
-            );
-          } else {
-            await removals.add(
-              ignoringAbsence(this.execute({ type: 'unlink', parent: directory, name })),
-            );
-          }
-        });
+        const isBelow = isDirectory({ mode: type });
+        if (isBelow) await named(below, () => this.empty(ino, below));
+        const removal = isBelow ? 'remove-directory' : 'unlink';
+        // Waiting for room tells of another removal's error.
+        await removals.add(
+          named(below, () =>
+            ignoringAbsence(this.execute({ type: removal, parent: directory, name })),
+          ),
+        );
       }
       await removals.settled();
     }

@@ -653,3 +653,19 @@ t.test('a change counts as own only while the caller of its command waits', asyn
   t.teardown(() => clearInterval(drain));
   await client.close();
 });
+
+t.test('a node that is away keeps no other one from a snapshot', async (t) => {
+  const cluster = new FakeCluster();
+  cluster.elect(cluster.node(2));
+  cluster.kill(cluster.node(1));
+  const reports = await clientOf(t, cluster, { deadlineMs: 200 }).snapshot();
+  t.strictSame(
+    reports.map(({ address, id, index }) => ({ address, id, index })),
+    [
+      { address: 'host1:1', id: 'n1', index: cluster.world.index },
+      { address: 'host2:1', id: null, index: null },
+      { address: 'host3:1', id: 'n3', index: cluster.world.index },
+    ],
+  );
+  t.match(reports[1]?.error, { code: 'UNREACHABLE', message: /^host2:1: / });
+});

@@ -3,6 +3,7 @@ import { MootError } from '../../src/base/errors.js';
 import { createFilesystemClient } from '../../src/client/client.js';
 import type { FilesystemClient } from '../../src/client/filesystem-client.js';
 import { Paths } from '../../src/client/paths.js';
+import { FLAG_IMMUTABLE } from '../../src/filesystem/inode-flags.js';
 import { S_IFDIR } from '../../src/filesystem/mode.js';
 import { ROOT_INO } from '../../src/filesystem/records.js';
 import { FakeCluster } from '../support/fake-cluster.js';
@@ -210,6 +211,23 @@ t.test('directories are removed with all that is in them', async (t) => {
   await t.rejects(paths.remove('d'), { code: 'EISDIR', message: 'd: is a directory' });
   await paths.remove('d/', true);
   t.strictSame(await namesIn(paths, ''), []);
+});
+
+t.test('what cannot be removed is named, among however many', async (t) => {
+  const { client, paths, makeDirectory } = world(t);
+  const d = await makeDirectory(ROOT_INO, 'd');
+  await makeDirectory(d, 'e');
+  for (let i = 0; i < 200; i++) await paths.append(`d/e/f${i}`, chunks(), NEW);
+  for (const kept of ['f3', 'f199']) {
+    const { ino } = await paths.stat(`d/e/${kept}`);
+    const flag = (flags: number) => client.execute({ type: 'set-attributes', ino, flags });
+    await flag(FLAG_IMMUTABLE);
+    await t.rejects(paths.remove('d', true), {
+      code: 'EPERM',
+      message: `d/e/${kept}: unlink: EPERM`,
+    });
+    await flag(0);
+  }
 });
 
 t.test('errors name the path', async (t) => {

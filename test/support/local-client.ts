@@ -8,6 +8,7 @@ import type {
   ClientSession,
   FilesystemClient,
   NodeReport,
+  SnapshotReport,
   WatchListener,
 } from '../../src/client/filesystem-client.js';
 import type { ReadLevel } from '../../src/codec/client-messages.js';
@@ -363,7 +364,7 @@ export class LocalClient implements FilesystemClient {
     return [];
   }
 
-  async snapshot(): Promise<readonly { readonly id: string; readonly index: number }[]> {
+  async snapshot(): Promise<readonly SnapshotReport[]> {
     return [];
   }
 
