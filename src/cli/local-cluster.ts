@@ -76,13 +76,14 @@ export class LocalCluster {
     return [...this.nodes, ...this.mounts];
   }
 
-  async start(stop: Promise<unknown>): Promise<void> {
+  /** False: `stop` came before all were up. Then the rest is not started, and somebody has to call `stop`. */
+  async start(stop: Promise<unknown>): Promise<boolean> {
     const { data, cluster } = this.options;
     const present = { cluster, nodes: this.members.map(({ address }) => address) };
     refuseMadeForOthers(resolve(data), present);
-    await startAll(this.nodes, stop);
+    if (!(await startAll(this.nodes, stop))) return false;
     keepMadeFor(resolve(data), present);
-    await startAll(this.mounts, stop);
+    return startAll(this.mounts, stop);
   }
 
   async stop(): Promise<void> {
@@ -172,7 +173,8 @@ function deadlineText(ms: number): string {
   return Number.isFinite(ms) ? String(ms / 1000) : 'hard';
 }
 
-async function startAll(children: readonly Supervised[], stop: Promise<unknown>): Promise<void> {
+/** Whether all are up, and `stop` did not come first. */
+async function startAll(children: readonly Supervised[], stop: Promise<unknown>): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
@@ -183,7 +185,8 @@ async function startAll(children: readonly Supervised[], stop: Promise<unknown>)
     }, START_TIMEOUT_MS);
   });
   try {
-    await Promise.race([Promise.all(children.map((child) => child.start())), timeout, stop]);
+    const up = Promise.all(children.map((child) => child.start()));
+    return await Promise.race([stop.then(() => false), up.then(() => true), timeout]);
   } finally {
     clearTimeout(timer);
   }

@@ -259,12 +259,7 @@ export async function startLocal(
   };
   const director = await directLocalCluster(cluster, ports.control?.director ?? 0, options.cluster);
   try {
-    let stopped = false;
-    void stop.then(() => {
-      stopped = true;
-    });
-    await cluster.start(stop);
-    if (stopped) throw new MootError('INTERRUPTED', 'asked to stop');
+    if (!(await cluster.start(stop))) throw new MootError('INTERRUPTED', 'asked to stop');
   } catch (error) {
     await director.close();
     await cluster.stop();

@@ -105,7 +105,7 @@ async function runUp(options: UpOptions): Promise<void> {
     if (ports.control !== null) {
       director = await directLocalCluster(cluster, ports.control.director, options.cluster);
     }
-    await cluster.start(stop);
+    if (!(await cluster.start(stop))) return;
     await Promise.race([stop, giveRootToUser(client)]);
     await showUntil(stop, client, cluster);
   } finally {
