@@ -31,11 +31,12 @@ export class Administration {
   /** Asks the known nodes, and then those that they name and we did not know. */
   async status(timeoutMs: number): Promise<readonly NodeReport[]> {
     const startedMs = this.cluster.clock.monotonicMs();
-    const first = await this.report([...this.cluster.links], timeoutMs);
+    const known = [...this.cluster.links];
+    const first = await this.report(known, timeoutMs);
     for (const { status } of first) {
       for (const peer of status?.peers ?? []) this.cluster.learn(peer.id, peer.address);
     }
-    const learned = this.cluster.links.slice(first.length);
+    const learned = this.cluster.links.filter((link) => !known.includes(link));
     const leftMs = timeoutMs - (this.cluster.clock.monotonicMs() - startedMs);
     return [...first, ...(await this.report(learned, leftMs))];
   }
