@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { isIP } from 'node:net';
 
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
@@ -26,6 +27,27 @@ export function isKnownOrigin(
     return a.name === b.name || (LOOPBACK.test(a.name) && LOOPBACK.test(b.name));
   };
   return (host !== undefined && isOurs(host, own) && same(host)) || friends.some(same);
+}
+
+/**
+ * Whether the request comes from a browser: a page makes it tell less, but not that it is one. Over plain HTTP
+ * a GET to the page's own site names no origin, and no Sec-Fetch-* either; a language is always there.
+ */
+export function isFromBrowser(headers: IncomingHttpHeaders): boolean {
+  return Object.keys(headers).some(
+    (name) => name === 'origin' || name === 'accept-language' || name.startsWith('sec-fetch-'),
+  );
+}
+
+/** Whether `host` leads here whoever says so: not a name that a stranger lets point here (see above). */
+export function isKnownHost(
+  host: string | undefined,
+  own: string,
+  friends: readonly string[],
+): boolean {
+  if (host === undefined) return false;
+  const asked = host.toLowerCase();
+  return isOurs(host, own) || friends.some((friend) => friend.toLowerCase() === asked);
 }
 
 function isOurs(host: string, own: string): boolean {

@@ -5,7 +5,7 @@ import { describe, type ErrorCode, isMootError, MootError } from '../base/errors
 import type { Report } from '../base/report.js';
 import { parseAddress } from '../transport/address.js';
 import type { ClientCall, ServerMessage } from './messages.js';
-import { isKnownOrigin } from './origin.js';
+import { isFromBrowser, isKnownHost, isKnownOrigin } from './origin.js';
 import { Params } from './params.js';
 import { Watcher } from './watcher.js';
 
@@ -129,6 +129,12 @@ class JsonServer<D, E> implements ControlServer {
     return isKnownOrigin(origin, host, this.parts.address, this.parts.friends());
   }
 
+  /** Programs may use any name; in a browser it could be a stranger's, whose page would read what it gets. */
+  private mayRead({ headers }: IncomingMessage): boolean {
+    const { address, friends } = this.parts;
+    return !isFromBrowser(headers) || isKnownHost(headers.host, address, friends());
+  }
+
   // Watchers.
 
   private onWatcher(ws: WebSocket): void {
@@ -218,6 +224,9 @@ class JsonServer<D, E> implements ControlServer {
     if (request.method === 'POST') return this.answerCall(request, path);
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       return text(405, 'only GET, HEAD and POST\n');
+    }
+    if (!this.mayRead(request)) {
+      return text(403, 'open it by an address, by localhost, or by the name where it listens\n');
     }
     if (path === '/api/status') return json(this.parts.document());
     const page = Object.hasOwn(this.parts.pages, path) ? this.parts.pages[path] : undefined;

@@ -1,10 +1,11 @@
 import { once } from 'node:events';
+import { get, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { connect } from 'node:net';
 import t, { type Test } from 'tap';
 import { WebSocket } from 'ws';
 import { MootError } from '../../src/base/errors.js';
 import { ControlLink } from '../../src/control/link.js';
-import { isKnownOrigin } from '../../src/control/origin.js';
+import { isKnownHost, isKnownOrigin } from '../../src/control/origin.js';
 import { type ControlServer, startControlServer, text } from '../../src/control/server.js';
 import { openSocket } from '../../src/control/socket.js';
 import { freeAddresses } from '../support/ports.js';
@@ -277,6 +278,46 @@ t.test('pages of other sites may not watch', async (t) => {
   t.equal(await status(`http://${address}`), 101);
   t.equal(await status(`http://localhost:${address.split(':')[1]}`), 101, 'another loopback name');
   t.equal(await status('http://10.0.0.9'), 101, 'a friend');
+});
+
+t.test("a browser reads nothing by a name that may be a stranger's", async (t) => {
+  const { address } = await serve(t);
+  const [, port = ''] = address.split(':');
+  const status = async (path: string, host: string, headers: OutgoingHttpHeaders = {}) => {
+    const asked = get({ host: '127.0.0.1', port, path, headers: { ...headers, host } });
+    const [response] = (await once(asked, 'response')) as [IncomingMessage];
+    response.resume();
+    return response.statusCode;
+  };
+  const evil = `evil.example:${port}`;
+  const browsers: readonly OutgoingHttpHeaders[] = [
+    { 'accept-language': '' },
+    { origin: `http://${evil}` },
+    { 'sec-fetch-site': 'same-origin' },
+    { 'Sec-Fetch-Mode': 'no-cors' },
+  ];
+  for (const path of ['/api/status', '/hello', '/nothing']) {
+    for (const headers of browsers) t.equal(await status(path, evil, headers), 403);
+  }
+  t.equal(await status('/api/status', evil), 200, 'curl and Prometheus go by any name');
+  for (const host of [address, `localhost:${port}`, '10.0.0.9:80']) {
+    t.equal(await status('/api/status', host, browsers[0]), 200, host);
+  }
+});
+
+t.test('by which names a browser may ask', async (t) => {
+  for (const [host, known] of [
+    ['Node1:1', true],
+    ['10.0.0.1', true],
+    ['[fe80::1]:8', true],
+    ['LOCALHOST:8', true],
+    ['Friend:3', true],
+    ['friend:4', false],
+    ['10.evil.example:1', false],
+    [undefined, false],
+  ] as const) {
+    t.equal(isKnownHost(host, 'node1:1', ['Friend:3']), known, host ?? 'none');
+  }
 });
 
 t.test('whom a page may talk to', async (t) => {
