@@ -338,6 +338,15 @@ temporaries() { mootfs ls / | grep -q '^\.mootfs-put-'; }
   done
 }
 
+@test "what mounts without root needs no library of the machine that it comes to" {
+  echo 'int main(void) { return 0; }' | cc -static -x c -o "$LOCAL/static" - 2>/dev/null || skip "no static C library"
+  local packed="$PROJECT/dist/src/mount/fuse-kernel/mount-as-user"
+  run readelf --program-headers "$packed"
+  [ "$status" -eq 0 ]
+  [[ "$output" != *INTERP* ]]
+  cc -O2 -o "$LOCAL/mount-as-user" "$packed.c"
+}
+
 @test "npm install -g from the packed tarball" {
   (cd "$PROJECT" && npm pack --silent --ignore-scripts --pack-destination "$LOCAL" >/dev/null)
   npm install --silent --no-audit --no-fund --global --prefix "$LOCAL/prefix" "$LOCAL"/mootfs-*.tgz
