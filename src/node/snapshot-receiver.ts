@@ -1,3 +1,4 @@
+import type { Clock } from '../base/clock.js';
 import { isMootError } from '../base/errors.js';
 import type { SnapshotMessage } from '../codec/peer-messages.js';
 import type { Digest } from '../filesystem/filesystem.js';
@@ -18,6 +19,7 @@ export interface ArrivedSnapshot {
 export interface SnapshotReceiverParts {
   readonly id: NodeId;
   readonly state: StateStore;
+  readonly clock: Pick<Clock, 'monotonicMs'>;
   readonly digest: Digest;
   readonly send: (ack: SnapshotMessage) => void;
   /** This node's term, and how far its tree is. */
@@ -36,7 +38,11 @@ interface Stream {
   next: number;
   kept: number;
   state: Ack['state'];
+  heardMs: number;
 }
+
+/** As long as its sender would have tried: what has arrived takes memory and disk. */
+const SILENT_MS_MAX = 120_000;
 
 /**
  * Takes in one snapshot stream at a time. Chunks are kept in order; what comes too early, too late
@@ -73,6 +79,15 @@ export class SnapshotReceiver {
     this.take(this.begin(chunk), chunk);
   }
 
+  /** Called now and then: drops what nobody goes on with, since its sender is gone. */
+  tick(): void {
+    const { stream } = this;
+    if (stream?.state !== 'receiving' || stream.next === Number.POSITIVE_INFINITY) return;
+    if (this.parts.clock.monotonicMs() - stream.heardMs < SILENT_MS_MAX) return;
+    stream.state = 'refused';
+    this.queue(async () => (await stream.source).abort());
+  }
+
   /** Drops what has arrived; resolves when nothing is under way. */
   async close(): Promise<void> {
     const dropped = this.stream;
@@ -97,11 +112,13 @@ export class SnapshotReceiver {
       next: 0,
       kept: -1,
       state: 'receiving',
+      heardMs: this.parts.clock.monotonicMs(),
     };
     return this.stream;
   }
 
   private take(stream: Stream, chunk: Chunk): void {
+    stream.heardMs = this.parts.clock.monotonicMs();
     if (stream.state !== 'receiving') {
       this.answer(chunk, stream.kept, stream.state);
       return;

@@ -49,10 +49,11 @@ export class Snapshots {
   private installed: (ArrivedSnapshot & { readonly configuration: ConfigurationAt }) | null = null;
 
   constructor(private readonly parts: SnapshotsParts) {
-    const { config, state, digest } = parts.node;
+    const { config, state, clock, digest } = parts.node;
     this.receiver = new SnapshotReceiver({
       id: config.id,
       state,
+      clock,
       digest,
       send: parts.send,
       present: () => ({ term: parts.term(), appliedIndex: parts.tree.applied.index }),
@@ -73,6 +74,7 @@ export class Snapshots {
 
   tick(): void {
     for (const sender of this.senders.values()) sender.tick();
+    this.receiver.tick();
   }
 
   send(to: NodeId): void {

@@ -80,6 +80,7 @@ async function world(
     new SnapshotReceiver({
       id: 'b',
       state: target,
+      clock,
       digest: crc32,
       send: travel,
       present: () => state,
@@ -135,7 +136,8 @@ async function world(
     state.nowMs += ms;
     sender.tick();
   };
-  return { state, outcomes, finish, restart, arrived, tick, again };
+  const tickReceiver = () => receiver.tick();
+  return { state, outcomes, finish, restart, arrived, tick, tickReceiver, again };
 }
 
 t.test('over a good line', async (t) => {
@@ -144,6 +146,26 @@ t.test('over a good line', async (t) => {
   t.strictSame(outcomes, [{ ok: true, index: 70 }]);
   t.equal(state.installed, 1);
   t.equal(await arrived(), RECORDS);
+});
+
+t.test('what a sender that is gone has sent is dropped in the end', async (t) => {
+  let chunks = 0;
+  let isGone = false;
+  const { state, outcomes, finish, tickReceiver } = await world((message) => {
+    if (message.type === 'snapshot-chunk') chunks++;
+    if (chunks === 10) isGone = true;
+    return isGone ? null : message;
+  });
+  await until('some chunks', () => isGone);
+  tickReceiver();
+  state.nowMs += 200_000;
+  tickReceiver();
+  // For the sender no time has passed: it does not give up by itself.
+  state.nowMs -= 200_000;
+  isGone = false;
+  await finish();
+  t.strictSame(outcomes, [{ ok: false, index: 0 }], 'nothing is kept with which it could go on');
+  t.equal(state.installed, 0);
 });
 
 for (const seed of [1, 2, 3]) {
