@@ -82,6 +82,8 @@ export class KernelCaches implements WatchListener {
   private readonly refusedAtMs = new Map<number, number>();
   /** By thread. */
   private readonly forgetting = new Map<number, Promise<void>>();
+  /** Inodes of which the kernel was told for longer than for one question, since it last had to forget. */
+  private readonly granted = new Set<Ino>();
   /** Inodes without extended attributes, and until when the kernel believes what it was told of them. */
   private readonly bare = new Map<Ino, number>();
   private notifier: KernelNotifier | null = null;
@@ -134,6 +136,7 @@ export class KernelCaches implements WatchListener {
     const leased = this.mayLease(inode.ino) ? this.lease?.attributes(inode) : undefined;
     if (leased !== undefined) return leased;
     const timeoutSec = this.isTouched(inode.ino, watched) ? 0 : this.timeoutSec;
+    if (timeoutSec > 0) this.granted.add(inode.ino);
     if (timeoutSec > 0 && inode.xattrs === 0) {
       this.bare.set(inode.ino, this.parts.clock.monotonicMs() + timeoutSec * 1_000);
     } else this.bare.delete(inode.ino);
@@ -323,6 +326,7 @@ export class KernelCaches implements WatchListener {
     if (!this.known.forget(ino, count)) return;
     this.lease?.forgotten(ino);
     this.bare.delete(ino);
+    this.granted.delete(ino);
     this.pages.forget(ino);
     this.parts.handles.forgotten(ino);
   }
@@ -356,6 +360,11 @@ export class KernelCaches implements WatchListener {
   /** An answer from before a change of the content that this mount has made and been told of. */
   isOld({ ino, dataVersion }: Inode): boolean {
     return dataVersion < this.pages.ownVersion(ino);
+  }
+
+  /** This mount has changed the content, and the node that tells of changes may not have come to that. */
+  isAheadOfChanges(ino: Ino): boolean {
+    return this.pages.ownVersion(ino) > this.parts.client.seenIndex;
   }
 
   /** This mount made the file end here. */
@@ -420,6 +429,7 @@ export class KernelCaches implements WatchListener {
     for (const ino of withPages) this.notifier?.invalidateInode(ino, true);
     if (!this.keepsAttributes) return;
     this.bare.clear();
+    this.granted.clear();
     for (const ino of [ROOT_INO, ...inodes]) this.notifier?.invalidateInode(ino, true);
     for (const { parent, name } of names) void this.notifier?.invalidateEntry(parent, name);
   }
@@ -438,7 +448,9 @@ export class KernelCaches implements WatchListener {
     if (gone) this.parts.handles.markUnlinked(ino);
     if (this.keepsAttributes) {
       this.touch(ino);
-      if (ino === ROOT_INO || this.known.has(ino)) this.notifier?.invalidateInode(ino, false);
+      // Not more often than needed: an answer that is overtaken by one changes what stat(2) says, and not how
+      // long the kernel takes the file to be (fuse_change_attributes).
+      if (this.granted.delete(ino)) this.notifier?.invalidateInode(ino, false);
     }
     if (data) this.contentChanged(ino, index);
   }

@@ -481,7 +481,11 @@ class Operations implements ClusterOperations {
     this.used(handle);
     if (offset >= FILE_BYTES_MAX) return NO_BYTES;
     await this.writes.settle(ino, caller.signal);
-    const { data } = await this.cluster.query({ type: 'read', ino, offset, size }, caller);
+    const query = { type: 'read', ino, offset, size } as const;
+    // Pages that lack what this mount has written would stay: they count as of its own version.
+    const { data } = this.caches.isAheadOfChanges(ino)
+      ? await this.cluster.queryAfterOwn(query, caller)
+      : await this.cluster.query(query, caller);
     // Also through a file whose read(2) goes past the pages: it may be mapped.
     this.caches.filled(ino, offset + data.length);
     return data;

@@ -273,6 +273,20 @@ t.test('session: who has no extended attributes is not asked for each', async (t
   t.ok(queries > 0, 'nor for longer than the kernel would');
 });
 
+t.test('session: what the kernel was not told again, it need not forget again', async (t) => {
+  const { a, b } = twoMounts({ level: 'session' });
+  const ino = await put(a, 'f', 'x');
+  await a.ops.getAttributes(ino, caller);
+  a.told.length = 0;
+  for (const mode of [0o600, 0o640]) await b.ops.setAttributes(ino, { mode }, caller);
+  await idle();
+  t.strictSame(a.told, [`attributes ${ino}`]);
+  await a.ops.getAttributes(ino, caller);
+  await b.ops.setAttributes(ino, { mode: 0o644 }, caller);
+  await idle();
+  t.strictSame(a.told, [`attributes ${ino}`, `attributes ${ino}`]);
+});
+
 t.test('session: a listing tells the kernel of its inodes', async (t) => {
   const { a, b } = twoMounts({ level: 'session' });
   const ino = await put(b, 'f', 'x');

@@ -393,6 +393,23 @@ t.test('an answer that an own write has overtaken is not told to the kernel', as
   t.equal((await a.ops.lookup(ROOT, name('f'), caller)).inode.size, 20);
 });
 
+t.test('local: what this mount has written it reads, and from then on', async (t) => {
+  const { a } = twoMounts({ level: 'local' });
+  const file = await create(a, 'f');
+  const levels: (string | undefined)[] = [];
+  const { query } = a.client;
+  a.client.query = ((asked: Query, options: { level?: string }) => {
+    if (asked.type === 'read') levels.push(options.level);
+    return query.call(a.client, asked as never, options as never);
+  }) as never;
+  a.client.holdWatch();
+  await write(a, file, 0, 'x');
+  await read(a, file);
+  a.client.releaseWatch();
+  await read(a, file);
+  t.strictSame(levels, ['session', 'local'], 'until its node has it for certain');
+});
+
 t.test('local: what is older than an own write is asked again', async (t) => {
   const { a } = twoMounts({ level: 'local' });
   const file = await create(a, 'f');

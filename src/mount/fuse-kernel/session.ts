@@ -120,7 +120,9 @@ export class Session implements Served {
     // Who waits for a lock may have set an alarm: fcntl(2) and flock(2) are made to be interrupted.
     while (request.opcode !== OPCODE.SETLKW && !(await isBeingKilled(request.pid))) {
       await new Promise<void>((resolve) => setTimeout(resolve, INTERRUPT_GRACE_MS).unref());
-      if (!request.hasBegun || !isWaiting()) break;
+      // A READ may be of a page fault, which no signal handler interrupts: EINTR would be SIGBUS.
+      const isLasting = request.hasBegun || request.opcode === OPCODE.READ;
+      if (!isLasting || !isWaiting()) break;
     }
     if (isWaiting()) request.interrupt();
   }

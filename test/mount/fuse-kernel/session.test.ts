@@ -213,6 +213,18 @@ t.test('writes, flush and fsync can be interrupted, too', async (t) => {
   t.equal(read.body.toString(), 'hello');
 });
 
+t.test('a page fault is not interrupted by a signal that a program survives', async (t) => {
+  const talk = await furnished();
+  const { f, open } = talk;
+  talk.pid = process.pid;
+  talk.cluster.pause();
+  const unique = talk.send(OPCODE.READ, f, words(open[0] ?? 0, 0, 4096, 0, 0));
+  talk.send(OPCODE.INTERRUPT, 0, words(unique), unique + 1n);
+  await new Promise((resolve) => setTimeout(resolve, 2_500));
+  talk.cluster.resume();
+  t.equal((await talk.answer(unique)).error, 0);
+});
+
 t.test('a synced append that has begun is not done again by who was interrupted', async (t) => {
   const talk = await furnished();
   const { f } = talk;
