@@ -42,7 +42,7 @@ function addList(program: Command): void {
     .option('-l, --long', 'mode, links, owner, size and time of each entry')
     .option('--json', 'print one JSON array');
   withReads(command).action(async (path: string, options: FileOptions & ListOptions) => {
-    await withPaths('ls', options, async (paths) => {
+    await usePaths(options, async (paths) => {
       const entries: Entry[] = [];
       for await (const entry of paths.list(bytesOfText(path))) entries.push(entry);
       entries.sort((a, b) => Buffer.compare(a.name, b.name));
@@ -88,9 +88,9 @@ function addCat(program: Command): void {
     .description('Write the content of files to standard output.')
     .argument('<path...>', 'files of the shared directory');
   withReads(command).action(async (files: readonly string[], options: FileOptions) => {
-    await withPaths('cat', options, async (paths, signal) => {
+    await usePaths(options, async (paths) => {
       await forEach('cat', files, (file) =>
-        pipeline(paths.read(bytesOfText(file)), process.stdout, { end: false, signal }),
+        pipeline(paths.read(bytesOfText(file)), process.stdout, { end: false }),
       );
     });
   });
@@ -180,7 +180,7 @@ function addStat(program: Command): void {
     .option('--json', 'print one JSON object');
   withReads(command).action(
     async (path: string, options: FileOptions & { readonly json?: boolean }) => {
-      await withPaths('stat', options, async (paths) => {
+      await usePaths(options, async (paths) => {
         const inode = await paths.stat(bytesOfText(path));
         process.stdout.write(options.json === true ? renderJson(facts(inode)) : renderFacts(inode));
       });
@@ -211,20 +211,29 @@ function withReads(command: Command): Command {
   );
 }
 
+/** What only reads leaves nothing behind: a signal ends it at once. */
+async function usePaths(
+  options: FileOptions,
+  work: (paths: Paths) => Promise<void>,
+  signal?: AbortSignal,
+): Promise<void> {
+  const client = connectClient({ ...options, name: 'command line' });
+  const level = options.level === undefined ? {} : { level: options.level };
+  const interrupt = signal === undefined ? {} : { signal };
+  try {
+    await work(new Paths(client, { ...interrupt, ...level }));
+  } finally {
+    await client.close();
+  }
+}
+
+/** What writes first takes back what it has begun. */
 function withPaths(
   command: string,
   options: FileOptions,
-  work: (paths: Paths, signal: AbortSignal) => Promise<void>,
+  work: (paths: Paths) => Promise<void>,
 ): Promise<void> {
-  return interruptible(command, async (signal) => {
-    const client = connectClient({ ...options, name: 'command line' });
-    const level = options.level === undefined ? {} : { level: options.level };
-    try {
-      await work(new Paths(client, { signal, ...level }), signal);
-    } finally {
-      await client.close();
-    }
-  });
+  return interruptible(command, (signal) => usePaths(options, work, signal));
 }
 
 /** Opened before anything is changed in the cluster, so that a missing file changes nothing. */

@@ -46,7 +46,7 @@ export function parseMember(text: string): Member {
 
 /** `host:port`, an IPv6 host in brackets. */
 export function parseAddressText(text: string): string {
-  const match = /^(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+):(\d{1,5})$/.exec(text.trim());
+  const match = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})$/.exec(text.trim());
   const port = Number(match?.[2]);
   if (match === null || port < 1 || port > 65_535) {
     throw new InvalidArgumentError(`'${text}' is not of the form host:port.`);

@@ -139,9 +139,19 @@ export class Supervised {
   }
 }
 
-/** What is meant for a child stands in its arguments: a setting of ours would be that of all of them. */
+/** What can be of one process alone; what is given as an argument goes before the environment in any case. */
+const OF_ONE = new Set(
+  ['ID', 'DATA', 'LISTEN', 'ADDRESS', 'PEERS', 'JOIN', 'NODES', 'MOUNT', 'CONTROL'].concat([
+    'METRICS',
+    'CONFIG',
+    'OPTIONS',
+  ]),
+);
+
+/** A setting of ours that only one of the children could have is none of theirs. */
 function withoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('MOOTFS_')));
+  const isOfOne = (name: string) => name.startsWith('MOOTFS_') && OF_ONE.has(name.slice(7));
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !isOfOne(name)));
 }
 
 function startFailure(name: string, code: number | null, said: string): MootError {

@@ -41,7 +41,7 @@ export interface FilesystemClient {
   setSessionEnded(ended: (session: number) => void): void;
   /**
    * False: this client, whose level is `session`, was told of changes that have not been given to the
-   * listeners yet, and will be; till then they must keep nothing, since a `reset`.
+   * listeners yet, and will be; till then, and from `onBehind` on, they must keep nothing.
    */
   readonly seesChanges: boolean;
   /** All effects of indexes up to here were given to the listeners. */
@@ -101,6 +101,8 @@ export interface CallOptions {
 }
 
 export interface WatchListener {
+  /** See `seesChanges`: what is kept may be older than what the client was told. Nothing was missed. */
+  onBehind?(): void;
   /** `reset`: changes were missed; everything cached may be stale. */
   onChange(event: {
     readonly index: number;

@@ -17,9 +17,10 @@ const LAG_MS = 1_000;
 
 /**
  * For so long an answer waits for the stream to come as far. Afterwards listeners must forget all: a
- * node that is stopped is found out only later.
+ * node that is stopped is found out only later. Nodes tell every 100 ms how far they are when nothing
+ * changed that a listener could see (DUTIES_MS); several times that is no accident.
  */
-const BEHIND_MS_MAX = 100;
+const BEHIND_MS_MAX = 500;
 
 /** The stream goes back to the preferred node when that has been there again for so long. */
 const RETURN_MS = 5_000;
@@ -95,7 +96,10 @@ export class Watcher implements SeenChanges {
 
   add(listener: WatchListener): () => void {
     // An object of its own, so that a listener that is added twice is called twice and removed once.
-    const own: WatchListener = { onChange: (event) => listener.onChange(event) };
+    const own: WatchListener = {
+      onChange: (event) => listener.onChange(event),
+      onBehind: () => listener.onBehind?.(),
+    };
     this.listeners.add(own);
     this.start();
     return () => this.listeners.delete(own);
@@ -135,7 +139,7 @@ export class Watcher implements SeenChanges {
   private fallBehind(): void {
     this.behindTimer = null;
     this.blindUntil = this.highestIndex();
-    this.tellListeners(this.seenIndex, true, []);
+    for (const listener of [...this.listeners]) listener.onBehind?.();
     this.release(Number.POSITIVE_INFINITY);
   }
 
@@ -144,10 +148,6 @@ export class Watcher implements SeenChanges {
     const waiting = this.awaited;
     this.awaited = waiting.filter((one) => one.index > index);
     for (const one of waiting) if (one.index <= index) one.reached();
-  }
-
-  private tellListeners(index: number, reset: boolean, effects: readonly Effect[]): void {
-    for (const listener of [...this.listeners]) listener.onChange({ index, reset, effects });
   }
 
   /**
@@ -231,7 +231,7 @@ export class Watcher implements SeenChanges {
     this.movedAtMs = this.cluster.clock.monotonicMs();
     this.streamIndex = index;
     this.onEffects(index, reset, effects);
-    this.tellListeners(index, reset, effects);
+    for (const listener of [...this.listeners]) listener.onChange({ index, reset, effects });
     for (const effect of effects) if (effect.type === 'inode' && effect.gone) this.gone++;
     if (reset || effects.length > 0) this.changes++;
     this.seenIndex = Math.max(this.seenIndex, index);

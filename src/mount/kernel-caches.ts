@@ -423,6 +423,11 @@ export class KernelCaches implements WatchListener {
 
   private reset(): void {
     this.parts.handles.markAllUnlinked();
+    this.onBehind();
+  }
+
+  /** All that the kernel keeps is in doubt. */
+  onBehind(): void {
     for (const watched of this.requests) watched.all = true;
     const { inodes, names } = this.known.takeAll();
     const withPages = this.pages.distrustAll();

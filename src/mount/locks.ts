@@ -126,11 +126,18 @@ export class Locks implements WatchListener {
       return;
     }
     const owner = this.ownerOf(ino, request);
+    const before = owner.cover;
     covers(owner, request);
+    const { cover } = owner;
     owner.asking++;
     owner.handles.add(handle);
     try {
       await this.lock(ino, handle, owner, request, signal);
+    } catch (error) {
+      // Refused for certain, and it asked for nothing else meanwhile.
+      const isRefused = isMootError(error, 'EAGAIN') || isMootError(error, 'EDEADLK');
+      if (isRefused && owner.cover === cover) owner.cover = before;
+      throw error;
     } finally {
       owner.asking--;
       this.dropIdle(ino, owner);
@@ -574,7 +581,11 @@ export class Locks implements WatchListener {
 function covers(owner: Owner, { first, last }: LockRequest): void {
   const lock = { session: 0, owner: owner.name, pid: 0, exclusive: true, first, last };
   owner.cover = withLock(owner.cover, lock);
+  if (owner.cover.length > COVERED_RANGES_MAX) owner.cover = [{ ...lock, ...ALL }];
 }
+
+/** Of more it is as if all were locked. */
+const COVERED_RANGES_MAX = 256;
 
 const ALL = { first: 0, last: LOCK_LAST_MAX };
 

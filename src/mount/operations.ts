@@ -371,7 +371,8 @@ class Operations implements ClusterOperations {
           throw new MootError('ESTALE', 'the name was made by somebody else meanwhile');
         }
         const { inode, opened } = await this.openInode(ino, flags, caller);
-        return { ...found, inode, ...opened, attrTimeoutSec: 0 };
+        const present = flags.truncate ? inode : found.inode;
+        return { ...found, inode: present, ...opened, attrTimeoutSec: 0 };
       } catch (error) {
         this.forget(ino, 1);
         throw error;

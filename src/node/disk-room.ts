@@ -2,13 +2,11 @@ import type { Clock } from '../base/clock.js';
 import type { DiskSpaceMessage } from '../codec/peer-messages.js';
 import type { Command } from '../filesystem/commands.js';
 import { takesSpace } from '../filesystem/quota.js';
-import type { NodeId } from '../raft/types.js';
+import type { FollowerStatus, NodeId } from '../raft/types.js';
 import type { NodeParts } from './node.js';
 
 /** How often each node looks at its disk, and tells the leader. */
 const REPORT_MS = 500;
-/** A node that has said nothing for so long takes nothing in, either: what is proposed does not reach it. */
-const SILENT_MS = 3 * REPORT_MS;
 /** A node that has said nothing for so long may be gone, and with it what its disk was like. */
 const REPORT_VALID_MS = 10_000;
 /**
@@ -67,26 +65,32 @@ export class DiskRoom {
   }
 
   /** The command must not enter the log: a disk is nearly full. */
-  refuses(command: Command, members: ReadonlySet<NodeId>): boolean {
-    return takesSpace(command) && this.roomBytes(members, COPIES) <= 0;
+  refuses(
+    command: Command,
+    members: ReadonlySet<NodeId>,
+    followers: readonly Pick<FollowerStatus, 'id' | 'recentlyActive'>[],
+  ): boolean {
+    if (!takesSpace(command)) return false;
+    const away = followers.flatMap(({ id, recentlyActive }) => (recentlyActive ? [] : id));
+    return this.roomBytes(members, COPIES, away) <= 0;
   }
 
   /** What a program may still write, as far as it is known here. */
   async shown(members: ReadonlySet<NodeId>): ReturnType<NodeParts['diskSpace']> {
     const { totalBytes, freeBytes } = await this.diskSpace();
     const own = freeBytes - reserveOf(totalBytes);
-    return { totalBytes, freeBytes: Math.max(0, Math.min(own, this.roomBytes(members, 0))) };
+    return { totalBytes, freeBytes: Math.max(0, Math.min(own, this.roomBytes(members, 0, []))) };
   }
 
-  /** `copies`: how often to count what may still be on its way. */
-  private roomBytes(members: ReadonlySet<NodeId>, copies: number): number {
+  /** `copies`: how often to count what may still be on its way; it is not to those who are `away`. */
+  private roomBytes(members: ReadonlySet<NodeId>, copies: number, away: readonly NodeId[]): number {
     const nowMs = this.clock.monotonicMs();
     let room = Number.POSITIVE_INFINITY;
     for (const [id, report] of this.reports) {
       if (nowMs - report.atMs > REPORT_VALID_MS || !members.has(id)) continue;
       const { totalBytes, freeBytes, proposedBytesBefore } = report;
-      const isSilent = nowMs - report.atMs > SILENT_MS;
-      const since = isSilent ? 0 : copies * (this.proposedBytes - proposedBytesBefore);
+      const onItsWay = copies * (this.proposedBytes - proposedBytesBefore);
+      const since = away.includes(id) ? 0 : onItsWay;
       room = Math.min(room, freeBytes - reserveOf(totalBytes) - since);
     }
     return room;

@@ -445,7 +445,7 @@ class Runtime implements Node {
 
   /** What need not, or must not, enter the log. */
   private refusal(command: Command): 'ENOSPC' | 'EDQUOT' | null {
-    if (this.diskRoom.refuses(command, this.members)) return 'ENOSPC';
+    if (this.diskRoom.refuses(command, this.members, this.now.followers)) return 'ENOSPC';
     const { applied, counters } = this.tree;
     // What was acknowledged in earlier terms may have made room, and not be in this tree yet.
     if (applied.term < this.now.term) return null;
@@ -664,9 +664,10 @@ class Runtime implements Node {
     const { watches, feed, compaction } = this.alive;
     const { index } = this.tree.applied;
     this.release(index);
+    // Before the reads: an answer of level `session` comes behind the changes up to it.
+    watches.applied(index);
     this.reads.applied(index);
     this.leases.flush();
-    watches.applied(index);
     feed.applied(index);
     if (compaction.due) compaction.run().catch((error: unknown) => this.failUnlessStopping(error));
     this.scheduleTurn();

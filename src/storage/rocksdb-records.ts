@@ -15,13 +15,13 @@ export const MARK_KEY = '\u0001m';
 /** The first key that may be a table's. */
 export const TABLES_FROM = '\u0002';
 
-/** Below the size of a block (rocksdb.ts), so that no block of which a record was seen is left out. */
+/** Below the size of a block (rocksdb.ts): of a table that is read alone no block is left out. */
 const WITNESS_BYTES = 4_096;
 
 /**
  * Iterators do not verify blocks, and one flipped bit may hide a record from them (the type in its
  * internal key says then that it was deleted). A get does verify: of the records that an iterator saw,
- * one of each block is asked for.
+ * one of every few is asked for, and so one of nearly each block.
  */
 export class Witnesses {
   private keys: string[] = [];

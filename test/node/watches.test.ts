@@ -62,6 +62,12 @@ t.test('an answer of level session comes behind the changes up to it', async (t)
   handlers.onRequest({ type: 'query', id: 2, level: 'session', minIndex: client.index, query });
   await until('an answer', () => order.includes('query-reply'));
   t.strictSame(order, ['watch-event', 'query-reply']);
+  // Also where it waited for the node to come so far.
+  order.length = 0;
+  handlers.onRequest({ type: 'query', id: 3, level: 'session', minIndex: client.index + 1, query });
+  await client.execute({ type: 'nothing' });
+  await until('an answer', () => order.includes('query-reply'));
+  t.equal(order.at(-2), 'watch-event');
 });
 
 t.test('what is gone is a reset', async (t) => {
