@@ -107,8 +107,9 @@ export class Paths {
   /**
    * Makes the file hold what `source` gives, atomically: the content goes to a temporary file in the
    * same directory, which then takes the name. Before that nobody sees any of it; when it fails the
-   * old file stays and the temporary one is removed; the error says so if that fails, too. A file that is replaced leaves its mode and
-   * owner to the new one, not its other names and extended attributes. A symbolic link is followed.
+   * old file stays and the temporary one is removed, if the cluster decides that in time. A file that is
+   * replaced leaves its mode and owner to the new one, not its other names and extended attributes. A
+   * symbolic link is followed.
    */
   put(path: Path, source: AsyncIterable<Uint8Array>, file: NewFile): Promise<Inode> {
     return named(path, async () => {
