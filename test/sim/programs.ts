@@ -39,7 +39,7 @@ export class Programs {
   }
 
   start(client: SimClient, machine: Machine): void {
-    const thinkMs = 2 + this.work.below(120);
+    const thinkMs = 10 + this.work.below(200);
     for (let i = 0; i < PROGRAMS; i++) {
       const random = seededRandom(this.work.below(2 ** 31));
       machine.after(random.next() * 100_000, 'program', () => {
@@ -107,7 +107,7 @@ export class Programs {
   ): Promise<void> {
     await this.findJournal(client);
     // Some only look, again and again, so that much is answered out of the client's memory.
-    if (random.next() < 0.3) await this.look(client, 5 + thinkMs / 3);
+    if (random.next() < 0.3) await this.look(client, 10 + thinkMs / 3);
     while (!this.stopped) {
       const { work } = this;
       if (work.chance(0.15)) await this.write(client, writer);
