@@ -56,15 +56,19 @@ bytes_are() { mootfs quota --json | grep -q "^{\"bytes\":{\"used\":$1,"; }
   mount_start 1
   A="$ROOT/mnt/1"
   head -c 2000000 /dev/urandom >"$A/before"
-  # 10 MiB are kept, and 8 are left to be written.
-  fallocate -l $(($(df --output=avail -B1 "$LOCAL/disk" | tail -n 1) - (18 << 20))) "$LOCAL/disk/filler"
-  wait_for "the leader to know" little_free
+  # 10 MiB are kept, and 8 are left to be written. What others take within a moment the leader hears of
+  # later: that it knows shows when there is nothing.
+  leave_free 18 filler
+  leave_free 9 last
+  wait_for "the leader to know" no_room
+  rm "$LOCAL/disk/last"
+  wait_for "room" mkdir "$A/room"
   # However much is written, nobody's disk is filled.
   run dd if=/dev/urandom of="$A/big" bs=1M count=100 conv=fsync
   [ "$status" -ne 0 ]
   [[ "$output" == *"No space left on device"* ]]
   # Others fill it further: into what is kept.
-  fallocate -l $(($(df --output=avail -B1 "$LOCAL/disk" | tail -n 1) - (5 << 20))) "$LOCAL/disk/more"
+  leave_free 5 more
   wait_for "no room" no_room
   wait_for "df to say so" nothing_free
   rm "$A/before" "$A/big"
@@ -75,7 +79,10 @@ bytes_are() { mootfs quota --json | grep -q "^{\"bytes\":{\"used\":$1,"; }
   wait_for "equal trees on all nodes" nodes_agree
 }
 
-little_free() { [ "$(df --output=avail "$A" | tail -n 1)" -lt 9000 ]; }
+# A file that leaves so many MiB on the small disk.
+leave_free() {
+  fallocate -l $(($(df --output=avail -B1 "$LOCAL/disk" | tail -n 1) - ($1 << 20))) "$LOCAL/disk/$2"
+}
 
 nothing_free() { [ "$(df --output=avail "$A" | tail -n 1 | tr -d ' ')" = 0 ]; }
 

@@ -88,6 +88,8 @@ export interface DiskSpaceMessage {
   readonly term: number;
   readonly totalBytes: number;
   readonly freeBytes: number;
+  /** All changes up to this index were in the sender's tree when it looked. */
+  readonly written: number;
 }
 
 /** Digests of the state at an index, to be compared (see node/state-hash.ts). */

@@ -284,7 +284,7 @@ const codec: UnionCodec<PeerMessage, Ends> = unionCodec<PeerMessage, Ends>('mess
   },
   'disk-space': {
     tag: 25,
-    pack: (m) => [m.term, m.totalBytes, m.freeBytes],
+    pack: (m) => [m.term, m.totalBytes, m.freeBytes, m.written],
     unpack: (r, { from, to }) => ({
       type: 'disk-space',
       from,
@@ -292,6 +292,7 @@ const codec: UnionCodec<PeerMessage, Ends> = unionCodec<PeerMessage, Ends>('mess
       term: r.uint('term'),
       totalBytes: r.uint('totalBytes'),
       freeBytes: r.uint('freeBytes'),
+      written: r.uint('written'),
     }),
   },
   'read-lease-reply': {

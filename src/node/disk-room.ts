@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.js';
 import type { DiskSpaceMessage } from '../codec/peer-messages.js';
 import type { Command } from '../filesystem/commands.js';
-import { takesSpace } from '../filesystem/quota.js';
+import { spaceOf, takesSpace } from '../filesystem/quota.js';
 import type { FollowerStatus, NodeId } from '../raft/types.js';
 import type { NodeParts } from './node.js';
 
@@ -9,6 +9,8 @@ import type { NodeParts } from './node.js';
 const REPORT_MS = 500;
 /** A node that has said nothing for so long may be gone, and with it what its disk was like. */
 const REPORT_VALID_MS = 10_000;
+/** Who is not heard of, by Raft neither, gets nothing; for a shorter time anybody may be silent. */
+const SILENT_MS = 2_000;
 /**
  * What is kept free on every disk: removing takes space, too, until the log is compacted. A part of
  * small disks, and no more than this of large ones.
@@ -17,22 +19,39 @@ const RESERVE_PART = 1 / 20;
 const RESERVE_BYTES_MAX = 512 * 1_048_576;
 /** What a byte of a command may take on a disk before it is compacted: in the log, and in the tree. */
 const COPIES = 2;
+/** What has entered the log is counted in steps of so long. */
+const MARK_MS = 20;
+/**
+ * So many steps are remembered. Of a node that is further behind, as one that a snapshot is sent to, nobody
+ * knows what it needs.
+ */
+const MARKS_MAX = 1_024;
 
 interface Report {
   readonly totalBytes: number;
   readonly freeBytes: number;
   readonly atMs: number;
-  /** Of all commands that were proposed by then; of the report before this one for what was on its way. */
+  /** Of what was proposed: as much was in its tree before it looked at its disk. */
+  readonly writtenBytes: number;
+}
+
+/** When the log's last entry was `index`, all that had been proposed was in it. */
+interface Mark {
+  readonly index: number;
   readonly proposedBytes: number;
-  readonly proposedBytesBefore: number;
+  readonly atMs: number;
 }
 
 /**
  * Whether all members' disks have room. A node whose disk is full must stop; so the leader refuses what
- * takes space while there is still enough to remove something.
+ * takes space while there is still enough to remove something. A report tells the past, however late the
+ * other node's disk or the network are: what is not in the tree that it tells of counts as on its way.
  */
 export class DiskRoom {
   private readonly reports = new Map<NodeId, Report>();
+  /** Of this office, the oldest first. */
+  private readonly marks: Mark[] = [];
+  private officeTerm = 0;
   private proposedBytes = 0;
   private lookedMs = Number.NEGATIVE_INFINITY;
 
@@ -40,6 +59,8 @@ export class DiskRoom {
     private readonly id: NodeId,
     private readonly clock: Pick<Clock, 'monotonicMs'>,
     private readonly diskSpace: NodeParts['diskSpace'],
+    /** The last index whose changes are in this node's tree, on its disk. */
+    private readonly written: () => number,
     private readonly send: (message: DiskSpaceMessage) => void,
     private readonly onFailed: (error: unknown) => void,
   ) {}
@@ -48,20 +69,39 @@ export class DiskRoom {
   tick(nowMs: number, { leader, term }: { leader: NodeId | null; term: number }): void {
     if (nowMs - this.lookedMs < REPORT_MS) return;
     this.lookedMs = nowMs;
+    const written = this.written();
     this.diskSpace().then(({ totalBytes, freeBytes }) => {
-      this.note(this.id, totalBytes, freeBytes);
+      this.note(this.id, totalBytes, freeBytes, written);
       if (leader === null || leader === this.id) return;
-      this.send({ type: 'disk-space', from: this.id, to: leader, term, totalBytes, freeBytes });
+      const space = { totalBytes, freeBytes, written };
+      this.send({ type: 'disk-space', from: this.id, to: leader, term, ...space });
     }, this.onFailed);
   }
 
-  heard({ from, totalBytes, freeBytes }: DiskSpaceMessage): void {
-    this.note(from, totalBytes, freeBytes);
+  heard({ from, totalBytes, freeBytes, written }: DiskSpaceMessage): void {
+    this.note(from, totalBytes, freeBytes, written);
   }
 
-  /** A command enters the log. */
+  /** A command is to enter the log. */
   proposed(bytes: number): void {
     this.proposedBytes += bytes;
+  }
+
+  /** This node leads in `term`, and all that was proposed is in its log, which ends at `index`. */
+  entered(term: number, index: number): void {
+    const { marks, proposedBytes } = this;
+    if (term !== this.officeTerm) {
+      this.officeTerm = term;
+      marks.length = 0;
+    }
+    const last = marks.at(-1);
+    if (last?.proposedBytes === proposedBytes) return;
+    const atMs = this.clock.monotonicMs();
+    // Of a step the end counts: less is taken for written than is.
+    const began = marks.length > 1 && last !== undefined && atMs - last.atMs < MARK_MS;
+    if (began) marks.pop();
+    marks.push({ index, proposedBytes, atMs: began ? last.atMs : atMs });
+    if (marks.length > MARKS_MAX) marks.shift();
   }
 
   /** The command must not enter the log: a disk is nearly full. */
@@ -72,7 +112,7 @@ export class DiskRoom {
   ): boolean {
     if (!takesSpace(command)) return false;
     const away = followers.flatMap(({ id, recentlyActive }) => (recentlyActive ? [] : id));
-    return this.roomBytes(members, COPIES, away) <= 0;
+    return this.roomBytes(members, COPIES, away) < COPIES * spaceOf(command);
   }
 
   /** What a program may still write, as far as it is known here. */
@@ -82,25 +122,33 @@ export class DiskRoom {
     return { totalBytes, freeBytes: Math.max(0, Math.min(own, this.roomBytes(members, 0, []))) };
   }
 
-  /** `copies`: how often to count what may still be on its way; it is not to those who are `away`. */
+  /** `copies`: how often to count what may still be on its way; it is not to those who stay `away`. */
   private roomBytes(members: ReadonlySet<NodeId>, copies: number, away: readonly NodeId[]): number {
     const nowMs = this.clock.monotonicMs();
     let room = Number.POSITIVE_INFINITY;
     for (const [id, report] of this.reports) {
-      if (nowMs - report.atMs > REPORT_VALID_MS || !members.has(id)) continue;
-      const { totalBytes, freeBytes, proposedBytesBefore } = report;
-      const onItsWay = copies * (this.proposedBytes - proposedBytesBefore);
-      const since = away.includes(id) ? 0 : onItsWay;
-      room = Math.min(room, freeBytes - reserveOf(totalBytes) - since);
+      const ageMs = nowMs - report.atMs;
+      if (ageMs > REPORT_VALID_MS || !members.has(id)) continue;
+      const { totalBytes, freeBytes, writtenBytes } = report;
+      const unwritten = this.proposedBytes - Math.max(writtenBytes, this.forgottenBytes);
+      const isAway = away.includes(id) && ageMs > SILENT_MS;
+      const onItsWay = isAway ? 0 : copies * unwritten;
+      room = Math.min(room, freeBytes - reserveOf(totalBytes) - onItsWay);
     }
     return room;
   }
 
-  private note(id: NodeId, totalBytes: number, freeBytes: number): void {
-    const { proposedBytes } = this;
-    const proposedBytesBefore = this.reports.get(id)?.proposedBytes ?? proposedBytes;
+  /** Whoever is further behind than this: nobody knows by how much. */
+  private get forgottenBytes(): number {
+    return this.marks[0]?.proposedBytes ?? 0;
+  }
+
+  /** `written`: all changes up to this index were in its tree before it looked. */
+  private note(id: NodeId, totalBytes: number, freeBytes: number, written: number): void {
+    const mark = this.marks.findLast(({ index }) => index <= written);
+    const writtenBytes = mark?.proposedBytes ?? this.forgottenBytes;
     const atMs = this.clock.monotonicMs();
-    this.reports.set(id, { totalBytes, freeBytes, atMs, proposedBytes, proposedBytesBefore });
+    this.reports.set(id, { totalBytes, freeBytes, atMs, writtenBytes });
   }
 }
 

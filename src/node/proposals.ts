@@ -47,6 +47,11 @@ export class Proposals {
     return this.collected.length + this.proposed.size;
   }
 
+  /** Some have not entered the log. */
+  get waiting(): boolean {
+    return this.collected.length > 0;
+  }
+
   /** A command of the log, with the leader's time, which never goes back. */
   stamp(session: number, sequence: number, acknowledged: number, command: Command): LogCommand {
     const now = this.clock.now();

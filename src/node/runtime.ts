@@ -118,6 +118,7 @@ class Runtime implements Node {
       config.id,
       clock,
       parts.diskSpace,
+      () => this.tree.written.index,
       (message) => this.closed() === null && this.send(message),
       (error) => this.failUnlessStopping(error),
     );
@@ -574,6 +575,9 @@ class Runtime implements Node {
     if (this.closed() !== null) return;
     this.proposals.flush();
     this.process();
+    if (this.leading && !this.proposals.waiting) {
+      this.diskRoom.entered(this.now.term, this.now.lastIndex);
+    }
     // On their way to the followers' disks; meanwhile what they need is brought into memory.
     for (const command of this.proposed.splice(0)) this.tree.prefetch(command);
   }

@@ -606,6 +606,7 @@ const peerByType: Peers = {
     ...ends,
     totalBytes: uint,
     freeBytes: uint,
+    written: uint,
   }),
   'read-lease': fc.record({ type: is('read-lease'), ...ends, id: uint }),
   'read-lease-reply': fc.record({

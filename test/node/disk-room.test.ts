@@ -21,11 +21,12 @@ const COPY: Command = {
 const CUT: Command = { type: 'set-attributes', ino: 2, size: 0 };
 
 function makeRoom() {
-  const state = { nowMs: 0, freeBytes: 100 * GIB, sent: [] as DiskSpaceMessage[] };
+  const state = { nowMs: 0, freeBytes: 100 * GIB, written: 0, sent: [] as DiskSpaceMessage[] };
   const room = new DiskRoom(
     'n1',
     { monotonicMs: () => state.nowMs },
     async () => ({ totalBytes: 200 * GIB, freeBytes: state.freeBytes }),
+    () => state.written,
     (message) => state.sent.push(message),
     (error) => t.error(error),
   );
@@ -34,8 +35,8 @@ function makeRoom() {
     room.tick(state.nowMs, { leader, term: 3 });
     await new Promise(setImmediate);
   };
-  const hear = (from: string, freeBytes: number, totalBytes = 200 * GIB) =>
-    room.heard({ type: 'disk-space', from, to: 'n1', term: 3, freeBytes, totalBytes });
+  const hear = (from: string, freeBytes: number, totalBytes = 200 * GIB, written = 0) =>
+    room.heard({ type: 'disk-space', from, to: 'n1', term: 3, freeBytes, totalBytes, written });
   return {
     room,
     state,
@@ -50,9 +51,10 @@ function makeRoom() {
 
 t.test('each node tells the leader, now and then', async (t) => {
   const { state, tick } = makeRoom();
+  state.written = 7;
   await tick('n2');
   await tick('n2', 100);
-  t.match(state.sent, [{ from: 'n1', to: 'n2', term: 3, freeBytes: 100 * GIB }]);
+  t.match(state.sent, [{ from: 'n1', to: 'n2', term: 3, freeBytes: 100 * GIB, written: 7 }]);
   t.equal(state.sent.length, 1);
   await tick('n1');
   await tick(null);
@@ -63,9 +65,10 @@ t.test('what takes space is refused while any disk is nearly full', async (t) =>
   const { state, tick, hear, refuses } = makeRoom();
   t.notOk(refuses(), 'nothing is known');
   await tick('n1');
-  hear('n2', RESERVE + 1);
+  hear('n2', RESERVE + 2 * spaceOf(WRITE));
   t.notOk(refuses());
-  hear('n2', RESERVE);
+  t.ok(refuses({ ...WRITE, data: new Uint8Array(2) }), 'in the log and in the tree');
+  hear('n2', RESERVE + 2 * spaceOf(WRITE) - 1);
   t.ok(refuses());
   t.ok(refuses(SET_XATTR));
   t.notOk(refuses(UNLINK), 'what may give space back goes on');
@@ -77,9 +80,9 @@ t.test('what takes space is refused while any disk is nearly full', async (t) =>
   t.ok(refuses(), 'its own');
   state.freeBytes = GIB;
   await tick('n1');
-  hear('n3', 90, 1_000);
+  hear('n3', 9_000, 100_000);
   t.notOk(refuses(), 'of a small disk less is kept');
-  hear('n3', 50, 1_000);
+  hear('n3', 5_000, 100_000);
   t.ok(refuses());
   state.nowMs += 11_000;
   await tick('n1');
@@ -100,22 +103,78 @@ t.test('what is proposed does not reach the disk of a node that is away', async 
   hear('n2', RESERVE + 1_000);
   room.proposed(100_000);
   t.ok(refuses());
+  t.ok(refuses(WRITE, ['n2']), 'nobody is heard of all the time');
+  await tick('n1', 2_100);
   t.ok(refuses(WRITE, ['n3']));
   t.notOk(refuses(WRITE, ['n2']));
 });
 
-t.test('what was proposed since a report counts, twice', async (t) => {
+t.test('what is proposed counts, twice, until it is in the tree of a report', async (t) => {
+  const { room, tick, hear, refuses } = makeRoom();
+  const free = RESERVE + 2 * spaceOf(WRITE) + 1_200;
+  await tick('n1');
+  room.entered(3, 10);
+  hear('n2', free, 200 * GIB, 10);
+  room.proposed(400);
+  room.entered(3, 11);
+  t.notOk(refuses());
+  room.proposed(400);
+  t.ok(refuses());
+  room.entered(3, 12);
+  // However often it reports: its disk is slow.
+  for (let reports = 0; reports < 5; reports++) hear('n2', free, 200 * GIB, 10);
+  t.ok(refuses(), 'neither is on its disk');
+  hear('n2', free - 800, 200 * GIB, 11);
+  t.ok(refuses());
+  hear('n2', free - 1_200, 200 * GIB, 12);
+  t.notOk(refuses());
+  t.match(await room.shown(MEMBERS), { freeBytes: 2 * spaceOf(WRITE) });
+});
+
+t.test('what has entered the log together is written when its end is', async (t) => {
+  const { room, state, tick, hear, refuses } = makeRoom();
+  await tick('n1');
+  room.entered(3, 10);
+  for (let index = 11; index <= 20; index++) {
+    room.proposed(100);
+    room.entered(3, index);
+    state.nowMs += 1;
+  }
+  const free = RESERVE + 2 * spaceOf(WRITE);
+  hear('n2', free + 1_999, 200 * GIB, 19);
+  t.ok(refuses());
+  hear('n2', free, 200 * GIB, 20);
+  t.notOk(refuses());
+});
+
+t.test('in another office the indexes are others', async (t) => {
   const { room, tick, hear, refuses } = makeRoom();
   await tick('n1');
-  hear('n2', RESERVE + 1_000);
-  hear('n2', RESERVE + 1_000);
-  room.proposed(400);
-  t.notOk(refuses());
-  room.proposed(200);
+  room.entered(3, 10);
+  room.proposed(1_000);
+  room.entered(3, 11);
+  hear('n2', RESERVE + 2 * spaceOf(WRITE), 200 * GIB, 10);
   t.ok(refuses());
-  hear('n2', RESERVE + 1_000);
-  t.ok(refuses(), 'some of it may not be on the disk yet');
-  hear('n2', RESERVE + 1_000);
+  room.entered(5, 11);
+  t.notOk(refuses(), 'what the leader before has not committed is none of its own');
+  room.proposed(1_000);
+  room.entered(5, 12);
+  hear('n2', RESERVE + 2 * spaceOf(WRITE), 200 * GIB, 11);
+  t.ok(refuses());
+});
+
+t.test('of who is far behind nobody knows what it needs', async (t) => {
+  const { room, state, tick, hear, refuses } = makeRoom();
+  await tick('n1');
+  room.entered(3, 10);
+  for (let index = 11; index <= 2_000; index++) {
+    room.proposed(GIB / 500);
+    room.entered(3, index);
+    state.nowMs += 20;
+  }
+  await tick('n1');
+  hear('n2', 3 * GIB, 200 * GIB, 10);
+  t.ok(refuses());
+  hear('n2', 6 * GIB, 200 * GIB, 10);
   t.notOk(refuses());
-  t.match(await room.shown(MEMBERS), { totalBytes: 200 * GIB, freeBytes: 1_000 });
 });
