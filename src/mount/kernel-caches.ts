@@ -79,7 +79,10 @@ export class KernelCaches implements WatchListener {
   /** Inodes whose pages are being compared; true: there was another change meanwhile. */
   private readonly comparing = new Map<Ino, boolean>();
   /** When threads were last sent to look names up anew. */
-  private readonly refusedAtMs = new Map<number, number>();
+  private readonly refused = new Map<
+    number,
+    { readonly call: string | null; readonly atMs: number }
+  >();
   /** By thread. */
   private readonly forgetting = new Map<number, Promise<void>>();
   /** Inodes of which the kernel was told for longer than for one question, since it last had to forget. */
@@ -190,14 +193,14 @@ export class KernelCaches implements WatchListener {
     const thread = caller.pid;
     if (!moved.some((other) => !this.known.isTold(ino, other, thread))) return;
     // Other calls would gain nothing, and not all of them try again: link(2) does not.
-    const isRenaming = (await caller.isRenaming?.()) ?? null;
-    if (isRenaming === false) return;
+    const call = (await caller.renameCall?.()) ?? null;
+    if (call === '') return;
     if (isCheck) {
       this.known.dropName(asked);
     } else {
       for (const other of moved) this.known.tell(ino, other, thread);
-      const isSecondWalk = this.isSecondWalk(thread);
-      if (isRenaming && isSecondWalk) throw new MootError('ENOENT', `inode ${ino} came meanwhile`);
+      if (this.isSecondWalk(thread, call))
+        throw new MootError('ENOENT', `inode ${ino} came meanwhile`);
     }
     throw new MootError('ESTALE', `inode ${ino} was moved by somebody else`);
   }
@@ -211,7 +214,8 @@ export class KernelCaches implements WatchListener {
   private async forgetElsewhere(asked: AskedName, ino: Ino, caller: Caller): Promise<void> {
     const { notifier, known } = this;
     if (notifier === null || !known.isElsewhere(ino, asked)) return;
-    if ((await caller.isRenaming?.()) !== true) return;
+    const call = (await caller.renameCall?.()) ?? null;
+    if (call === null || call === '') return;
     const { pid } = caller;
     const gone = known
       .takeElsewhere(ino, asked)
@@ -239,13 +243,20 @@ export class KernelCaches implements WatchListener {
    * The thread was refused a moment ago: a second ESTALE would reach the program. Since then the inode
    * was elsewhere, and the name was not there; so it may be told, and rename(2) asks the cluster.
    */
-  private isSecondWalk(thread: number): boolean {
-    const nowMs = this.parts.clock.monotonicMs();
-    const before = this.refusedAtMs.get(thread) ?? Number.NEGATIVE_INFINITY;
-    if (this.refusedAtMs.size >= REFUSED_THREADS_MAX) this.refusedAtMs.clear();
-    if (nowMs - before < SECOND_WALK_MS) return this.refusedAtMs.delete(thread);
-    this.refusedAtMs.set(thread, nowMs);
+  private isSecondWalk(thread: number, call: string | null): boolean {
+    const atMs = this.parts.clock.monotonicMs();
+    const before = this.refused.get(thread);
+    this.refused.delete(thread);
+    const isSame = before !== undefined && before.call === call;
+    if (isSame && atMs - before.atMs < SECOND_WALK_MS) return call !== null;
+    if (this.refused.size >= REFUSED_THREADS_MAX) this.refused.clear();
+    this.refused.set(thread, { call, atMs });
     return false;
+  }
+
+  /** Its rename(2) has found both names: the next one walks for the first time. */
+  walked({ pid }: Caller): void {
+    this.refused.delete(pid);
   }
 
   /** There is no such name, a LOOKUP found. */

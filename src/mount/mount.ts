@@ -57,8 +57,11 @@ export interface Caller {
   readonly pid: number;
   /** Aborted when the caller was interrupted (FUSE_INTERRUPT). */
   readonly signal: AbortSignal;
-  /** Whether it is in rename(2); null: unknown. Asked only while the caller waits for its answer. */
-  isRenaming?(): Promise<boolean | null>;
+  /**
+   * Which rename(2) it is in, in words that are hardly those of its next one; '': in none; null: unknown.
+   * Asked only while the caller waits for its answer.
+   */
+  renameCall?(): Promise<string | null>;
   /** What would be done twice if the caller asked again has begun: only who is killed is interrupted now. */
   begun?(): void;
 }

@@ -246,6 +246,7 @@ class Operations implements ClusterOperations {
     mode: 'replace' | 'no-replace' | 'exchange',
     caller: Caller,
   ): Promise<void> {
+    this.caches.walked(caller);
     // A file that is written and renamed over another is never seen under the new name without
     // its bytes. Which inode it is, only the cluster knows: so all that is buffered goes first.
     this.writes.sendAll();

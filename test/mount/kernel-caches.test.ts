@@ -334,7 +334,7 @@ t.test('a name found for an inode that another mount has moved is refused once',
 
 t.test('it is moved to and fro: no call hears ESTALE twice', async (t) => {
   const { a, b } = twoMounts();
-  const renaming = { ...caller, isRenaming: async () => true };
+  const renaming = { ...caller, renameCall: async () => '82 b c' };
   const lookup = (of: string) => code(a.ops.lookup(ROOT, name(of), renaming));
   const rename = (from: string, to: string) =>
     b.ops.rename(ROOT, name(from), ROOT, name(to), 'replace', caller);
@@ -348,6 +348,25 @@ t.test('it is moved to and fro: no call hears ESTALE twice', async (t) => {
   t.equal(await lookup('c'), 'ok');
 });
 
+t.test('a rename that the kernel refuses itself does not spoil the next one', async (t) => {
+  const { a, b } = twoMounts();
+  const lookup = (of: string, call: string) =>
+    code(a.ops.lookup(ROOT, name(of), { ...caller, renameCall: async () => call }));
+  const rename = (mount: typeof a, from: string, to: string) =>
+    mount.ops.rename(ROOT, name(from), ROOT, name(to), 'replace', caller);
+  await a.ops.makeNode(ROOT, name('b'), node(0o040755), caller);
+  await rename(b, 'b', 'c');
+  t.equal(await lookup('c', '82 c x'), 'ESTALE');
+  t.equal(await lookup('c', '82 c x'), 'ok');
+  // EACCES, of which the mount hears nothing.
+  await rename(b, 'c', 'd');
+  t.equal(await lookup('d', '82 d x'), 'ESTALE', 'another walk');
+  t.equal(await lookup('d', '82 d x'), 'ok');
+  await rename(a, 'd', 'e');
+  await rename(b, 'e', 'f');
+  t.equal(await lookup('f', '82 d x'), 'ESTALE', 'the one before came to its end');
+});
+
 t.test('of a directory that changed its parent the kernel hears by itself', async (t) => {
   const { a, b } = twoMounts();
   const { inode } = await a.ops.makeNode(ROOT, name('d'), node(0o040755), caller);
@@ -358,7 +377,7 @@ t.test('of a directory that changed its parent the kernel hears by itself', asyn
 
 t.test('rename(2) finds a directory that was moved: its old name goes', async (t) => {
   const { a, b } = twoMounts();
-  const renaming = { ...caller, isRenaming: async () => true };
+  const renaming = { ...caller, renameCall: async () => '82 b c' };
   const made = await a.ops.makeNode(ROOT, name('d'), node(0o040755), caller);
   const parent = made.inode.ino;
   for (const moved of ['e', 'g']) {

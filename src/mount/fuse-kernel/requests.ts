@@ -23,7 +23,7 @@ import {
   WRITE_CACHE,
   WRITE_KILL_SUIDGID,
 } from './protocol.js';
-import { isRenaming } from './threads.js';
+import { renameCallOf } from './threads.js';
 
 /**
  * A request as the kernel sent it: fuse_in_header, and where its arguments lie in the buffer.
@@ -56,8 +56,8 @@ export class KernelRequest implements Caller {
     return this.#controller.signal;
   }
 
-  isRenaming(): Promise<boolean | null> {
-    return isRenaming(this.pid);
+  renameCall(): Promise<string | null> {
+    return renameCallOf(this.pid);
   }
 
   begun(): void {

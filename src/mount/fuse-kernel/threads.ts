@@ -31,16 +31,18 @@ function hasSigkillPending(status: string): boolean {
 }
 
 /**
- * Whether a thread that waits for an answer is in rename(2): proc_pid_syscall(5) says in which call it
- * is. null: unknown, as of threads of io_uring, and threads that we may not look at.
+ * The rename(2) that a thread that waits for an answer is in, with its arguments: proc_pid_syscall(5) says
+ * in which call it is. '': in another one. null: unknown, as of threads of io_uring, and threads that
+ * we may not look at.
  */
-export async function isRenaming(pid: number): Promise<boolean | null> {
+export async function renameCallOf(pid: number): Promise<string | null> {
   for (let looks = 0; looks < LOOKS_MAX; looks++) {
     const text = await syscallOf(pid);
     if (text === null) return null;
     if (text.startsWith('running')) continue;
     const number = Number.parseInt(text, 10);
-    return number >= 0 ? RENAME_SYSCALLS.has(number) : null;
+    if (number < 0) return null;
+    return RENAME_SYSCALLS.has(number) ? text : '';
   }
   return null;
 }
