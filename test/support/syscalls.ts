@@ -42,16 +42,20 @@ export class SystemCalls {
   call(line: string): Promise<string> {
     return new Promise((resolve) => {
       this.#waiting.push(resolve);
-      if (this.#process.exitCode !== null) this.#waiting.pop()?.('? the program has ended');
+      if (this.#hasEnded) this.#waiting.pop()?.('? the program has ended');
       else this.#process.stdin?.write(`${line}\n`);
     });
   }
 
   async end(): Promise<void> {
-    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    if (this.#hasEnded) return;
     const ended = new Promise((resolve) => this.#process.once('exit', resolve));
     this.#process.stdin?.end();
     await ended;
+  }
+
+  get #hasEnded(): boolean {
+    return this.#process.exitCode !== null || this.#process.signalCode !== null;
   }
 
   kill(): void {
