@@ -46,6 +46,13 @@ export interface LookupBegun {
   readonly isCheck: boolean;
 }
 
+/** A thread's rename(2) was told to walk again, for this inode. */
+interface Refused {
+  readonly call: string | null;
+  readonly atMs: number;
+  readonly ino: Ino;
+}
+
 /**
  * What changed while a request was under way: its answer may be older than an invalidation that
  * the kernel has had already, so the kernel must not keep it.
@@ -79,10 +86,7 @@ export class KernelCaches implements WatchListener {
   /** Inodes whose pages are being compared; true: there was another change meanwhile. */
   private readonly comparing = new Map<Ino, boolean>();
   /** When threads were last sent to look names up anew. */
-  private readonly refused = new Map<
-    number,
-    { readonly call: string | null; readonly atMs: number }
-  >();
+  private readonly refused = new Map<number, Refused>();
   /** By thread. */
   private readonly forgetting = new Map<number, Promise<void>>();
   /** Inodes of which the kernel was told for longer than for one question, since it last had to forget. */
@@ -199,8 +203,10 @@ export class KernelCaches implements WatchListener {
       this.known.dropName(asked);
     } else {
       for (const other of moved) this.known.tell(ino, other, thread);
-      if (this.isSecondWalk(thread, call))
-        throw new MootError('ENOENT', `inode ${ino} came meanwhile`);
+      const first = this.refusedBefore(thread, call, ino);
+      // In the second walk the kernel asks for both names, and these are not of the same inode.
+      if (first !== null && first !== ino) return;
+      if (first !== null) throw new MootError('ENOENT', `inode ${ino} came meanwhile`);
     }
     throw new MootError('ESTALE', `inode ${ino} was moved by somebody else`);
   }
@@ -240,18 +246,18 @@ export class KernelCaches implements WatchListener {
   }
 
   /**
-   * The thread was refused a moment ago: a second ESTALE would reach the program. Since then the inode
-   * was elsewhere, and the name was not there; so it may be told, and rename(2) asks the cluster.
+   * The inode for which the thread was refused a moment ago, in this call: a second ESTALE would reach the
+   * program. Since then the inode was elsewhere, and the name was not there; so it may be told, and
+   * rename(2) asks the cluster. null: it was not; it is refused now.
    */
-  private isSecondWalk(thread: number, call: string | null): boolean {
+  private refusedBefore(thread: number, call: string | null, ino: Ino): Ino | null {
     const atMs = this.parts.clock.monotonicMs();
     const before = this.refused.get(thread);
-    this.refused.delete(thread);
     const isSame = before !== undefined && before.call === call;
-    if (isSame && atMs - before.atMs < SECOND_WALK_MS) return call !== null;
+    if (isSame && call !== null && atMs - before.atMs < SECOND_WALK_MS) return before.ino;
     if (this.refused.size >= REFUSED_THREADS_MAX) this.refused.clear();
-    this.refused.set(thread, { call, atMs });
-    return false;
+    this.refused.set(thread, { call, atMs, ino });
+    return null;
   }
 
   /** Its rename(2) has found both names: the next one walks for the first time. */

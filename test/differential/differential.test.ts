@@ -25,6 +25,8 @@ const SEQUENCES_MAX = SHORT ? 60 : Infinity;
 const MOUNTS_MAX = SHORT ? 1 : 2;
 const STEPS = 500;
 const SHRINKING_TRIES_MAX = 400;
+/** How often a long run says how far it is. */
+const TOLD_SEQUENCES = 200;
 
 /** Seeds that showed a difference once, each with how many mounts. */
 const FOUND: readonly (readonly [seed: number, mounts: number])[] = [[220_084, 1]];
@@ -68,6 +70,7 @@ t.test('mounts and a local directory answer alike', { timeout: 0 }, async (t) =>
   let sequences = 0;
   for (let seed = SEED; Date.now() < end && sequences < SEQUENCES_MAX; seed++, sequences++) {
     if (!(await run(seed, 1 + (seed % Math.min(MOUNTS_MAX, places.length))))) break;
+    if (sequences % TOLD_SEQUENCES === TOLD_SEQUENCES - 1) t.comment(`so far up to seed ${seed}`);
   }
   t.ok(sequences > 0);
   t.comment(`${sequences} sequences of ${STEPS} calls from seed ${SEED}`);

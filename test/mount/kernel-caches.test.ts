@@ -348,6 +348,21 @@ t.test('it is moved to and fro: no call hears ESTALE twice', async (t) => {
   t.equal(await lookup('c'), 'ok');
 });
 
+t.test('both names of a rename were moved: it walks once more, and finds both', async (t) => {
+  const { a, b } = twoMounts();
+  const renaming = { ...caller, renameCall: async () => '82 c e' };
+  const lookup = (of: string) => code(a.ops.lookup(ROOT, name(of), renaming));
+  const rename = (from: string, to: string) =>
+    b.ops.rename(ROOT, name(from), ROOT, name(to), 'replace', caller);
+  await put(a, 'b', 'x');
+  await put(a, 'd', 'y');
+  await rename('b', 'c');
+  await rename('d', 'e');
+  t.equal(await lookup('c'), 'ESTALE');
+  t.equal(await lookup('c'), 'ok', 'the second walk');
+  t.equal(await lookup('e'), 'ok');
+});
+
 t.test('a rename that the kernel refuses itself does not spoil the next one', async (t) => {
   const { a, b } = twoMounts();
   const lookup = (of: string, call: string) =>
