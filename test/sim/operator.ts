@@ -44,6 +44,12 @@ export class Operator {
     void this.asked('transfer', (client) => client.client.transferLeadership(to?.id ?? null));
   }
 
+  /** It asks for nothing more, and hears of nothing. */
+  leave(): void {
+    if (this.client !== null) this.world.endClient(this.client, false);
+    this.client = null;
+  }
+
   /** Every configuration that counts or may come to count. */
   get configurations(): readonly Configuration[] {
     const { servers, reference } = this.world;

@@ -279,7 +279,8 @@ export class World {
   endClient(client: SimClient, silently: boolean): void {
     client.machine.kill();
     this.network.died(client.machine, silently);
-    this.clients.splice(this.clients.indexOf(client), 1);
+    const at = this.clients.indexOf(client);
+    if (at >= 0) this.clients.splice(at, 1);
   }
 
   tell(line: string): void {
