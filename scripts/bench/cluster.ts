@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { connectClient } from '../../src/cli/assemble.js';
+import { connectClient } from '../../src/cli/assemble/client.js';
 import { freePorts } from '../../src/cli/free-ports.js';
 import { newestLeader } from '../../src/cli/status.js';
 import type { FilesystemClient, NodeReport } from '../../src/client/filesystem-client.js';

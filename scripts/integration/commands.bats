@@ -296,7 +296,7 @@ temporaries() { mootfs ls / | grep -q '^\.mootfs-put-'; }
   curl -sf "http://$metrics/metrics" | grep -q '^mootfs_fuse_request_duration_seconds_count{operation="WRITE"} [1-9]'
   [ "$(curl -sf "http://$metrics/healthz")" = ok ]
   [ "$(mootfs cat /by-daemon)" = x ]
-  (cd "$at" && sleep 60 3>&-) &
+  (cd "$at" && exec sleep 60 3>&-) &
   local user=$!
   sleep 0.2
   run mootfs umount "$at"
@@ -336,6 +336,18 @@ temporaries() { mootfs ls / | grep -q '^\.mootfs-put-'; }
     [ ! -s "$LOCAL/$signal.log" ]
     run ! grep -q " $at fuse" /proc/self/mounts
   done
+}
+
+@test "a mount that nobody answers ends when it is told to, however long programs wait there" {
+  local at="$ROOT/mnt/lonely" server
+  need_mounts
+  mkdir -p "$at"
+  "$MOOTFS" mount --nodes 127.0.0.1:1 --deadline hard "$at" >"$LOCAL/lonely" 3>&- &
+  server=$!
+  wait_for "the mount" grep -q '^mounted ' "$LOCAL/lonely"
+  kill -TERM "$server"
+  wait_for "its end" process_gone "$server"
+  run ! grep -q " $at fuse" /proc/self/mounts
 }
 
 @test "what mounts without root needs no library of the machine that it comes to" {

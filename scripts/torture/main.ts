@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Random, randomBetween, seededRandom } from '../../src/base/random.js';
-import { verifyDirectory } from '../../src/cli/assemble.js';
+import { verifyDirectory } from '../../src/cli/assemble/offline.js';
 import { renderTable } from '../../src/cli/table.js';
 import { checkHistories } from './checks.js';
 import { torment } from './faults.js';

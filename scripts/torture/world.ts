@@ -2,7 +2,7 @@ import { type ChildProcess, execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connectClient } from '../../src/cli/assemble.js';
+import { connectClient } from '../../src/cli/assemble/client.js';
 import { freePorts } from '../../src/cli/free-ports.js';
 import { newestLeader } from '../../src/cli/status.js';
 import type { NodeReport } from '../../src/client/filesystem-client.js';

@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import { hashText } from '../node/state-hash.js';
 import type { Verification } from '../node/verify.js';
-import { verifyDirectory } from './assemble.js';
 import { EXIT } from './exit.js';
 import { addExample, directoryName } from './settings.js';
 
@@ -18,6 +17,7 @@ export function addCheckCommand(program: Command): void {
     .argument('<directory>', "the node's --data directory", directoryName)
     .option('--json', 'print one JSON object')
     .action(async (directory: string, options: { readonly json?: boolean }) => {
+      const { verifyDirectory } = await import('./assemble/offline.js');
       const verification = await verifyDirectory(directory);
       process.stdout.write(
         options.json === true

@@ -1,7 +1,7 @@
 import { startDirector } from '../control/director.js';
 import type { ClientFactory } from '../control/scenes/stage.js';
 import type { ControlServer } from '../control/server.js';
-import { connectClient } from './assemble.js';
+import { connectClient } from './assemble/client.js';
 import type { LocalCluster } from './local-cluster.js';
 
 /** The director of a cluster on this machine, on this port. */

@@ -7,7 +7,7 @@ import { isFilesystemErrorCode, isMootError, MootError } from '../base/errors.js
 import { Paths } from '../client/paths.js';
 import type { ReadLevel } from '../codec/client-messages.js';
 import type { Inode } from '../filesystem/records.js';
-import { connectClient } from './assemble.js';
+import { connectClient } from './assemble/client.js';
 import { exitCodeOf, reportFailure } from './exit.js';
 import { describeMode, fileTypeName, isoTime } from './inode-text.js';
 import { clusterOption, nodesOption } from './members.js';

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { MootError } from '../base/errors.js';
 import type { NodeReport } from '../client/filesystem-client.js';
 import type { Configuration } from '../raft/types.js';
-import { connectClient } from './assemble.js';
+import { connectClient } from './assemble/client.js';
 import { clusterOption, type Member, nodesOption, parseId, parseMember } from './members.js';
 import { addExample, deadline, setting } from './settings.js';
 import { newestLeader } from './status.js';

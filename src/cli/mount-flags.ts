@@ -5,6 +5,9 @@ import { parseId } from './members.js';
 import type { Adapter, LockScope, MountOptions } from './mount-options.js';
 import { deadline } from './settings.js';
 
+/** What stands in the first column of df(1). */
+export const SOURCE = 'mootfs';
+
 /**
  * Options of mount(8) and fstab(5), as `mootfs mount -o` takes them: what the kernel is given, and
  * what else is said with `consistency=`, `timeout=` and the like.

@@ -4,11 +4,11 @@ import { type Command, Option } from 'commander';
 import { describe, MootError } from '../base/errors.js';
 import { type HandedMount, mountAsUser, takeHandedMount } from '../mount/fuse-kernel/as-user.js';
 import { isRoot, prepareDirectory } from '../mount/mount-point.js';
-import { type MountSettings, SOURCE, startMount, startMountControl } from './assemble.js';
+import type { MountSettings, startMountControl } from './assemble/mount.js';
 import { NO_LOG, startDaemon, starterGone, tellStarter } from './daemon.js';
 import { EXIT } from './exit.js';
 import { clusterOption, nodesOption, parseAddressText } from './members.js';
-import { type MountFlags, parseMountFlags } from './mount-flags.js';
+import { type MountFlags, parseMountFlags, SOURCE } from './mount-flags.js';
 import { addMountOptions, type MountOptions } from './mount-options.js';
 import {
   addExample,
@@ -151,8 +151,9 @@ async function serve(
 ): Promise<void> {
   const stop = stopRequested(options.stopWithStdin === true);
   const at = resolve(directory);
+  const assemble = await import('./assemble/mount.js');
   const control =
-    options.metrics === undefined ? null : await startMountControl(options.metrics, at);
+    options.metrics === undefined ? null : await assemble.startMountControl(options.metrics, at);
   try {
     const given = handed === null ? {} : { handed };
     await serveUntil(stop, { ...options, ...given, directory: at, node: null, flags }, control);
@@ -171,6 +172,7 @@ async function serveUntil(
   void Promise.race([stop, starterGone()]).then(() => {
     unwanted = true;
   });
+  const { startMount } = await import('./assemble/mount.js');
   const mount = await startMount({ ...settings, ...observer });
   if (!unwanted) {
     control?.mounted();

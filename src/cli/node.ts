@@ -2,11 +2,11 @@ import { type Command, Option } from 'commander';
 import { describe, isMootError, MootError } from '../base/errors.js';
 import type { FilesystemClient } from '../client/filesystem-client.js';
 import type { WriteConcern } from '../codec/client-messages.js';
-import { LOG_LEVELS, type LogFormat, type LogLevel } from '../control/logger.js';
+import { LOG_LEVELS, type LogFormat, type LogLevel } from '../control/log-level.js';
 import { LEASE_MS_DEFAULT, type Node } from '../node/node.js';
 import { membersOf } from '../raft/membership.js';
 import { formatAddress, parseAddress } from '../transport/address.js';
-import { connectClient, startMount, startNode } from './assemble.js';
+import { connectClient } from './assemble/client.js';
 import {
   CONTROL_PORT_ABOVE,
   clusterOption,
@@ -190,6 +190,7 @@ async function runNode(options: NodeOptions): Promise<void> {
   const stop = stopRequested(options.stopWithStdin === true);
   const listen = options.listen ?? self.address;
   const control = options.control === 'off' ? null : (options.control ?? controlBeside(listen));
+  const { startNode } = await import('./assemble/node.js');
   const node = await startNode({
     ...options,
     ...{ id, data, peers, listen, address: self.address, control },
@@ -204,7 +205,7 @@ async function runNode(options: NodeOptions): Promise<void> {
     const mount =
       options.mount === undefined
         ? null
-        : await startMount({
+        : await (await import('./assemble/mount.js')).startMount({
             ...options,
             directory: options.mount,
             nodes: [

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import type { QueryValues } from '../filesystem/queries.js';
-import { connectClient } from './assemble.js';
+import { connectClient } from './assemble/client.js';
 import { clusterOption, nodesOption } from './members.js';
 import { addExample } from './settings.js';
 import { renderTable } from './table.js';

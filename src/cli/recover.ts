@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
 import type { Survivor } from '../node/recover.js';
-import { recoverDirectory } from './assemble.js';
 import { EXIT } from './exit.js';
 import { parseId, parseReachable } from './members.js';
 import { addExample, directoryName } from './settings.js';
@@ -30,6 +29,7 @@ export function addRecoverCommand(program: Command): void {
     )
     .action(async (directory: string, options: RecoverOptions) => {
       const accepted = options.acceptLoss === true;
+      const { recoverDirectory } = await import('./assemble/offline.js');
       const survivor = await recoverDirectory(directory, {
         accepted,
         newCluster: options.newCluster ?? null,

@@ -12,7 +12,7 @@ import { Operations, type Processes } from '../control/operations.js';
 import { SCENES } from '../control/scenes/scenes.js';
 import { openSocket } from '../control/socket.js';
 import { eventText } from '../control/wording.js';
-import { connectClient } from './assemble.js';
+import { connectClient } from './assemble/client.js';
 import { COMMANDS, commandOf, runLine, watchers } from './console/commands.js';
 import type { Console, Ruled } from './console/context.js';
 import { directLocalCluster } from './director.js';

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { connectClient } from './assemble.js';
+import { connectClient } from './assemble/client.js';
 import { exitCodeOf, reportFailure } from './exit.js';
 import { clusterOption, nodesOption, parseAddressText } from './members.js';
 import { addExample } from './settings.js';

@@ -3,7 +3,7 @@ import type { NodeReport } from '../client/filesystem-client.js';
 import type { NodeStatus } from '../codec/client-messages.js';
 import { voterSets } from '../raft/quorum.js';
 import type { Configuration, Member } from '../raft/types.js';
-import { connectClient } from './assemble.js';
+import { connectClient } from './assemble/client.js';
 import { EXIT } from './exit.js';
 import { clusterOption, nodesOption } from './members.js';
 import { addExample, setting, wholeNumber } from './settings.js';

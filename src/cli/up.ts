@@ -3,7 +3,7 @@ import type { FilesystemClient } from '../client/filesystem-client.js';
 import type { WriteConcern } from '../codec/client-messages.js';
 import type { ControlServer } from '../control/server.js';
 import { ROOT_INO } from '../filesystem/records.js';
-import { connectClient } from './assemble.js';
+import { connectClient } from './assemble/client.js';
 import { directLocalCluster } from './director.js';
 import { LocalCluster, portsFrom } from './local-cluster.js';
 import { CONTROL_PORT_ABOVE, clusterOption, PORT_DEFAULT, writeConcernOption } from './members.js';

@@ -1,11 +1,8 @@
 import { pino } from 'pino';
 import type { Report } from '../base/report.js';
 import type { NodeEvent } from './events.js';
+import type { LogFormat, LogLevel } from './log-level.js';
 import { eventText } from './wording.js';
-
-export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
-export type LogFormat = 'text' | 'json';
 
 export interface Logger {
   /** Something worth a line, in words. */

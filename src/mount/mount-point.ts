@@ -124,7 +124,7 @@ export async function within(timeoutMs: number, promise: Promise<unknown>): Prom
 
 /** True: unmounted. False: busy, or not possible. */
 async function tryUnmount(path: string): Promise<boolean> {
-  const [program, ...args] = isRoot() ? ['umount', '-i', '--'] : [fusermount(), '-u', '--'];
+  const [program, ...args] = isRoot() ? ['umount', '-i', '-c', '--'] : [fusermount(), '-u', '--'];
   return (await run(program, [...args, path])).status === 0;
 }
 
@@ -153,7 +153,7 @@ async function forceUnmount(path: string): Promise<void> {
 /** By umount(8), or for others than root by fusermount, which cannot end what waits. */
 export function forceUnmountCommand(path: string): readonly [string, ...string[]] {
   return isRoot()
-    ? ['umount', '-i', '-f', '-l', '--', path]
+    ? ['umount', '-i', '-c', '-f', '-l', '--', path]
     : [fusermount(), '-u', '-z', '--', path];
 }
 

@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap';
-import { createLogger, type LogLevel } from '../../src/control/logger.js';
+import type { LogLevel } from '../../src/control/log-level.js';
+import { createLogger } from '../../src/control/logger.js';
 
 /** What a logger of this level writes when it is told something of each. */
 function written(t: Test, level: LogLevel): readonly { level: string; msg: string }[] {

@@ -62,6 +62,7 @@ export async function compareRun(
         one.call(step, abilities.manyMounts),
         other.call(step, false),
       ]);
+      if (abilities.manyMounts && isOutOfReach(step, a)) return null;
       if (a !== b && !mayDiffer(step, a, b)) return { at, step, mootfs: a, local: b };
       const times =
         timesDifference(one.changed, other.changed) ??
@@ -84,6 +85,14 @@ const MAY_DIFFER: readonly {
   // nodev comes before the question whether there is such a device.
   { call: /^open /, mootfs: /^! EACCES/, local: /^! ENXIO/ },
 ];
+
+/**
+ * A directory in use that another mount has moved: in rename(2) between two directories the kernel cannot
+ * move what it has of it (__d_unalias). A local filesystem may have renamed it, so that is the end.
+ */
+function isOutOfReach({ call }: Step, mootfs: string): boolean {
+  return call.startsWith('rename ') && mootfs.startsWith('! ESTALE');
+}
 
 function mayDiffer({ call }: Step, mootfs: string, local: string): boolean {
   if (withoutSetGroupId(mootfs) === local) return true;

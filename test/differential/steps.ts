@@ -109,7 +109,8 @@ const CALLS: readonly (readonly [number, Make])[] = [
   [2, (r) => `truncate ${r.path} ${r.offset}`],
   [5, (r) => `fallocate ${r.slot} ${r.of([0, 1, 2, 3, 16, 17])} ${r.offset} ${r.length}`],
   [5, (r) => `copy ${r.slot} ${r.offset} ${r.slot} ${r.offset} ${r.length}`],
-  [1, (r) => `setfl ${r.slot} ${r.of(['append', 'rw'])}`],
+  // Whoever reads a pipe must not wait: nobody may ever write.
+  [1, (r) => `setfl ${r.slot} ${r.of(['append', 'rw'])}|nonblock`],
   [1, (r) => `fsync ${r.slot}`],
   [5, (r) => `mkdir ${r.of(DIRECTORIES)} ${r.of(MODES)}`],
   [2, (r) => `rmdir ${r.path}`],
