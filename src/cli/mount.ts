@@ -156,7 +156,8 @@ async function serve(
     options.metrics === undefined ? null : await assemble.startMountControl(options.metrics, at);
   try {
     const given = handed === null ? {} : { handed };
-    await serveUntil(stop, { ...options, ...given, directory: at, node: null, flags }, control);
+    const settings = { ...options, ...given, directory: at, node: null, flags };
+    await serveUntil(stop, assemble.startMount, settings, control);
   } finally {
     await control?.close();
   }
@@ -164,6 +165,7 @@ async function serve(
 
 async function serveUntil(
   stop: Promise<unknown>,
+  startMount: typeof import('./assemble/mount.js').startMount,
   settings: MountSettings,
   control: Awaited<ReturnType<typeof startMountControl>> | null,
 ): Promise<void> {
@@ -172,7 +174,6 @@ async function serveUntil(
   void Promise.race([stop, starterGone()]).then(() => {
     unwanted = true;
   });
-  const { startMount } = await import('./assemble/mount.js');
   const mount = await startMount({ ...settings, ...observer });
   if (!unwanted) {
     control?.mounted();

@@ -191,6 +191,9 @@ async function runNode(options: NodeOptions): Promise<void> {
   const listen = options.listen ?? self.address;
   const control = options.control === 'off' ? null : (options.control ?? controlBeside(listen));
   const { startNode } = await import('./assemble/node.js');
+  // Before the node takes part: loading keeps the event loop busy.
+  const startMount =
+    options.mount === undefined ? null : (await import('./assemble/mount.js')).startMount;
   const node = await startNode({
     ...options,
     ...{ id, data, peers, listen, address: self.address, control },
@@ -203,9 +206,9 @@ async function runNode(options: NodeOptions): Promise<void> {
     process.stdout.write(`node ${id} listens on ${listen}\n`);
     if (options.join !== undefined) joining = join(node.node, self, options.join, options);
     const mount =
-      options.mount === undefined
+      options.mount === undefined || startMount === null
         ? null
-        : await (await import('./assemble/mount.js')).startMount({
+        : await startMount({
             ...options,
             directory: options.mount,
             nodes: [

@@ -50,7 +50,8 @@ export interface LookupBegun {
 interface Refused {
   readonly call: string | null;
   readonly atMs: number;
-  readonly ino: Ino;
+  /** Names that it was told since. */
+  readonly told: Set<string>;
 }
 
 /**
@@ -203,10 +204,12 @@ export class KernelCaches implements WatchListener {
       this.known.dropName(asked);
     } else {
       for (const other of moved) this.known.tell(ino, other, thread);
-      const first = this.refusedBefore(thread, call, ino);
-      // In the second walk the kernel asks for both names, and these are not of the same inode.
-      if (first !== null && first !== ino) return;
-      if (first !== null) throw new MootError('ENOENT', `inode ${ino} came meanwhile`);
+      const before = this.refusedBefore(thread, call);
+      // In the second walk the kernel asks for both names: these are of one inode only if it was told so.
+      const isSame = moved.some(({ parent, name }) => before?.told.has(nameKey(parent, name)));
+      if (isSame) throw new MootError('ENOENT', `inode ${ino} came meanwhile`);
+      if (before !== null) return;
+      this.notifier?.expireNames?.();
     }
     throw new MootError('ESTALE', `inode ${ino} was moved by somebody else`);
   }
@@ -246,18 +249,22 @@ export class KernelCaches implements WatchListener {
   }
 
   /**
-   * The inode for which the thread was refused a moment ago, in this call: a second ESTALE would reach the
-   * program. Since then the inode was elsewhere, and the name was not there; so it may be told, and
-   * rename(2) asks the cluster. null: it was not; it is refused now.
+   * The thread was refused a moment ago, in this call or one with the same arguments: a second ESTALE would
+   * reach the program. null: it was not; it is refused now.
    */
-  private refusedBefore(thread: number, call: string | null, ino: Ino): Ino | null {
+  private refusedBefore(thread: number, call: string | null): Refused | null {
     const atMs = this.parts.clock.monotonicMs();
     const before = this.refused.get(thread);
     const isSame = before !== undefined && before.call === call;
-    if (isSame && call !== null && atMs - before.atMs < SECOND_WALK_MS) return before.ino;
+    if (isSame && call !== null && atMs - before.atMs < SECOND_WALK_MS) return before;
     if (this.refused.size >= REFUSED_THREADS_MAX) this.refused.clear();
-    this.refused.set(thread, { call, atMs, ino });
+    this.refused.set(thread, { call, atMs, told: new Set() });
     return null;
+  }
+
+  /** A LOOKUP of the thread finds something. */
+  found(asked: AskedName, { pid }: Caller): void {
+    this.refused.get(pid)?.told.add(nameKey(asked.parent, asked.name));
   }
 
   /** Its rename(2) has found both names: the next one walks for the first time. */
@@ -265,8 +272,9 @@ export class KernelCaches implements WatchListener {
     this.refused.delete(pid);
   }
 
-  /** There is no such name, a LOOKUP found. */
-  absent(asked: AskedName): void {
+  /** There is no such name, a LOOKUP found: a rename(2) ends, or has found both names. */
+  absent(asked: AskedName, { pid }: Caller): void {
+    this.refused.delete(pid);
     this.known.dropName(asked);
   }
 

@@ -58,7 +58,7 @@ export interface Caller {
   /** Aborted when the caller was interrupted (FUSE_INTERRUPT). */
   readonly signal: AbortSignal;
   /**
-   * Which rename(2) it is in, in words that are hardly those of its next one; '': in none; null: unknown.
+   * Which rename(2) it is in, with its arguments; '': in none; null: unknown.
    * Asked only while the caller waits for its answer.
    */
   renameCall?(): Promise<string | null>;

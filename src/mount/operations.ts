@@ -170,6 +170,7 @@ class Operations implements ClusterOperations {
       );
       return inode;
     });
+    this.caches.found(asked, caller);
     return this.caches.entry(asked, value, watched);
   }
 
@@ -182,7 +183,7 @@ class Operations implements ClusterOperations {
       if (isPending) await this.writes.settle(inode.ino, caller.signal);
       return (await this.cluster.queryAfterOwn(query, caller)).inode;
     } catch (error) {
-      if (isMootError(error, 'ENOENT')) this.caches.absent(asked);
+      if (isMootError(error, 'ENOENT')) this.caches.absent(asked, caller);
       throw error;
     }
   }

@@ -12,6 +12,11 @@ const REPORT_VALID_MS = 10_000;
 /** Who is not heard of, by Raft neither, gets nothing; for a shorter time anybody may be silent. */
 const SILENT_MS = 2_000;
 /**
+ * Whose tree stands still for so long, as with a disk that hangs or while it takes a snapshot in, does not
+ * keep the others from writing.
+ */
+const STUCK_MS = 5_000;
+/**
  * What is kept free on every disk: removing takes space, too, until the log is compacted. A part of
  * small disks, and no more than this of large ones.
  */
@@ -31,14 +36,18 @@ interface Report {
   readonly totalBytes: number;
   readonly freeBytes: number;
   readonly atMs: number;
-  /** Of what was proposed: as much was in its tree before it looked at its disk. */
+  /** All changes up to this index were in its tree before it looked at its disk ... */
+  readonly written: number;
+  /** ... and have been since then. */
+  readonly writtenAtMs: number;
+  /** As many bytes had entered the log up to there. */
   readonly writtenBytes: number;
 }
 
-/** When the log's last entry was `index`, all that had been proposed was in it. */
+/** When the log's last entry was `index`, as many bytes had entered it. */
 interface Mark {
   readonly index: number;
-  readonly proposedBytes: number;
+  readonly bytes: number;
   readonly atMs: number;
 }
 
@@ -46,14 +55,16 @@ interface Mark {
  * Whether all members' disks have room. A node whose disk is full must stop; so the leader refuses what
  * takes space while there is still enough to remove something. A report tells the past, however late the
  * other node's disk or the network are: what is not in the tree that it tells of counts as on its way.
+ * What an earlier leader has left is not counted.
  */
 export class DiskRoom {
   private readonly reports = new Map<NodeId, Report>();
   /** Of this office, the oldest first. */
   private readonly marks: Mark[] = [];
   private officeTerm = 0;
-  private proposedBytes = 0;
+  private enteredBytes = 0;
   private lookedMs = Number.NEGATIVE_INFINITY;
+  private toldLeader: NodeId | null = null;
 
   constructor(
     private readonly id: NodeId,
@@ -65,10 +76,11 @@ export class DiskRoom {
     private readonly onFailed: (error: unknown) => void,
   ) {}
 
-  /** Called often. */
+  /** Called often. A new leader hears at once. */
   tick(nowMs: number, { leader, term }: { leader: NodeId | null; term: number }): void {
-    if (nowMs - this.lookedMs < REPORT_MS) return;
+    if (nowMs - this.lookedMs < REPORT_MS && leader === this.toldLeader) return;
     this.lookedMs = nowMs;
+    this.toldLeader = leader;
     const written = this.written();
     this.diskSpace().then(({ totalBytes, freeBytes }) => {
       this.note(this.id, totalBytes, freeBytes, written);
@@ -82,37 +94,35 @@ export class DiskRoom {
     this.note(from, totalBytes, freeBytes, written);
   }
 
-  /** A command is to enter the log. */
-  proposed(bytes: number): void {
-    this.proposedBytes += bytes;
-  }
-
-  /** This node leads in `term`, and all that was proposed is in its log, which ends at `index`. */
-  entered(term: number, index: number): void {
-    const { marks, proposedBytes } = this;
+  /** This node leads in `term`, and commands that may take so many bytes are in its log up to `last`. */
+  entered(term: number, last: number, bytes: number): void {
+    const { marks } = this;
+    const atMs = this.clock.monotonicMs();
     if (term !== this.officeTerm) {
       this.officeTerm = term;
       marks.length = 0;
+      // Whoever has written all but these is behind by their bytes, and others by at least as much.
+      marks.push({ index: 0, bytes: this.enteredBytes, atMs });
     }
-    const last = marks.at(-1);
-    if (last?.proposedBytes === proposedBytes) return;
-    const atMs = this.clock.monotonicMs();
+    this.enteredBytes += bytes;
+    const before = marks.at(-1);
     // Of a step the end counts: less is taken for written than is.
-    const began = marks.length > 1 && last !== undefined && atMs - last.atMs < MARK_MS;
-    if (began) marks.pop();
-    marks.push({ index, proposedBytes, atMs: began ? last.atMs : atMs });
+    const goesOn = marks.length > 1 && before !== undefined && atMs - before.atMs < MARK_MS;
+    if (goesOn) marks.pop();
+    marks.push({ index: last, bytes: this.enteredBytes, atMs: goesOn ? before.atMs : atMs });
     if (marks.length > MARKS_MAX) marks.shift();
   }
 
-  /** The command must not enter the log: a disk is nearly full. */
+  /** The command must not enter the log: a disk is nearly full. `waiting`: of commands that are to enter it. */
   refuses(
     command: Command,
     members: ReadonlySet<NodeId>,
     followers: readonly Pick<FollowerStatus, 'id' | 'recentlyActive'>[],
+    waiting: number,
   ): boolean {
     if (!takesSpace(command)) return false;
     const away = followers.flatMap(({ id, recentlyActive }) => (recentlyActive ? [] : id));
-    return this.roomBytes(members, COPIES, away) < COPIES * spaceOf(command);
+    return this.roomBytes(members, COPIES, away) < COPIES * (waiting + spaceOf(command));
   }
 
   /** What a program may still write, as far as it is known here. */
@@ -129,10 +139,11 @@ export class DiskRoom {
     for (const [id, report] of this.reports) {
       const ageMs = nowMs - report.atMs;
       if (ageMs > REPORT_VALID_MS || !members.has(id)) continue;
-      const { totalBytes, freeBytes, writtenBytes } = report;
-      const unwritten = this.proposedBytes - Math.max(writtenBytes, this.forgottenBytes);
+      const { totalBytes, freeBytes, writtenBytes, writtenAtMs } = report;
       const isAway = away.includes(id) && ageMs > SILENT_MS;
-      const onItsWay = isAway ? 0 : copies * unwritten;
+      const isStuck = report.atMs - writtenAtMs > STUCK_MS;
+      const unwritten = this.enteredBytes - Math.max(writtenBytes, this.forgottenBytes);
+      const onItsWay = isAway || isStuck ? 0 : copies * unwritten;
       room = Math.min(room, freeBytes - reserveOf(totalBytes) - onItsWay);
     }
     return room;
@@ -140,15 +151,17 @@ export class DiskRoom {
 
   /** Whoever is further behind than this: nobody knows by how much. */
   private get forgottenBytes(): number {
-    return this.marks[0]?.proposedBytes ?? 0;
+    return this.marks[0]?.bytes ?? 0;
   }
 
-  /** `written`: all changes up to this index were in its tree before it looked. */
   private note(id: NodeId, totalBytes: number, freeBytes: number, written: number): void {
-    const mark = this.marks.findLast(({ index }) => index <= written);
-    const writtenBytes = mark?.proposedBytes ?? this.forgottenBytes;
     const atMs = this.clock.monotonicMs();
-    this.reports.set(id, { totalBytes, freeBytes, atMs, writtenBytes });
+    const before = this.reports.get(id);
+    const mark = this.marks.findLast(({ index }) => index <= written);
+    const writtenBytes = mark?.bytes ?? this.forgottenBytes;
+    const stands = before?.written === written && writtenBytes < this.enteredBytes;
+    const writtenAtMs = stands ? before.writtenAtMs : atMs;
+    this.reports.set(id, { totalBytes, freeBytes, atMs, written, writtenAtMs, writtenBytes });
   }
 }
 

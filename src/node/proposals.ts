@@ -22,13 +22,21 @@ export type Decision =
 
 export type Decide = (decision: Decision) => void;
 
+/** A command that has not entered the log. */
+interface Collected {
+  readonly data: Uint8Array;
+  readonly space: number;
+  readonly decide: Decide;
+}
+
 /**
  * Commands on their way through the log. Those that arrive in one turn of the event loop are
  * proposed together. Each waits for its own entry, known by index and term, to be applied.
  */
 export class Proposals {
-  private collected: { readonly data: Uint8Array; readonly decide: Decide }[] = [];
+  private collected: Collected[] = [];
   private collectedBytes = 0;
+  private collectedSpace = 0;
   private readonly proposed = new Map<number, { readonly term: number; readonly decide: Decide }>();
   private lastTime: Timespec = { sec: 0, nsec: 0 };
 
@@ -38,8 +46,11 @@ export class Proposals {
       readonly encode: (command: LogCommand) => Uint8Array;
       /** BAD_MESSAGE when no node could read it. */
       readonly decode: (data: Uint8Array) => LogCommand;
+      /** Bytes that it may take of a disk. */
+      readonly spaceOf: (command: Command) => number;
     },
-    private readonly propose: (data: readonly Uint8Array[]) => ProposeResult,
+    /** `space`: what they may take of a disk together. */
+    private readonly propose: (data: readonly Uint8Array[], space: number) => ProposeResult,
   ) {}
 
   /** Commands that are not decided. */
@@ -47,9 +58,9 @@ export class Proposals {
     return this.collected.length + this.proposed.size;
   }
 
-  /** Some have not entered the log. */
-  get waiting(): boolean {
-    return this.collected.length > 0;
+  /** What those that have not entered the log may take of a disk. */
+  get waitingSpace(): number {
+    return this.collectedSpace;
   }
 
   /** A command of the log, with the leader's time, which never goes back. */
@@ -73,8 +84,10 @@ export class Proposals {
       decide({ type: 'refused', code: 'BAD_ARGUMENT', message: error.message });
       return;
     }
+    const space = this.codec.spaceOf(command.command);
     this.collectedBytes += data.length;
-    this.collected.push({ data, decide });
+    this.collectedSpace += space;
+    this.collected.push({ data, space, decide });
   }
 
   /** Proposes what was collected. In order: when one is refused, so are all behind it. */
@@ -86,7 +99,9 @@ export class Proposals {
         bytes += this.collected[count]?.data.length ?? 0;
       }
       const batch = this.collected.slice(0, count);
-      const result = this.propose(batch.map((one) => one.data));
+      const space = batch.reduce((sum, one) => sum + one.space, 0);
+      const data = batch.map((one) => one.data);
+      const result = this.propose(data, space);
       if (!result.ok) {
         // While leadership is handed over they wait: soon it is known who decides.
         if (result.reason !== 'transferring') this.refuseCollected(result.reason);
@@ -94,6 +109,7 @@ export class Proposals {
       }
       this.collected = this.collected.slice(count);
       this.collectedBytes -= bytes;
+      this.collectedSpace -= space;
       for (const [i, { decide }] of batch.entries()) {
         const index = result.first + i;
         // Another leader took this place from it meanwhile, and so did this node now from that one.
@@ -139,6 +155,7 @@ export class Proposals {
     const refused = this.collected;
     this.collected = [];
     this.collectedBytes = 0;
+    this.collectedSpace = 0;
     for (const { decide } of refused) decide({ type: 'refused', ...REFUSALS[reason] });
   }
 }

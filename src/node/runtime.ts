@@ -137,10 +137,12 @@ class Runtime implements Node {
       onReplaced: (mark) => this.alive.snapshots.replaced(mark),
       onFailed: (error) => this.fail(error),
     });
-    const codec = { encode: encodeLogCommand, decode: decodeLogCommand };
-    this.proposals = new Proposals(clock, codec, (data) => {
+    const codec = { encode: encodeLogCommand, decode: decodeLogCommand, spaceOf };
+    this.proposals = new Proposals(clock, codec, (data, space) => {
       const result = this.raft.propose(data);
-      if (result.ok) parts.observer?.onProposed(result.first, data.length);
+      if (!result.ok) return result;
+      parts.observer?.onProposed(result.first, data.length);
+      this.diskRoom.entered(result.term, result.first + data.length - 1, space);
       return result;
     });
     this.reads = new Reads(clock, random, (context) => this.raft.readIndex(context), {
@@ -446,7 +448,9 @@ class Runtime implements Node {
 
   /** What need not, or must not, enter the log. */
   private refusal(command: Command): 'ENOSPC' | 'EDQUOT' | null {
-    if (this.diskRoom.refuses(command, this.members, this.now.followers)) return 'ENOSPC';
+    const { waitingSpace } = this.proposals;
+    if (this.diskRoom.refuses(command, this.members, this.now.followers, waitingSpace))
+      return 'ENOSPC';
     const { applied, counters } = this.tree;
     // What was acknowledged in earlier terms may have made room, and not be in this tree yet.
     if (applied.term < this.now.term) return null;
@@ -575,9 +579,6 @@ class Runtime implements Node {
     if (this.closed() !== null) return;
     this.proposals.flush();
     this.process();
-    if (this.leading && !this.proposals.waiting) {
-      this.diskRoom.entered(this.now.term, this.now.lastIndex);
-    }
     // On their way to the followers' disks; meanwhile what they need is brought into memory.
     for (const command of this.proposed.splice(0)) this.tree.prefetch(command);
   }
@@ -720,7 +721,6 @@ class Runtime implements Node {
   // Clients.
 
   private propose(command: LogCommand, decide: Decide): void {
-    this.diskRoom.proposed(spaceOf(command.command));
     this.proposals.add(command, decide);
     this.proposed.push(command);
     this.scheduleTurn();

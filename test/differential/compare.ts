@@ -102,7 +102,7 @@ function mayDiffer({ call }: Step, mootfs: string, local: string): boolean {
 }
 
 /** Setting an attribute to what it is: ext4 does nothing then (ext4_xattr_value_same), others do. */
-const SET_AGAIN = ', something was set';
+const SET_AGAIN = ', something was set again';
 
 /** A local filesystem may give two changes the same time; mootfs never does. */
 function timesDifference(
@@ -124,8 +124,9 @@ class Side {
   readonly #processes: SystemCalls[] = [];
   readonly #directories: readonly string[];
   readonly #times = new Map<string, { readonly times: readonly string[]; readonly sets: number }>();
-  /** Extended attributes that were set. */
-  #sets = 0;
+  /** Calls that set an extended attribute, and how often one was made again. */
+  readonly #sets = new Set<string>();
+  #setsAgain = 0;
 
   constructor(
     private readonly program: string,
@@ -160,7 +161,10 @@ class Side {
     // Other mounts see what was written when it is committed.
     if (settle && /^(p?write)$/.test(name)) await caller.call(`fsync ${slot}`);
     if (settle && name === 'copy') await caller.call(`fsync ${call.split(' ')[3]}`);
-    if (/^set(xattr|acl)$/.test(name)) this.#sets++;
+    if (/^set(xattr|acl)$/.test(name) && answer.startsWith('=')) {
+      if (this.#sets.has(call)) this.#setsAgain++;
+      this.#sets.add(call);
+    }
     const atime = / a (\S+) m/.exec(answer)?.[1] ?? 'none';
     this.givenAtime = isGiven(atime) ? atime : null;
     this.changed = name === 'stat' || name === 'fstat' ? this.#compareTimes(answer) : null;
@@ -174,10 +178,10 @@ class Side {
     if (found === null || IS_FIFO.test(answer)) return null;
     const [, ino = '', ...times] = found;
     const before = this.#times.get(ino);
-    this.#times.set(ino, { times, sets: this.#sets });
+    this.#times.set(ino, { times, sets: this.#setsAgain });
     if (before === undefined) return null;
     const [m, c] = times.map((time, i) => (time === before.times[i] ? 'same' : 'new'));
-    return `mtime ${m}, ctime ${c}${before.sets === this.#sets ? '' : SET_AGAIN}`;
+    return `mtime ${m}, ctime ${c}${before.sets === this.#setsAgain ? '' : SET_AGAIN}`;
   }
 
   async end(): Promise<void> {

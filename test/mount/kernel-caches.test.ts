@@ -363,6 +363,28 @@ t.test('both names of a rename were moved: it walks once more, and finds both', 
   t.equal(await lookup('e'), 'ok');
 });
 
+t.test(
+  'both names of a rename mean one file by now: it is not done by doing nothing',
+  async (t) => {
+    const { a, b } = twoMounts();
+    const renaming = { ...caller, renameCall: async () => '82 todo done' };
+    const lookup = (of: string) => code(a.ops.lookup(ROOT, name(of), renaming));
+    const rename = (from: string, to: string) =>
+      b.ops.rename(ROOT, name(from), ROOT, name(to), 'replace', caller);
+    await put(a, 'job', 'x');
+    await rename('job', 'other');
+    await put(a, 'todo', 'y');
+    t.equal(await lookup('other'), 'ESTALE');
+    // The kernel ends that call, and the next one has the same arguments.
+    t.equal(await lookup('todo'), 'ok');
+    await rename('todo', 'done');
+    t.equal(await lookup('done'), 'ENOENT');
+    t.equal(await lookup('missing'), 'ENOENT', 'another call');
+    await rename('done', 'gone');
+    t.equal(await lookup('gone'), 'ESTALE');
+  },
+);
+
 t.test('a rename that the kernel refuses itself does not spoil the next one', async (t) => {
   const { a, b } = twoMounts();
   const lookup = (of: string, call: string) =>

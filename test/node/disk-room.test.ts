@@ -42,9 +42,9 @@ function makeRoom() {
     state,
     tick,
     hear,
-    refuses: (command: Command = WRITE, away: readonly string[] = []) => {
+    refuses: (command: Command = WRITE, away: readonly string[] = [], waiting = 0) => {
       const followers = ['n2', 'n3'].map((id) => ({ id, recentlyActive: !away.includes(id) }));
-      return room.refuses(command, MEMBERS, followers);
+      return room.refuses(command, MEMBERS, followers, waiting);
     },
   };
 }
@@ -59,6 +59,8 @@ t.test('each node tells the leader, now and then', async (t) => {
   await tick('n1');
   await tick(null);
   t.equal(state.sent.length, 1);
+  await tick('n3', 100);
+  t.match(state.sent.at(-1), { to: 'n3' }, 'a new leader at once');
 });
 
 t.test('what takes space is refused while any disk is nearly full', async (t) => {
@@ -101,7 +103,7 @@ t.test('what is proposed does not reach the disk of a node that is away', async 
   const { room, tick, hear, refuses } = makeRoom();
   await tick('n1');
   hear('n2', RESERVE + 1_000);
-  room.proposed(100_000);
+  room.entered(3, 11, 100_000);
   t.ok(refuses());
   t.ok(refuses(WRITE, ['n2']), 'nobody is heard of all the time');
   await tick('n1', 2_100);
@@ -113,19 +115,16 @@ t.test('what is proposed counts, twice, until it is in the tree of a report', as
   const { room, tick, hear, refuses } = makeRoom();
   const free = RESERVE + 2 * spaceOf(WRITE) + 1_200;
   await tick('n1');
-  room.entered(3, 10);
   hear('n2', free, 200 * GIB, 10);
-  room.proposed(400);
-  room.entered(3, 11);
+  room.entered(3, 11, 400);
   t.notOk(refuses());
-  room.proposed(400);
+  t.notOk(refuses(WRITE, [], 200));
+  t.ok(refuses(WRITE, [], 201), 'what is to enter the log, too');
+  room.entered(3, 12, 400);
   t.ok(refuses());
-  room.entered(3, 12);
   // However often it reports: its disk is slow.
   for (let reports = 0; reports < 5; reports++) hear('n2', free, 200 * GIB, 10);
   t.ok(refuses(), 'neither is on its disk');
-  hear('n2', free - 800, 200 * GIB, 11);
-  t.ok(refuses());
   hear('n2', free - 1_200, 200 * GIB, 12);
   t.notOk(refuses());
   t.match(await room.shown(MEMBERS), { freeBytes: 2 * spaceOf(WRITE) });
@@ -134,10 +133,8 @@ t.test('what is proposed counts, twice, until it is in the tree of a report', as
 t.test('what has entered the log together is written when its end is', async (t) => {
   const { room, state, tick, hear, refuses } = makeRoom();
   await tick('n1');
-  room.entered(3, 10);
   for (let index = 11; index <= 20; index++) {
-    room.proposed(100);
-    room.entered(3, index);
+    room.entered(3, index, 100);
     state.nowMs += 1;
   }
   const free = RESERVE + 2 * spaceOf(WRITE);
@@ -149,27 +146,38 @@ t.test('what has entered the log together is written when its end is', async (t)
 
 t.test('in another office the indexes are others', async (t) => {
   const { room, tick, hear, refuses } = makeRoom();
+  const free = RESERVE + 2 * spaceOf(WRITE);
   await tick('n1');
-  room.entered(3, 10);
-  room.proposed(1_000);
-  room.entered(3, 11);
-  hear('n2', RESERVE + 2 * spaceOf(WRITE), 200 * GIB, 10);
+  room.entered(3, 11, 1_000);
+  hear('n2', free, 200 * GIB, 10);
   t.ok(refuses());
-  room.entered(5, 11);
+  room.entered(5, 11, 100);
+  t.ok(refuses());
+  hear('n2', free + 200, 200 * GIB, 10);
   t.notOk(refuses(), 'what the leader before has not committed is none of its own');
-  room.proposed(1_000);
-  room.entered(5, 12);
-  hear('n2', RESERVE + 2 * spaceOf(WRITE), 200 * GIB, 11);
-  t.ok(refuses());
+});
+
+t.test('whose tree stands still keeps nobody from writing', async (t) => {
+  const { room, state, tick, hear, refuses } = makeRoom();
+  await tick('n1');
+  room.entered(3, 11, GIB);
+  for (let reports = 0; reports < 10; reports++) {
+    hear('n2', GIB, 200 * GIB, 10);
+    t.ok(refuses());
+    state.nowMs += 500;
+  }
+  state.nowMs += 500;
+  hear('n2', GIB, 200 * GIB, 10);
+  t.notOk(refuses());
+  hear('n2', RESERVE, 200 * GIB, 10);
+  t.ok(refuses(), 'its disk counts as it is');
 });
 
 t.test('of who is far behind nobody knows what it needs', async (t) => {
   const { room, state, tick, hear, refuses } = makeRoom();
   await tick('n1');
-  room.entered(3, 10);
   for (let index = 11; index <= 2_000; index++) {
-    room.proposed(GIB / 500);
-    room.entered(3, index);
+    room.entered(3, index, GIB / 500);
     state.nowMs += 20;
   }
   await tick('n1');

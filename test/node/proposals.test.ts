@@ -2,6 +2,7 @@ import t from 'tap';
 import { systemClock } from '../../src/base/system-clock.js';
 import { decodeLogCommand, encodeLogCommand } from '../../src/codec/commands.js';
 import type { Command, LogCommand } from '../../src/filesystem/commands.js';
+import { spaceOf } from '../../src/filesystem/quota.js';
 import { COMMAND_NAME_BYTES_MAX } from '../../src/filesystem/records.js';
 import { type Decision, Proposals } from '../../src/node/proposals.js';
 import type { ProposeResult } from '../../src/raft/types.js';
@@ -18,7 +19,7 @@ function world() {
   const told = new Map<string, Decision[]>();
   const proposals = new Proposals(
     systemClock,
-    { encode: encodeLogCommand, decode: decodeLogCommand },
+    { encode: encodeLogCommand, decode: decodeLogCommand, spaceOf },
     (data): ProposeResult => {
       const first = log.lastIndex + 1;
       log.lastIndex += data.length;
@@ -65,7 +66,7 @@ t.test('while leadership is handed over only so much waits', (t) => {
   };
   const proposals = new Proposals(
     systemClock,
-    { encode: () => new Uint8Array(1_048_576), decode: () => command },
+    { encode: () => new Uint8Array(1_048_576), decode: () => command, spaceOf },
     (): ProposeResult =>
       transferring ? { ok: false, reason: 'transferring' } : { ok: true, first: ++index, term: 2 },
   );
@@ -98,7 +99,7 @@ t.test('what is replaced in the log is given up at once, what stays in it is not
 
 t.test('what no node could read is refused, and what is beside it proposed', async (t) => {
   const proposed: Uint8Array[] = [];
-  const codec = { encode: encodeLogCommand, decode: decodeLogCommand };
+  const codec = { encode: encodeLogCommand, decode: decodeLogCommand, spaceOf };
   const proposals = new Proposals(systemClock, codec, (data) => {
     proposed.push(...data);
     return { ok: true, first: 1, term: 1 };

@@ -61,7 +61,7 @@ export class Disaster {
     for (const client of world.clients.filter(({ wasAnswered }) => !wasAnswered)) {
       world.endClient(client, false);
     }
-    world.trouble.operator.leave();
+    world.trouble.operator.leaveUnmet();
     world.trouble.calm();
     const { disk, id } = survivor;
     const before = newestConfiguration(survivor)?.configuration ?? world.reference.configuration;

@@ -44,9 +44,10 @@ export class Operator {
     void this.asked('transfer', (client) => client.client.transferLeadership(to?.id ?? null));
   }
 
-  /** It asks for nothing more, and hears of nothing. */
-  leave(): void {
-    if (this.client !== null) this.world.endClient(this.client, false);
+  /** Unless the cluster has ever done what it asked: then it has met that one. */
+  leaveUnmet(): void {
+    if (this.client === null || this.client.wasAnswered) return;
+    this.world.endClient(this.client, false);
     this.client = null;
   }
 
@@ -96,8 +97,12 @@ export class Operator {
   private async asked(what: string, ask: (client: SimClient) => Promise<unknown>): Promise<void> {
     const { world } = this;
     this.client ??= world.newOperatorClient();
-    const outcome = await ask(this.client).then(
-      () => 'is done',
+    const { client } = this;
+    const outcome = await ask(client).then(
+      () => {
+        client.wasAnswered = true;
+        return 'is done';
+      },
       (error: unknown) => {
         if (!isMootError(error)) world.wrong(error);
         return describe(error);

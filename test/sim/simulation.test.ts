@@ -5,7 +5,7 @@ import { World } from './world.js';
 // On a busy machine the worlds take their time; they are no test of speed.
 t.setTimeout(280_000);
 
-/** Seeds that found something once, and what it was. */
+/** Seeds that found something once, and what it was. The world of a seed changes with the simulation's code. */
 const REGRESSIONS: readonly { readonly seed: number; readonly found: string }[] = [
   { seed: 143, found: 'who starts dials only the members that its tree knows' },
   { seed: 1_000_133, found: 'the law of stored trees, of a node removed whose disk was replaced' },

@@ -33,6 +33,8 @@ export class SystemCalls {
     const { stdout } = this.#process;
     if (stdout === null) throw new Error('the program has no output');
     createInterface(stdout).on('line', (line) => this.#waiting.shift()?.(line));
+    // What it is still told after its end; 'close' tells the caller.
+    this.#process.stdin?.on('error', () => {});
     this.#process.on('close', () => {
       for (const end of this.#waiting.splice(0)) end('? the program has ended');
     });
