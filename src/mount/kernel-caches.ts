@@ -50,8 +50,8 @@ export interface LookupBegun {
 interface Refused {
   readonly call: string | null;
   readonly atMs: number;
-  /** Names that it was told since. */
-  readonly told: Set<string>;
+  /** What names meant that it has looked up since. */
+  readonly told: Map<string, Ino>;
 }
 
 /**
@@ -206,7 +206,9 @@ export class KernelCaches implements WatchListener {
       for (const other of moved) this.known.tell(ino, other, thread);
       const before = this.refusedBefore(thread, call);
       // In the second walk the kernel asks for both names: these are of one inode only if it was told so.
-      const isSame = moved.some(({ parent, name }) => before?.told.has(nameKey(parent, name)));
+      const isSame = moved.some(
+        ({ parent, name }) => before?.told.get(nameKey(parent, name)) === ino,
+      );
       if (isSame) throw new MootError('ENOENT', `inode ${ino} came meanwhile`);
       if (before !== null) return;
       this.notifier?.expireNames?.();
@@ -258,13 +260,13 @@ export class KernelCaches implements WatchListener {
     const isSame = before !== undefined && before.call === call;
     if (isSame && call !== null && atMs - before.atMs < SECOND_WALK_MS) return before;
     if (this.refused.size >= REFUSED_THREADS_MAX) this.refused.clear();
-    this.refused.set(thread, { call, atMs, told: new Set() });
+    this.refused.set(thread, { call, atMs, told: new Map() });
     return null;
   }
 
   /** A LOOKUP of the thread finds something. */
-  found(asked: AskedName, { pid }: Caller): void {
-    this.refused.get(pid)?.told.add(nameKey(asked.parent, asked.name));
+  found(asked: AskedName, ino: Ino, { pid }: Caller): void {
+    this.refused.get(pid)?.told.set(nameKey(asked.parent, asked.name), ino);
   }
 
   /** Its rename(2) has found both names: the next one walks for the first time. */

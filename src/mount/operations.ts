@@ -170,7 +170,7 @@ class Operations implements ClusterOperations {
       );
       return inode;
     });
-    this.caches.found(asked, caller);
+    this.caches.found(asked, value.ino, caller);
     return this.caches.entry(asked, value, watched);
   }
 

@@ -379,7 +379,8 @@ t.test(
     t.equal(await lookup('todo'), 'ok');
     await rename('todo', 'done');
     t.equal(await lookup('done'), 'ENOENT');
-  });
+  },
+);
 
 t.test('of a directory that changed its parent the kernel hears by itself', async (t) => {
   const { a, b } = twoMounts();
