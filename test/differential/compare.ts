@@ -162,8 +162,10 @@ class Side {
     if (settle && /^(p?write)$/.test(name)) await caller.call(`fsync ${slot}`);
     if (settle && name === 'copy') await caller.call(`fsync ${call.split(' ')[3]}`);
     if (/^set(xattr|acl)$/.test(name) && answer.startsWith('=')) {
-      if (this.#sets.has(call)) this.#setsAgain++;
-      this.#sets.add(call);
+      // By whatever name of the inode.
+      const value = call.replace(slot, '');
+      if (this.#sets.has(value)) this.#setsAgain++;
+      this.#sets.add(value);
     }
     const atime = / a (\S+) m/.exec(answer)?.[1] ?? 'none';
     this.givenAtime = isGiven(atime) ? atime : null;
