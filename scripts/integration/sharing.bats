@@ -113,6 +113,25 @@ same_directories() {
   [ "$found" = "$(find "$B" -type d | wc -l)" ] && test_inodes "$found"
 }
 
+@test "a name that a mount has made by rename is gone there when another mount moves it on" {
+  mkdir "$A/d"
+  node -e '
+    const fs = require("fs");
+    const [a, b] = process.argv.slice(1);
+    const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+    (async () => {
+      for (let i = 0; i < 6; i++) {
+        // By then the other mount keeps nothing of this directory.
+        await wait(1_500);
+        fs.writeFileSync(`${a}/first${i}`, "");
+        fs.renameSync(`${a}/first${i}`, `${a}/then${i}`);
+        fs.renameSync(`${b}/then${i}`, `${b}/last${i}`);
+        if (fs.existsSync(`${a}/then${i}`)) throw new Error(`then${i} is still there`);
+        if (!fs.existsSync(`${a}/last${i}`)) throw new Error(`last${i} is not there yet`);
+      }
+    })();' "$A/d" "$B/d"
+}
+
 @test "hard links are counted right whoever makes and removes them" {
   echo x >"$A/f"
   local i pids=()

@@ -115,7 +115,7 @@ export class KernelCaches implements WatchListener {
 
   setNotifier(notifier: KernelNotifier): void {
     this.notifier = notifier;
-    this.lease?.setNotifier(notifier);
+    this.lease?.setNotifier(notifier, () => this.known.nextEpoch());
   }
 
   /** See KernelLease. */
@@ -211,9 +211,16 @@ export class KernelCaches implements WatchListener {
       );
       if (isSame) throw new MootError('ENOENT', `inode ${ino} came meanwhile`);
       if (before !== null) return;
-      this.notifier?.expireNames?.();
+      this.expireNames();
     }
     throw new MootError('ESTALE', `inode ${ino} was moved by somebody else`);
+  }
+
+  private expireNames(): void {
+    const expireNames = this.notifier?.expireNames;
+    if (!expireNames) return;
+    expireNames();
+    this.known.nextEpoch();
   }
 
   /**

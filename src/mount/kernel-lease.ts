@@ -11,14 +11,16 @@ import type { Attributes, KernelNotifier } from './mount.js';
  * (time_to_jiffies and time_before64 in fs/fuse/dir.c).
  */
 const TICKS_MS = 20;
-/** Own commands whose names the kernel changes itself when it has their result. */
+/**
+ * Own commands whose names the kernel changes itself when it has their result. Not rename(2): it believes
+ * the new name for as long as the old one, of which nothing would be known here (d_move).
+ */
 const CHANGES_NAMES: ReadonlySet<CommandType> = new Set<CommandType>([
   'make-node',
   'make-symlink',
   'link',
   'unlink',
   'remove-directory',
-  'rename',
 ]);
 /** Below this it is not worth a promise. */
 const TIMEOUT_MS_MIN = 10;
@@ -58,6 +60,7 @@ const AGAIN_MAX_MS = 16;
  */
 export class KernelLease implements AnswerKeeper {
   private notifier: KernelNotifier | null = null;
+  private onNamesExpired: () => void = () => {};
   private readonly inodesUntilMs = new Granted<Ino>();
   private readonly namesUntilMs = new Granted<string>();
   private readonly expiringOf = new WeakMap<Command, Promise<void>>();
@@ -69,8 +72,10 @@ export class KernelLease implements AnswerKeeper {
     private readonly knows: (ino: Ino) => boolean,
   ) {}
 
-  setNotifier(notifier: KernelNotifier): void {
+  /** `onNamesExpired`: the kernel was made to drop all names. */
+  setNotifier(notifier: KernelNotifier, onNamesExpired: () => void = () => {}): void {
     this.notifier = notifier;
+    this.onNamesExpired = onNamesExpired;
   }
 
   /**
@@ -130,7 +135,10 @@ export class KernelLease implements AnswerKeeper {
         if (untilMs !== null && !changesItself(own, effect.ino)) inodes.set(effect.ino, untilMs);
       }
     }
-    if (names) notifier.expireNames?.();
+    if (names && notifier.expireNames !== null) {
+      notifier.expireNames();
+      this.onNamesExpired();
+    }
     if (inodes.size === 0) return null;
     const all = [...inodes].map(([ino, untilMs]) => this.expireInode(notifier, ino, untilMs));
     const expired = Promise.all(all).then(() => undefined);

@@ -22,6 +22,8 @@ interface KnownName {
   readonly ino: Ino;
   /** Until then a thread may act on it without asking. */
   usedUntilMs: number;
+  /** In which the kernel was told of it last. */
+  epoch: number;
   /** The threads that were told that it does not mean the inode any more. */
   told: Set<number> | null;
 }
@@ -40,6 +42,7 @@ export class KnownNames {
   private readonly names = new Map<string, KnownName>();
   /** The last meaning of a name before the present one. */
   private readonly former = new Map<string, KnownName>();
+  private epoch = 0;
 
   /** The kernel is told of the inode, which counts as a lookup. */
   add(ino: Ino): void {
@@ -56,6 +59,7 @@ export class KnownNames {
     const old = this.names.get(key);
     if (old?.ino === ino) {
       old.usedUntilMs = Math.max(old.usedUntilMs, usedUntilMs);
+      old.epoch = this.epoch;
       old.told = null;
       return;
     }
@@ -65,7 +69,9 @@ export class KnownNames {
     const before = this.former.get(key);
     if (before?.ino === ino) this.remove(before);
     const { parent } = asked;
-    const name: KnownName = { parent, name: latin1(asked.name), ino, usedUntilMs, told: null };
+    const { epoch } = this;
+    const bytes = latin1(asked.name);
+    const name: KnownName = { parent, name: bytes, ino, usedUntilMs, epoch, told: null };
     this.names.set(key, name);
     known.names.push(name);
     const [oldest] = known.names;
@@ -87,9 +93,14 @@ export class KnownNames {
     return this.inodes.has(ino);
   }
 
+  /** The kernel was made to drop all names, each when it comes upon it (fuse_notify_inc_epoch). */
+  nextEpoch(): void {
+    this.epoch++;
+  }
+
   /** The kernel has the name in its cache, whatever it means. */
   hasName({ parent, name }: AskedName): boolean {
-    return this.names.has(nameKey(parent, name));
+    return this.names.get(nameKey(parent, name))?.epoch === this.epoch;
   }
 
   /** Somebody else made the name mean something else, or nothing. */

@@ -423,6 +423,19 @@ t.test('it is refused again when the kernel was only checking a name that it had
   t.equal(await code(a.ops.lookup(ROOT, name('c'), caller)), 'ok');
 });
 
+t.test('a name of before an epoch is asked for as if the kernel had none', async (t) => {
+  const { a, b } = twoMounts();
+  const rename = (from: string, to: string) =>
+    b.ops.rename(ROOT, name(from), ROOT, name(to), 'replace', caller);
+  for (const one of ['b', 'c', 'g']) await put(a, one, 'x');
+  await rename('g', 'h');
+  t.equal(await code(a.ops.lookup(ROOT, name('h'), caller)), 'ESTALE');
+  t.ok(a.told.includes('expire names'));
+  await rename('b', 'c');
+  t.equal(await code(a.ops.lookup(ROOT, name('c'), caller)), 'ESTALE');
+  t.equal(await code(a.ops.lookup(ROOT, name('c'), caller)), 'ok', 'the second walk');
+});
+
 t.test('another name of the same file is refused only when the first is gone', async (t) => {
   const { a, b } = twoMounts();
   const ino = await put(a, 'one', 'x');

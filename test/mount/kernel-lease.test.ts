@@ -140,6 +140,10 @@ t.test('own commands change in the kernel what it changes itself', async (t) => 
     [null, ['names', 'inode 1', 'inode 7']],
     [{ ...command, type: 'unlink' }, ['inode 1']],
     [{ ...command, ...node, type: 'make-node' }, ['inode 1', 'inode 7']],
+    [
+      { ...asked, type: 'rename', newParent: 1, newName: name('g'), mode: 'replace' },
+      ['names', 'inode 1', 'inode 7'],
+    ],
     [{ type: 'set-attributes', ino: 7, mode: 0o600 }, ['names', 'inode 1']],
     [{ type: 'set-attributes', ino: 7, flags: 0 }, ['names', 'inode 1', 'inode 7']],
     [{ type: 'keep-alive', seenIndex: 1, holds: [] }, ['names', 'inode 1', 'inode 7']],
