@@ -132,6 +132,30 @@ same_directories() {
     })();' "$A/d" "$B/d"
 }
 
+@test "a program keeps its working directory that it has just made or renamed, at each level" {
+  local i=3 level directory
+  for level in strong session local; do
+    mkdir -p "$ROOT/mnt/$i"
+    mount_start "$i" --level "$level"
+    directory="$ROOT/mnt/$i/by-$level"
+    node -e '
+      const fs = require("fs");
+      const [directory] = process.argv.slice(1);
+      const wait = () => new Promise((done) => setTimeout(done, 300));
+      (async () => {
+        fs.mkdirSync(directory);
+        process.chdir(directory);
+        await wait();
+        if (process.cwd() !== directory) throw new Error(process.cwd());
+        fs.renameSync(directory, `${directory}-now`);
+        await wait();
+        process.chdir(".");
+        if (process.cwd() !== `${directory}-now`) throw new Error(process.cwd());
+      })();' "$directory"
+    i=$((i + 1))
+  done
+}
+
 @test "hard links are counted right whoever makes and removes them" {
   echo x >"$A/f"
   local i pids=()

@@ -30,6 +30,10 @@ const BETWEEN_NAMES_MS = 1_000;
 
 /** After ESTALE the kernel looks the same path up once more, at once. */
 const SECOND_WALK_MS = 100;
+/** The stream of changes tells of an own call within so long of its end. */
+const OWN_CHANGE_MS = 2_000;
+/** Of more than these, those that are over are forgotten. */
+const OWN_NAMES_MAX = 1_024;
 /** Threads of which that is remembered. */
 const REFUSED_THREADS_MAX = 1_024;
 
@@ -88,6 +92,8 @@ export class KernelCaches implements WatchListener {
   private readonly comparing = new Map<Ino, boolean>();
   /** When threads were last sent to look names up anew. */
   private readonly refused = new Map<number, Refused>();
+  /** Until when a change of the name may be that of an own call. */
+  private readonly ownNames = new Map<string, number>();
   /** By thread. */
   private readonly forgetting = new Map<number, Promise<void>>();
   /** Inodes of which the kernel was told for longer than for one question, since it last had to forget. */
@@ -479,7 +485,26 @@ export class KernelCaches implements WatchListener {
     this.touch(nameKey(parent, name));
     if (parent !== ROOT_INO && !this.known.has(parent)) return;
     this.known.dropName({ parent, name });
-    void this.notifier?.invalidateEntry(parent, name);
+    // Whoever works in a directory that this mount has made or renamed must not lose its path.
+    const ownUntilMs = this.ownNames.get(nameKey(parent, name)) ?? Number.NEGATIVE_INFINITY;
+    const isOwn = this.parts.clock.monotonicMs() < ownUntilMs;
+    void this.notifier?.invalidateEntry(parent, name, isOwn);
+  }
+
+  /** Runs a call of this mount that makes a name, or moves something to it. */
+  async naming<T>(names: readonly AskedName[], call: () => Promise<T>): Promise<T> {
+    if (!this.keepsAttributes) return call();
+    const keys = names.map(({ parent, name }) => nameKey(parent, name));
+    for (const key of keys) this.ownNames.set(key, Number.POSITIVE_INFINITY);
+    try {
+      return await call();
+    } finally {
+      const nowMs = this.parts.clock.monotonicMs();
+      for (const key of keys) this.ownNames.set(key, nowMs + OWN_CHANGE_MS);
+      if (this.ownNames.size > OWN_NAMES_MAX) {
+        for (const [key, untilMs] of this.ownNames) if (untilMs <= nowMs) this.ownNames.delete(key);
+      }
+    }
   }
 
   private inodeChanged(effect: Extract<Effect, { type: 'inode' }>, index: number): void {

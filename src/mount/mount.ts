@@ -301,8 +301,12 @@ export interface RequestObserver {
 export interface KernelNotifier {
   /** Attributes; and content when `data`. */
   invalidateInode(ino: Ino, data: boolean): void;
-  /** Resolves when the kernel has done it, or is not told; it waits for calls that have the directory's lock. */
-  invalidateEntry(parent: Ino, name: Uint8Array): Promise<void>;
+  /**
+   * Resolves when the kernel has done it, or is not told; it waits for calls that have the directory's lock.
+   * `asksOnly`: it asks for the name again, and keeps what it has of it: a directory that somebody works in
+   * still has its path (getcwd(2)).
+   */
+  invalidateEntry(parent: Ino, name: Uint8Array, asksOnly?: boolean): Promise<void>;
   /** As `invalidateInode` with `data`; resolves when the kernel has done it. May wait for READs under way. */
   dropPages(ino: Ino): Promise<void>;
   /**

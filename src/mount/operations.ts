@@ -251,9 +251,14 @@ class Operations implements ClusterOperations {
     // A file that is written and renamed over another is never seen under the new name without
     // its bytes. Which inode it is, only the cluster knows: so all that is buffered goes first.
     this.writes.sendAll();
-    await this.remove({ type: 'rename', parent, name, newParent, newName, mode }, caller);
-    const to = { parent: newParent, name: newName };
-    this.caches.renamed({ parent, name }, to, mode === 'exchange');
+    const [from, to] = [
+      { parent, name },
+      { parent: newParent, name: newName },
+    ];
+    await this.caches.naming([from, to], () =>
+      this.remove({ type: 'rename', parent, name, newParent, newName, mode }, caller),
+    );
+    this.caches.renamed(from, to, mode === 'exchange');
   }
 
   private async remove(
@@ -677,7 +682,7 @@ class Operations implements ClusterOperations {
     caller: Caller,
   ): Promise<Attributes> {
     const { value, watched } = await this.caches.watching(() =>
-      this.cluster.execute(command, caller),
+      this.caches.naming([command], () => this.cluster.execute(command, caller)),
     );
     return this.caches.entry(command, value.inode, watched);
   }

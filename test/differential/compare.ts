@@ -152,7 +152,7 @@ class Side {
   async call({ process, call }: Step, settle: boolean): Promise<string> {
     const caller = this.#processes[process];
     if (caller === undefined) throw new Error(`there is no process ${process}`);
-    const [name = '', slot = ''] = call.split(' ');
+    const [name = '', slot = '', ...rest] = call.split(' ');
     // The kernel copies no further than where it last heard that the file ends.
     if (settle && name === 'copy') await caller.call(`fstat ${slot}`);
     const answer = await caller.call(call);
@@ -163,7 +163,7 @@ class Side {
     if (settle && name === 'copy') await caller.call(`fsync ${call.split(' ')[3]}`);
     if (/^set(xattr|acl)$/.test(name) && answer.startsWith('=')) {
       // By whatever name of the inode.
-      const value = call.replace(slot, '');
+      const value = `${name} ${rest.join(' ')}`;
       if (this.#sets.has(value)) this.#setsAgain++;
       this.#sets.add(value);
     }

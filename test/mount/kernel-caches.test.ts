@@ -222,6 +222,20 @@ t.test('session: missed changes: everything the kernel knows is in doubt', async
   );
 });
 
+t.test('session: a directory of this mount keeps its path for those who work in it', async (t) => {
+  const { a, b } = twoMounts({ level: 'session' });
+  const entries = () => a.told.filter((one) => /^(entry|ask for) 1\//.test(one));
+  await a.ops.makeNode(ROOT, name('d'), node(0o040755), caller);
+  t.strictSame(entries(), ['ask for 1/d']);
+  a.told.length = 0;
+  await a.ops.rename(ROOT, name('d'), ROOT, name('e'), 'replace', caller);
+  t.strictSame(entries().sort(), ['ask for 1/d', 'ask for 1/e']);
+  a.clock.advance(5_000);
+  a.told.length = 0;
+  await b.ops.rename(ROOT, name('e'), ROOT, name('f'), 'replace', caller);
+  t.strictSame(entries().sort(), ['entry 1/e', 'entry 1/f'], 'by another mount');
+});
+
 t.test('session: while its changes are behind, nothing is kept', async (t) => {
   const { a } = twoMounts({ level: 'session' });
   const ino = await put(a, 'f', 'x');

@@ -73,13 +73,15 @@ export function newMount(
     ops: createMountOperations({ level: 'strong', ...options, client, clock }),
     notifier: {
       invalidateInode: (ino, data) => told.push(`${data ? 'data' : 'attributes'} ${ino}`),
-      invalidateEntry: async (parent, entry) => void told.push(`entry ${parent}/${text(entry)}`),
+      invalidateEntry: async (parent, entry, asksOnly) =>
+        void told.push(`${asksOnly ? 'ask for' : 'entry'} ${parent}/${text(entry)}`),
       dropPages: async (ino) => void told.push(`drop ${ino}`),
     },
   };
   mount.ops.setNotifier({
     invalidateInode: (ino, data) => mount.notifier.invalidateInode(ino, data),
-    invalidateEntry: (parent, entry) => mount.notifier.invalidateEntry(parent, entry),
+    invalidateEntry: (parent, entry, asksOnly) =>
+      mount.notifier.invalidateEntry(parent, entry, asksOnly),
     dropPages: (ino) => mount.notifier.dropPages(ino),
     expireInode: async (ino) => told.push(`expire ${ino}`) > 0,
     expireNames: () => told.push('expire names'),

@@ -3,7 +3,7 @@ import { assert } from '../../base/assert.js';
 import type { Ino } from '../../filesystem/records.js';
 import type { KernelNotifier } from '../mount.js';
 import { errnoNameOf } from '../mount-point.js';
-import { EPOCH_MINOR_VERSION, NOTIFY, SIZE } from './protocol.js';
+import { EPOCH_MINOR_VERSION, EXPIRE_ONLY, NOTIFY, SIZE } from './protocol.js';
 import { writeUint64 } from './replies.js';
 
 /**
@@ -29,15 +29,18 @@ const DROPS_IN_FLIGHT_MAX = 2;
 const OFFSET_ALL_PAGES = 0;
 const OFFSET_ATTRIBUTES_ONLY = -1;
 
+interface EntryNotification {
+  readonly type: 'entry';
+  readonly parent: Ino;
+  readonly name: Uint8Array;
+  asksOnly: boolean;
+  readonly written: Promise<void>;
+  readonly done: () => void;
+}
+
 type Notification =
   | { readonly type: 'inode'; readonly ino: Ino; readonly data: boolean }
-  | {
-      readonly type: 'entry';
-      readonly parent: Ino;
-      readonly name: Uint8Array;
-      readonly written: Promise<void>;
-      readonly done: () => void;
-    };
+  | EntryNotification;
 
 /**
  * Tells the kernel what to forget. Every notification is written by a thread of the pool, never
@@ -73,15 +76,18 @@ export class Notifier implements KernelNotifier {
     this.#add(key, { type: 'inode', ino, data: data || earlierData });
   }
 
-  invalidateEntry(parent: Ino, name: Uint8Array): Promise<void> {
+  invalidateEntry(parent: Ino, name: Uint8Array, asksOnly = false): Promise<void> {
     const key = `e${parent}/${Buffer.from(name).toString('latin1')}`;
     const earlier = this.#waiting.get(key);
-    if (earlier?.type === 'entry') return earlier.written;
+    if (earlier?.type === 'entry') {
+      earlier.asksOnly &&= asksOnly;
+      return earlier.written;
+    }
     let done = () => {};
     const written = new Promise<void>((resolve) => {
       done = resolve;
     });
-    this.#add(key, { type: 'entry', parent, name, written, done });
+    this.#add(key, { type: 'entry', parent, name, asksOnly, written, done });
     return written;
   }
 
@@ -188,7 +194,7 @@ function doneOf(notification: Notification | undefined): (() => void) | undefine
 function encode(notification: Notification): Buffer {
   return notification.type === 'inode'
     ? encodeInvalidateInode(notification.ino, notification.data)
-    : encodeInvalidateEntry(notification.parent, notification.name);
+    : encodeInvalidateEntry(notification);
 }
 
 /** fuse_out_header with unique 0 and the code in the place of the error. */
@@ -206,11 +212,12 @@ function encodeInvalidateInode(ino: Ino, data: boolean): Buffer {
   return message;
 }
 
-function encodeInvalidateEntry(parent: Ino, name: Uint8Array): Buffer {
+function encodeInvalidateEntry({ parent, name, asksOnly }: EntryNotification): Buffer {
   const fixed = SIZE.OUT_HEADER + SIZE.NOTIFY_INVAL_ENTRY_OUT;
   const message = allocate(NOTIFY.INVAL_ENTRY, SIZE.NOTIFY_INVAL_ENTRY_OUT + name.length + 1);
   writeUint64(message, SIZE.OUT_HEADER, parent);
   message.writeUInt32LE(name.length, SIZE.OUT_HEADER + 8);
+  message.writeUInt32LE(asksOnly ? EXPIRE_ONLY : 0, SIZE.OUT_HEADER + 12);
   message.set(name, fixed);
   return message;
 }

@@ -129,6 +129,9 @@ export const LK_FLOCK = 1 << 0;
 export const LOCK_TYPE = { RDLCK: 0, WRLCK: 1, UNLCK: 2 } as const;
 export const OFFSET_MAX = 0x7fff_ffff_ffff_ffffn;
 
+/** fuse_notify_inval_entry_out.flags, since Linux 6.2; before, the whole entry goes. */
+export const EXPIRE_ONLY = 1 << 0;
+
 /** fuse_setxattr_in.setxattr_flags */
 export const SETXATTR_ACL_KILL_SGID = 1 << 0;
 
