@@ -31,6 +31,51 @@ const TOLD_SEQUENCES = 200;
 /** Seeds that showed a difference once, each with how many mounts. */
 const FOUND: readonly (readonly [seed: number, mounts: number])[] = [[220_084, 1]];
 
+/** Calls on two mounts that were answered otherwise once. Processes 0 and 1 use the first mount. */
+const SCRIPTS: readonly (readonly string[])[] = [
+  // A rename that the kernel refuses, and one of what was moved to and fro meanwhile.
+  [
+    '3: mkdir d 0400',
+    '2: open 0 d/e rw|creat|excl|nonblock 06777',
+    '0: rename d a 0',
+    '2: mkdir d 02755',
+    '2: rename a e 0',
+    '3: rename e d/b 1',
+    '1: rename e b 0',
+    '3: rename b d/b 0',
+  ],
+  // Both names were moved.
+  [
+    '1: open 1 e w|creat|trunc|nonblock 0400',
+    '3: listxattr e/a',
+    '2: mkdir d 0777',
+    '0: rename e d/a 1',
+    '2: mknod d/b 020644 250 17',
+    '0: rename d/b a 1',
+    '2: rename d/a a 2',
+  ],
+  // A name that means another inode by now.
+  [
+    '1: open 2 c rw|creat|nonblock 02755',
+    '1: link c b',
+    '2: stat b',
+    '1: rename b d 0',
+    '2: rename e d/e/a 0',
+    '0: rename d a 0',
+    '0: symlink a d',
+    '2: rename a d/b 0',
+  ],
+  // The same call, but for its paths.
+  [
+    '0: open 0 b rw|creat|nonblock 0644',
+    '0: mkdir d 0755',
+    '2: rename b c 0',
+    '0: rename c d 0',
+    '2: rename c e 0',
+    '0: rename e a 0',
+  ],
+];
+
 t.test('mounts and a local directory answer alike', { timeout: 0 }, async (t) => {
   const program = await buildSyscalls(t);
   if (program === null) {
@@ -66,6 +111,18 @@ t.test('mounts and a local directory answer alike', { timeout: 0 }, async (t) =>
   };
 
   for (const [seed, mountCount] of FOUND) await run(seed, mountCount);
+  for (const script of places.length < 2 ? [] : SCRIPTS) {
+    const steps = script.map((line) => {
+      const [process = '', ...call] = line.split(': ');
+      return { process: Number(process), call: call.join(': ') };
+    });
+    const local: Place = { mounts: [directory, directory] };
+    const abilities = { ...localAbilities, manyMounts: true };
+    t.equal(
+      await compareRun(program, { mounts: places.slice(0, 2) }, local, steps, abilities),
+      null,
+    );
+  }
   const end = Date.now() + SECONDS * 1000;
   let sequences = 0;
   for (let seed = SEED; Date.now() < end && sequences < SEQUENCES_MAX; seed++, sequences++) {

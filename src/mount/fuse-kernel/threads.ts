@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { errnoNameOf } from '../mount-point.js';
 
 const SIGKILL_BIT = 1n << 8n;
@@ -30,10 +31,15 @@ function hasSigkillPending(status: string): boolean {
   return pending !== undefined && (BigInt(`0x${pending}`) & SIGKILL_BIT) !== 0n;
 }
 
+/** Arguments of rename(2) that may be paths; of renameat(2) and renameat2(2) these are the second and the fourth. */
+const PATH_ARGUMENTS = 4;
+/** As much of a path as tells it from another one. */
+const PATH_BYTES = 4_096;
+
 /**
- * The rename(2) that a thread that waits for an answer is in, with its arguments: proc_pid_syscall(5) says
- * in which call it is. '': in another one. null: unknown, as of threads of io_uring, and threads that
- * we may not look at.
+ * The rename(2) that a thread that waits for an answer is in, with its arguments and paths: a program may
+ * use the same memory for the next ones. proc_pid_syscall(5) says in which call it is. '': in another
+ * one. null: unknown, as of threads of io_uring, and threads that we may not look at.
  */
 export async function renameCallOf(pid: number): Promise<string | null> {
   for (let looks = 0; looks < LOOKS_MAX; looks++) {
@@ -42,9 +48,31 @@ export async function renameCallOf(pid: number): Promise<string | null> {
     if (text.startsWith('running')) continue;
     const number = Number.parseInt(text, 10);
     if (number < 0) return null;
-    return RENAME_SYSCALLS.has(number) ? text : '';
+    if (!RENAME_SYSCALLS.has(number)) return '';
+    const addresses = text.split(' ').slice(1, 1 + PATH_ARGUMENTS);
+    return `${text}${(await stringsOf(pid, addresses.map(Number))).join('\0')}`;
   }
   return null;
+}
+
+/** What lies at these addresses up to the next NUL; '' where nothing does, or we may not look. */
+export async function stringsOf(pid: number, addresses: readonly number[]): Promise<string[]> {
+  const memory = await open(`/proc/${pid}/mem`, 'r').catch(() => null);
+  if (memory === null) return [];
+  try {
+    const strings: string[] = [];
+    for (const address of addresses) {
+      const buffer = Buffer.alloc(PATH_BYTES);
+      const isAddress = Number.isSafeInteger(address) && address > 0;
+      const read = isAddress ? memory.read(buffer, 0, PATH_BYTES, address) : null;
+      const bytesRead = (await read?.catch(() => null))?.bytesRead ?? 0;
+      const end = buffer.indexOf(0);
+      strings.push(buffer.toString('latin1', 0, end === -1 ? bytesRead : Math.min(end, bytesRead)));
+    }
+    return strings;
+  } finally {
+    await memory.close();
+  }
 }
 
 /** null: unknown. */
