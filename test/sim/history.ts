@@ -117,6 +117,8 @@ export class History {
       if (session === 0 || effect === undefined) continue;
       const command = this.reference.at(effect.index)?.command?.command;
       if (command?.type !== request.command.type) continue;
+      // The client puts nothing in the place of what it gives up, be that nothing itself.
+      if (command.type === 'nothing') continue;
       throw new Error(
         `${describe(operation)} was said to be unsent and took effect at ${effect.index}`,
       );

@@ -29,6 +29,7 @@ const REGRESSIONS: readonly { readonly seed: number; readonly found: string }[] 
     found: 'a client that was never answered meets the rebuilt cluster first',
   },
   { seed: 60_000_203, found: 'an operator who was never answered meets the rebuilt cluster first' },
+  { seed: 208_671_698, found: 'the law of what was unsent, of a command that does nothing' },
   { seed: 64_001_182, found: 'a learner that was removed while it was away, and is never told' },
   { seed: 65_002_119, found: 'a learner that was removed, and whose leader has left' },
   { seed: 65_001_306, found: 'a survivor whose damaged record came back with a loss of power' },
