@@ -50,7 +50,7 @@ export interface LookupBegun {
   readonly isCheck: boolean;
 }
 
-/** A thread's rename(2) was told to walk again, for this inode. */
+/** A thread's rename(2) was told to walk again. */
 interface Refused {
   readonly call: string | null;
   readonly atMs: number;

@@ -30,6 +30,12 @@ async function listed(mount: TestMount) {
   return entries;
 }
 
+/** Renames in the root. */
+function renamesOf({ ops }: Pick<ReturnType<typeof twoMounts>['a'], 'ops'>) {
+  return (from: string, to: string) =>
+    ops.rename(ROOT, name(from), ROOT, name(to), 'replace', caller);
+}
+
 t.test(
   'strong: the kernel keeps neither names nor attributes, and is told nothing of them',
   async (t) => {
@@ -350,8 +356,7 @@ t.test('it is moved to and fro: no call hears ESTALE twice', async (t) => {
   const { a, b } = twoMounts();
   const renaming = { ...caller, renameCall: async () => '82 b c' };
   const lookup = (of: string) => code(a.ops.lookup(ROOT, name(of), renaming));
-  const rename = (from: string, to: string) =>
-    b.ops.rename(ROOT, name(from), ROOT, name(to), 'replace', caller);
+  const rename = renamesOf(b);
   await put(a, 'b', 'x');
   await rename('b', 'c');
   t.equal(await lookup('c'), 'ESTALE');
@@ -366,8 +371,7 @@ t.test('both names of a rename were moved: it walks once more, and finds both', 
   const { a, b } = twoMounts();
   const renaming = { ...caller, renameCall: async () => '82 c e' };
   const lookup = (of: string) => code(a.ops.lookup(ROOT, name(of), renaming));
-  const rename = (from: string, to: string) =>
-    b.ops.rename(ROOT, name(from), ROOT, name(to), 'replace', caller);
+  const rename = renamesOf(b);
   await put(a, 'b', 'x');
   await put(a, 'd', 'y');
   await rename('b', 'c');
@@ -439,8 +443,7 @@ t.test('it is refused again when the kernel was only checking a name that it had
 
 t.test('a name of before an epoch is asked for as if the kernel had none', async (t) => {
   const { a, b } = twoMounts();
-  const rename = (from: string, to: string) =>
-    b.ops.rename(ROOT, name(from), ROOT, name(to), 'replace', caller);
+  const rename = renamesOf(b);
   for (const one of ['b', 'c', 'g']) await put(a, one, 'x');
   await rename('g', 'h');
   t.equal(await code(a.ops.lookup(ROOT, name('h'), caller)), 'ESTALE');

@@ -3,7 +3,6 @@ import { systemClock } from '../../base/system-clock.js';
 import { createFilesystemClient } from '../../client/client.js';
 import type { FilesystemClient } from '../../client/filesystem-client.js';
 import { createInProcessDialer } from '../../client/in-process.js';
-import type { ReadLevel } from '../../codec/client-messages.js';
 import { FuseCounts } from '../../control/fuse-counts.js';
 import { Metrics } from '../../control/metrics.js';
 import { addFuseMetrics } from '../../control/node-metrics.js';
@@ -17,19 +16,13 @@ import type { Node } from '../../node/node.js';
 import { MetCluster } from '../../transport/met-cluster.js';
 import { createWebSocketDialer } from '../../transport/ws.js';
 import { SOURCE } from '../mount-flags.js';
-import type { Adapter, LockScope } from '../mount-options.js';
+import type { Adapter, LockScope, MountOptions } from '../mount-options.js';
 import { VERSION } from '../version.js';
 
-export interface MountSettings {
+export interface MountSettings extends MountOptions {
   readonly directory: string;
   /** Addresses, the preferred node's first. */
   readonly nodes: readonly string[];
-  readonly cluster: string;
-  readonly adapter: Adapter;
-  readonly level: ReadLevel;
-  readonly deadline: number;
-  readonly writeThrough?: boolean;
-  readonly locks: LockScope;
   /** Options of mount(8) for the kernel. Default: nosuid and nodev. */
   readonly flags?: readonly string[];
   /** The node of this process, reached at the first address; null: all nodes are elsewhere. */
