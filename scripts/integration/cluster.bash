@@ -95,7 +95,9 @@ mount_start() {
 }
 
 # Listed, not stat'ed: of a mount whose process died the kernel may know the attributes for a moment.
-is_mounted() { grep -q " $ROOT/mnt/$1 fuse" /proc/self/mounts && timeout 10 ls "$ROOT/mnt/$1" >/dev/null 2>&1; }
+# Looked for in the table afterwards: between the end of a dead mount and the next one the bare
+# directory can be listed, too.
+is_mounted() { timeout 10 ls "$ROOT/mnt/$1" >/dev/null 2>&1 && grep -q " $ROOT/mnt/$1 fuse" /proc/self/mounts; }
 
 # cluster_start NODES [NODE FLAGS...]: nodes up, a leader elected.
 cluster_start() {
