@@ -4,6 +4,7 @@ import { chunkRange, tableOf } from '../filesystem/keys.js';
 import { CHUNK_BYTES } from '../filesystem/records.js';
 import { type ClosedFile, DataFiles, type Place } from './data-files.js';
 import { isMarker } from './discarded.js';
+import type { DiskSpace } from './disk-space.js';
 import { FileRegister } from './file-register.js';
 import type { KeyValue, Operation, RocksDatabase } from './rocksdb.js';
 import { checkBehind, isPlace, openChunk, sealPlace } from './stored-chunk.js';
@@ -18,6 +19,10 @@ const FILED_CHUNK_BYTES_MIN = 16_384;
 const FILE_BYTES = 64 * 1_048_576;
 /** Chunks that are moved together, while writes wait: some 2 MiB. */
 const MOVED_TOGETHER = 64;
+/** What is left in a file is moved out when it is at most this part of it… */
+const SPARSE_PART = 1 / 2;
+/** … or this one where the disk is nearly full. */
+const SPARSE_PART_NEARLY_FULL = 3 / 4;
 /** The letter of the chunks' table. */
 const CHUNKS_FROM = chunkRange(0).from;
 
@@ -30,9 +35,12 @@ export interface ChunkFilesOptions {
    * and by this much; when contents were discarded, so that they take two and a half times what is
    * in use, and this; or when half as many chunks as there are, and this, were overwritten or
    * deleted one by one. So the work of a sweep is in proportion to what was written or freed. And
-   * once after the start, unless the files take no more than this.
+   * once after the start, unless the files take no more than this. Where the disk has less than three
+   * times this free, and less than a tenth of itself, a quarter of this is enough that was freed, and a
+   * thirtieth of what is in use: programs may be waiting for it.
    */
   readonly slackBytes: number;
+  readonly diskSpace: () => Promise<DiskSpace>;
   readonly onFailure: (error: unknown) => void;
 }
 
@@ -50,11 +58,13 @@ export class ChunkFiles {
   /** Files that nothing refers to any more, but perhaps an export or a read that has begun. */
   private unused: readonly number[] = [];
   private sweeping: Promise<void> | null = null;
+  /** More was freed while it went on. */
+  private freedMeanwhile = false;
   private readonly register: FileRegister;
   /** The tree is the node's present one, so that there may be something to free. */
   private present = false;
   /** What the last sweep found; null: there was none. */
-  private last: { readonly usedBytes: number; readonly chunks: number } | null = null;
+  private last: SweepResult | null = null;
   /** Since then: bytes that came into the files, and that discarded contents had there. */
   private stored = 0;
   private freedBytes = 0;
@@ -133,7 +143,13 @@ export class ChunkFiles {
   /** All discarded contents are freed. */
   collected(): void {
     this.present = true;
-    this.startSweepWhenDue();
+    this.freedMeanwhile = this.sweeping !== null;
+    if (this.due) this.start(() => this.sweep());
+    else if (this.dueWhenNearlyFull) {
+      this.start(async () => {
+        if (await this.isNearlyFull()) await this.sweep();
+      });
+    }
   }
 
   /** The chunks behind values of the database; what a sweep removes waits for `reading`. */
@@ -201,11 +217,16 @@ export class ChunkFiles {
   }
 
   private startSweepWhenDue(): void {
-    if (this.sweeping !== null || this.stopped || !this.present || !this.due) return;
-    this.sweeping = this.sweep()
+    if (this.due) this.start(() => this.sweep());
+  }
+
+  private start(sweep: () => Promise<void>): void {
+    if (this.sweeping !== null || this.stopped || !this.present) return;
+    this.sweeping = sweep()
       .catch((error: unknown) => this.failed(error))
       .finally(() => {
         this.sweeping = null;
+        if (this.freedMeanwhile) this.collected();
       });
   }
 
@@ -216,12 +237,30 @@ export class ChunkFiles {
     const bytes = this.files.bytes - this.files.bytesOf(this.unused);
     if (bytes <= slackBytes) return false;
     if (last === null) return true;
-    const left = Math.max(0, last.usedBytes + stored - freedBytes);
+    // The disk had no room for it; it would have none again.
+    if (last.lackedRoom && stored + freedBytes < FILE_BYTES) return false;
     return (
       stored >= last.usedBytes / 2 + slackBytes ||
-      bytes >= 2.5 * left + slackBytes ||
+      bytes >= 2.5 * this.usedBytes(last) + slackBytes ||
       singly >= last.chunks / 2 + slackBytes / CHUNK_BYTES
     );
+  }
+
+  private get dueWhenNearlyFull(): boolean {
+    const { last, freedBytes } = this;
+    return (
+      last !== null &&
+      freedBytes >= Math.max(this.options.slackBytes / 4, this.usedBytes(last) / 30)
+    );
+  }
+
+  private usedBytes(last: SweepResult): number {
+    return Math.max(0, last.usedBytes + this.stored - this.freedBytes);
+  }
+
+  private async isNearlyFull(): Promise<boolean> {
+    const { totalBytes, freeBytes } = await this.options.diskSpace();
+    return freeBytes < Math.min(3 * this.options.slackBytes, totalBytes / 10);
   }
 
   private failed(error: unknown): void {
@@ -241,23 +280,49 @@ export class ChunkFiles {
       used.set(file, (used.get(file) ?? 0) + length);
     });
     if (this.stopped) return;
-    const bytesIn = (file: number) => used.get(file) ?? 0;
-    const numbersOf = (some: readonly ClosedFile[]) => some.map(({ number }) => number);
+    const bytesIn = (number: number) => used.get(number) ?? 0;
     // First, since this needs no room on a disk that may be full.
-    await this.drop(numbersOf(files.filter(({ number }) => bytesIn(number) === 0)));
-    const sparse = numbersOf(
-      files.filter(({ number, bytes }) => bytesIn(number) > 0 && bytesIn(number) < bytes / 2),
-    );
-    if (sparse.length > 0) await this.moveOut(new Set(sparse));
-    if (this.stopped) return;
-    await this.drop(sparse);
+    await this.drop(files.filter(({ number }) => bytesIn(number) === 0));
+    const part = (await this.isNearlyFull()) ? SPARSE_PART_NEARLY_FULL : SPARSE_PART;
+    const sparse = files
+      .filter(({ number, bytes }) => bytesIn(number) > 0 && bytesIn(number) <= bytes * part)
+      .sort((a, b) => bytesIn(a.number) - bytesIn(b.number));
+    const lackedRoom = !(await this.clear(sparse, bytesIn));
     const usedBytes = [...used.values()].reduce((sum, bytes) => sum + bytes, 0);
-    this.last = { usedBytes, chunks };
+    this.last = { usedBytes, chunks, lackedRoom };
+  }
+
+  /**
+   * Moves what is left out of these files and removes them. That takes room before it makes some, so
+   * in steps of half of what the disk has left. Resolves to false: it does not have enough.
+   */
+  private async clear(
+    files: readonly ClosedFile[],
+    bytesIn: (number: number) => number,
+  ): Promise<boolean> {
+    let rest = files;
+    while (rest.length > 0 && !this.stopped) {
+      const { freeBytes } = await this.options.diskSpace();
+      let bytes = 0;
+      const tooMany = rest.findIndex(({ number }) => {
+        bytes += bytesIn(number);
+        return bytes > freeBytes / 2;
+      });
+      if (tooMany === 0) return false;
+      const step = tooMany < 0 ? rest : rest.slice(0, tooMany);
+      await this.moveOut(new Set(step.map(({ number }) => number)));
+      // Not to the end, perhaps.
+      if (this.stopped) break;
+      await this.drop(step);
+      rest = rest.slice(step.length);
+    }
+    return true;
   }
 
   /** Nothing refers to these files any more. */
-  private async drop(numbers: readonly number[]): Promise<void> {
-    if (numbers.length === 0) return;
+  private async drop(files: readonly ClosedFile[]): Promise<void> {
+    if (files.length === 0) return;
+    const numbers = files.map(({ number }) => number);
     // Synced, and with it all that took the references away.
     await this.exclusively(() => this.options.database.batch(this.register.remove(numbers), true));
     this.unused = [...this.unused, ...numbers];
@@ -329,6 +394,12 @@ export class ChunkFiles {
     });
     return chunks;
   }
+}
+
+interface SweepResult {
+  readonly usedBytes: number;
+  readonly chunks: number;
+  readonly lackedRoom: boolean;
 }
 
 /** What a batch of the database needs so that chunks are stored. */

@@ -9,6 +9,7 @@ import type { Change } from '../filesystem/view.js';
 import type { SnapshotMark } from '../raft/types.js';
 import { ChunkFiles } from './chunk-files.js';
 import { discardOperations } from './discarded.js';
+import { type DiskSpace, diskSpaceOf } from './disk-space.js';
 import type { StoreFigures } from './figures.js';
 import { syncDirectory, writeFileDurably } from './files.js';
 import { type DatabaseOptions, type KeyValue, type Operation, RocksDatabase } from './rocksdb.js';
@@ -55,6 +56,8 @@ export interface RocksStateOptions {
   readonly onFailure: (error: unknown) => void;
   /** Bytes of data files that may be unused in any case; see ChunkFilesOptions.slackBytes. Default: 256 MiB. */
   readonly garbageBytesMax?: number;
+  /** Of the disk that has `directory`. Default: what statfs(2) says. */
+  readonly diskSpace?: () => Promise<DiskSpace>;
 }
 
 export function createRocksStateStore(options: RocksStateOptions): StateStore & StoreFigures {
@@ -232,6 +235,7 @@ class RocksStateStore implements StateStore, StoreFigures {
       directory: join(path, CHUNKS_DIRECTORY),
       readOnly,
       slackBytes: this.options.garbageBytesMax ?? GARBAGE_BYTES_MAX,
+      diskSpace: this.options.diskSpace ?? (() => diskSpaceOf(path)),
       onFailure: this.options.onFailure,
     });
     try {

@@ -1,4 +1,12 @@
-import { readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
@@ -15,12 +23,17 @@ const CHUNK_BYTES = 32_768;
 /** 2 MiB. */
 const CHUNKS = 64;
 
-function openStore(t: Test, directory: string): StateStore {
+/** On a disk that has so many bytes for data files, and many more that others have taken. */
+function openStore(t: Test, directory: string, diskBytes = Number.POSITIVE_INFINITY): StateStore {
   return createRocksStateStore({
     directory,
     mustExist: false,
     onFailure: (error) => t.fail(String(error)),
     garbageBytesMax: MIB,
+    diskSpace: async () => ({
+      totalBytes: 100 * diskBytes,
+      freeBytes: diskBytes - bytesOf(directory),
+    }),
   });
 }
 
@@ -64,8 +77,11 @@ function filesOf(directory: string): string[] {
     .map((name) => join(data, name));
 }
 
+/** A sweep may be removing some. */
 function bytesOf(directory: string): number {
-  return filesOf(directory).reduce((sum, path) => sum + statSync(path).size, 0);
+  if (!existsSync(join(directory, '1', 'data'))) return 0;
+  const sizes = filesOf(directory).map((path) => statSync(path, { throwIfNoEntry: false })?.size);
+  return sizes.reduce((sum: number, size = 0) => sum + size, 0);
 }
 
 t.test('what is overwritten is freed, and what is not is moved', async (t) => {
@@ -228,6 +244,78 @@ for (const what of ['overwritten', 'deleted'] as const) {
     await store.close();
   });
 }
+
+/** The parts of each file that are content 1 and 2; each opening of a store begins a file. */
+const [KEPT, REMOVED] = [ALL.slice(0, 24), ALL.slice(24)];
+const FILES = 8;
+
+async function fillFiles(t: Test, directory: string): Promise<void> {
+  for (let file = 0; file < FILES; file++) {
+    const store = openStore(t, directory);
+    await store.open();
+    const inFile = (content: number, chunks: readonly number[]) =>
+      puts(content, file * 1_000, chunks).map((put, i) => ({
+        ...put,
+        key: chunkKey(content, file * CHUNKS + (chunks[i] ?? 0)),
+      }));
+    const changes = [...inFile(1, KEPT), ...inFile(2, REMOVED)];
+    await store.write(changes, { index: file + 1, term: 1 });
+    await store.close();
+  }
+}
+
+async function keptIsThere(store: StateStore): Promise<boolean> {
+  for (let file = 0; file < FILES; file++) {
+    const found = await store.get(KEPT.map((chunk) => chunkKey(1, file * CHUNKS + chunk)));
+    const isThere = found.every(
+      (data, i) =>
+        data !== undefined &&
+        Buffer.compare(data, noise(file * 1_000 + (KEPT[i] ?? 0), CHUNK_BYTES)) === 0,
+    );
+    if (!isThere) return false;
+  }
+  return true;
+}
+
+t.test('what is left is moved in steps for which the disk has room', async (t) => {
+  const directory = temporaryDirectory(t);
+  await fillFiles(t, directory);
+  const fullBytes = bytesOf(directory);
+  const keptBytes = FILES * KEPT.length * CHUNK_BYTES;
+  const diskBytes = fullBytes + 2 * MIB;
+  const store = openStore(t, directory, diskBytes);
+  await store.open();
+  let largest = 0;
+  const watch = setInterval(() => {
+    largest = Math.max(largest, bytesOf(directory));
+  }, 1);
+  t.teardown(() => clearInterval(watch));
+  await store.write([{ type: 'discard', content: 2 }], { index: 100, term: 1 });
+  t.ok(await bytesBecome(directory, keptBytes + MIB), `${bytesOf(directory)} bytes`);
+  t.ok(largest <= diskBytes, `${largest} bytes on a disk of ${diskBytes}`);
+  t.ok(await keptIsThere(store));
+  await store.close();
+});
+
+t.test('on a disk that is nearly full less than usual may be unused', async (t) => {
+  for (const freeBytes of [Number.POSITIVE_INFINITY, 2.8 * MIB]) {
+    const directory = temporaryDirectory(t);
+    await fillFiles(t, directory);
+    const fullBytes = bytesOf(directory);
+    const store = openStore(t, directory, fullBytes + freeBytes);
+    await store.open();
+    // The sweep that comes after the start, and finds nothing.
+    await sleep(300);
+    const freedBytes = FILES * KEPT.length * CHUNK_BYTES;
+    await store.write([{ type: 'discard', content: 1 }], { index: 100, term: 1 });
+    if (Number.isFinite(freeBytes)) {
+      const isFreed = await bytesBecome(directory, fullBytes - freedBytes + MIB);
+      t.ok(isFreed, `${bytesOf(directory)} bytes of ${fullBytes}`);
+    }
+    await store.close();
+    if (!Number.isFinite(freeBytes)) t.equal(bytesOf(directory), fullBytes, 'not worth a sweep');
+  }
+});
 
 t.test('files that nothing refers to are gone after a start', async (t) => {
   const directory = temporaryDirectory(t);

@@ -11,6 +11,7 @@ import { createRocksStateStore } from '../../src/storage/rocksdb-state.js';
 import { temporaryDirectory } from '../support/directories.js';
 import { noise } from '../support/records.js';
 
+const MIB = 1_048_576;
 const CONTENTS = 5;
 /** More than the collector deletes at once. */
 const CHUNKS = 700;
@@ -92,7 +93,8 @@ t.test('a chunk that is being moved is not deleted meanwhile', async (t) => {
     database,
     directory: temporaryDirectory(t),
     readOnly: false,
-    slackBytes: 1_048_576,
+    slackBytes: MIB,
+    diskSpace: async () => ({ totalBytes: MIB * MIB, freeBytes: MIB * MIB }),
     onFailure: (error) => t.fail(String(error)),
   });
   await chunks.open({ registered: false });

@@ -1,4 +1,3 @@
-import { statfs } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { systemRandom } from '../../base/random.js';
 import { systemClock } from '../../base/system-clock.js';
@@ -16,6 +15,7 @@ import type { RequestObserver } from '../../mount/mount.js';
 import type { Node } from '../../node/node.js';
 import { createNode } from '../../node/runtime.js';
 import { openDataDirectory } from '../../storage/data-directory.js';
+import { diskSpaceOf } from '../../storage/disk-space.js';
 import { createRocksLogStore } from '../../storage/rocksdb-log.js';
 import { createRocksStateStore } from '../../storage/rocksdb-state.js';
 import { createFaultyTransport } from '../../transport/faulty.js';
@@ -118,7 +118,7 @@ export async function startNode(settings: NodeSettings): Promise<RunningNode> {
     clock: systemClock,
     random: systemRandom,
     digest: (bytes, seed) => crc32(bytes, seed),
-    diskSpace: () => diskSpace(settings.data),
+    diskSpace: () => diskSpaceOf(settings.data),
     report,
   });
   const failed = Promise.race([node.failed, storeFailed]);
@@ -179,9 +179,4 @@ export interface RunningNode {
 
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error));
-}
-
-async function diskSpace(path: string): Promise<{ totalBytes: number; freeBytes: number }> {
-  const { bsize, blocks, bavail } = await statfs(path);
-  return { totalBytes: bsize * blocks, freeBytes: bsize * bavail };
 }
