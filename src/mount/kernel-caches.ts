@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.js';
 import { isMootError, MootError } from '../base/errors.js';
 import type { CallOptions, FilesystemClient, WatchListener } from '../client/filesystem-client.js';
 import type { ReadLevel } from '../codec/client-messages.js';
-import type { ChangedInode, Command } from '../filesystem/commands.js';
+import type { ChangedInode, Command, Rename } from '../filesystem/commands.js';
 import { nameKey } from '../filesystem/facts.js';
 import type { Effect } from '../filesystem/filesystem.js';
 import { isDirectory } from '../filesystem/mode.js';
@@ -21,6 +21,10 @@ import type { WriteBehind } from './write-behind.js';
 const CACHE_TIMEOUT_SEC = 10;
 /** More changes than this during one request, and it counts as touched by all of them. */
 const TOUCHED_MAX = 1_000;
+
+/** An inode that the kernel is about to take over is told of again after this, and then less often. */
+const AGAIN_MIN_MS = 1;
+const AGAIN_MAX_MS = 256;
 
 /**
  * rename(2) looks two names up, one after the other. A thread that has looked up the first may be put
@@ -279,7 +283,11 @@ export class KernelCaches implements WatchListener {
 
   /** A LOOKUP of the thread finds something. */
   found(asked: AskedName, ino: Ino, { pid }: Caller): void {
-    this.refused.get(pid)?.told.set(nameKey(asked.parent, asked.name), ino);
+    const refused = this.refused.get(pid);
+    if (refused === undefined) return;
+    // That walk is over, though the kernel has said nothing of it.
+    if (this.nowMs - refused.atMs > SECOND_WALK_MS) this.refused.delete(pid);
+    else refused.told.set(nameKey(asked.parent, asked.name), ino);
   }
 
   /** Its rename(2) has found both names: the next one walks for the first time. */
@@ -298,8 +306,12 @@ export class KernelCaches implements WatchListener {
     this.known.removeName(asked);
   }
 
-  renamed(from: AskedName, to: AskedName, exchange: boolean): void {
-    this.known.rename(from, to, exchange);
+  /** A call of this mount was decided; its result is about to reach the kernel. */
+  renamed(own: Rename): void {
+    const { parent, name, newParent, newName, mode } = own;
+    this.lease?.moved(own);
+    const to = { parent: newParent, name: newName };
+    this.known.rename({ parent, name }, to, mode === 'exchange');
   }
 
   /** The answer to a request for a name: the kernel knows the inode from now on. */
@@ -514,9 +526,26 @@ export class KernelCaches implements WatchListener {
       this.touch(ino);
       // Not more often than needed: an answer that is overtaken by one changes what stat(2) says, and not how
       // long the kernel takes the file to be (fuse_change_attributes).
-      if (this.granted.delete(ino)) this.notifier?.invalidateInode(ino, false);
+      if (this.granted.delete(ino)) this.expireAttributes(ino);
     }
     if (data) this.contentChanged(ino, index);
+  }
+
+  /**
+   * An answer that brings the kernel a new inode may have been overtaken by this: the kernel would believe
+   * it, since it cannot compare. So it is told again until it has the inode, or has forgotten it.
+   */
+  private expireAttributes(ino: Ino, againMs = AGAIN_MIN_MS, sinceMs = this.nowMs): void {
+    this.notifier?.invalidateInode(ino, false, () => {
+      if (!this.known.has(ino) || this.nowMs - sinceMs > CACHE_TIMEOUT_SEC * 1_000) return;
+      this.parts.clock.setTimer(againMs, () =>
+        this.expireAttributes(ino, Math.min(2 * againMs, AGAIN_MAX_MS), sinceMs),
+      );
+    });
+  }
+
+  private get nowMs(): number {
+    return this.parts.clock.monotonicMs();
   }
 
   private touch(what: Ino | string): void {

@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.js';
 import type { AnswerKeeper, FilesystemClient, KeptQuery } from '../client/filesystem-client.js';
-import type { Command, CommandType } from '../filesystem/commands.js';
+import type { Command, CommandType, Rename } from '../filesystem/commands.js';
 import { nameKey } from '../filesystem/facts.js';
 import type { Ino, Inode } from '../filesystem/records.js';
 import type { AskedName } from './known-names.js';
@@ -11,10 +11,7 @@ import type { Attributes, KernelNotifier } from './mount.js';
  * (time_to_jiffies and time_before64 in fs/fuse/dir.c).
  */
 const TICKS_MS = 20;
-/**
- * Own commands whose names the kernel changes itself when it has their result. Not rename(2): it believes
- * the new name for as long as the old one, of which nothing would be known here (d_move).
- */
+/** Own commands whose names the kernel changes itself when it has their result; rename(2): see `moved`. */
 const CHANGES_NAMES: ReadonlySet<CommandType> = new Set<CommandType>([
   'make-node',
   'make-symlink',
@@ -126,24 +123,55 @@ export class KernelLease implements AnswerKeeper {
     const inodes = reset ? inodesUntilMs.takeAll() : new Map<Ino, number>();
     let names = reset && namesUntilMs.takeAll().size > 0;
     const namesAreChanged = own !== null && CHANGES_NAMES.has(own.type);
+    let movedUntilMs = Number.NEGATIVE_INFINITY;
     for (const effect of effects) {
       if (effect.type === 'entry') {
-        const granted = namesUntilMs.take(nameKey(effect.parent, effect.name)) !== null;
-        if (granted && !namesAreChanged) names = true;
+        const untilMs = namesUntilMs.take(nameKey(effect.parent, effect.name));
+        if (untilMs === null || namesAreChanged) continue;
+        if (own?.type === 'rename') movedUntilMs = Math.max(movedUntilMs, untilMs);
+        else names = true;
       } else if (effect.type === 'inode') {
         const untilMs = inodesUntilMs.take(effect.ino);
         if (untilMs !== null && !changesItself(own, effect.ino)) inodes.set(effect.ino, untilMs);
       }
     }
-    if (names && notifier.expireNames !== null) {
-      notifier.expireNames();
-      this.onNamesExpired();
+    if (own?.type === 'rename' && Number.isFinite(movedUntilMs)) {
+      for (const { parent, name } of namesAfter(own)) {
+        namesUntilMs.grant(nameKey(parent, name), this.clock.monotonicMs(), movedUntilMs);
+      }
     }
+    if (names) this.expireNames(notifier);
     if (inodes.size === 0) return null;
     const all = [...inodes].map(([ino, untilMs]) => this.expireInode(notifier, ino, untilMs));
     const expired = Promise.all(all).then(() => undefined);
     if (own !== null) this.expiringOf.set(own, expired);
     return expired;
+  }
+
+  /**
+   * An own rename was decided, and its result is about to reach the kernel, which then believes the new
+   * name for as long as it would have believed the old one (d_move). That is right where the leader has
+   * promised to tell of the new name, too, with its answer; otherwise all names go. Only then: who works
+   * in a directory may lose its path with them, and what is mounted in one is unmounted (d_invalidate).
+   */
+  moved(own: Rename): void {
+    const names = namesAfter(own);
+    // A reply that was given before brings no effects: nobody has said what it changed.
+    const isTold = names.length > 1 || !this.namesUntilMs.has(nameKey(own.parent, own.name));
+    const isVouchedFor =
+      isTold &&
+      names.every(
+        ({ parent, name }) =>
+          !this.namesUntilMs.has(nameKey(parent, name)) ||
+          this.client.kept({ type: 'lookup', parent, name }) !== null,
+      );
+    if (!isVouchedFor && this.notifier !== null) this.expireNames(this.notifier);
+  }
+
+  private expireNames(notifier: KernelNotifier): void {
+    if (notifier.expireNames === null) return;
+    notifier.expireNames();
+    this.onNamesExpired();
   }
 
   private async expireInode(notifier: KernelNotifier, ino: Ino, untilMs: number): Promise<void> {
@@ -173,6 +201,12 @@ export class KernelLease implements AnswerKeeper {
     this.namesUntilMs.grant(nameKey(parent, name), nowMs, nowMs + forMs + TICKS_MS);
     return true;
   }
+}
+
+/** The names at which the kernel has what was at others before. */
+function namesAfter({ parent, name, newParent, newName, mode }: Rename): readonly AskedName[] {
+  const to = { parent: newParent, name: newName };
+  return mode === 'exchange' ? [to, { parent, name }] : [to];
 }
 
 /**
@@ -212,6 +246,10 @@ class Granted<K> {
     if (untilMs === undefined) return null;
     this.untilMs.delete(key);
     return untilMs;
+  }
+
+  has(key: K): boolean {
+    return this.untilMs.has(key);
   }
 
   takeAll(): Map<K, number> {

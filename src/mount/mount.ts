@@ -299,8 +299,8 @@ export interface RequestObserver {
 
 /** What the kernel side can be told, afterwards and from outside any request. */
 export interface KernelNotifier {
-  /** Attributes; and content when `data`. */
-  invalidateInode(ino: Ino, data: boolean): void;
+  /** Attributes; and content when `data`. `onUnknown`: the kernel does not have the inode, or not yet. */
+  invalidateInode(ino: Ino, data: boolean, onUnknown?: () => void): void;
   /**
    * Resolves when the kernel has done it, or is not told; it waits for calls that have the directory's lock.
    * `asksOnly`: it asks for the name again, and keeps what it has of it: a directory that somebody works in

@@ -251,14 +251,13 @@ class Operations implements ClusterOperations {
     // A file that is written and renamed over another is never seen under the new name without
     // its bytes. Which inode it is, only the cluster knows: so all that is buffered goes first.
     this.writes.sendAll();
-    const [from, to] = [
+    const names = [
       { parent, name },
       { parent: newParent, name: newName },
     ];
-    await this.caches.naming([from, to], () =>
-      this.remove({ type: 'rename', parent, name, newParent, newName, mode }, caller),
-    );
-    this.caches.renamed(from, to, mode === 'exchange');
+    const command = { type: 'rename', parent, name, newParent, newName, mode } as const;
+    await this.caches.naming(names, () => this.remove(command, caller));
+    this.caches.renamed(command);
   }
 
   private async remove(
@@ -573,7 +572,9 @@ class Operations implements ClusterOperations {
     this.used(range.handle);
     refuseBeyond(range.offset + length);
     await this.ranges.allocate(range, length, mode, caller);
-    this.caches.filled(range.ino, range.offset + length);
+    // The others leave the size as it is, and what is behind it may be another mount's by now.
+    const reaches = mode === 'reserve' || mode === 'zero';
+    if (reaches) this.caches.filled(range.ino, range.offset + length);
   }
 
   async seek(range: FileRange, what: 'data' | 'hole', caller: Caller): Promise<number> {

@@ -307,6 +307,41 @@ t.test('session: what the kernel was not told again, it need not forget again', 
   t.strictSame(a.told, [`attributes ${ino}`, `attributes ${ino}`]);
 });
 
+t.test('session: an inode that the kernel does not have yet is told of until it has', async (t) => {
+  const { a, b } = twoMounts({ level: 'session' });
+  const ino = await put(a, 'f', 'x');
+  await a.ops.getAttributes(ino, caller);
+  let hasIt = false;
+  let times = 0;
+  a.notifier.invalidateInode = (_, __, onUnknown) => {
+    times++;
+    if (!hasIt) onUnknown?.();
+  };
+  await b.ops.setAttributes(ino, { mode: 0o600 }, caller);
+  const pass = async () => {
+    a.clock.advance(1_000);
+    await idle();
+  };
+  await idle();
+  await pass();
+  await pass();
+  t.equal(times, 3);
+  hasIt = true;
+  await pass();
+  await pass();
+  t.equal(times, 4);
+  hasIt = false;
+  await a.ops.getAttributes(ino, caller);
+  await b.ops.setAttributes(ino, { mode: 0o640 }, caller);
+  await idle();
+  a.ops.forget(ino, 100);
+  await pass();
+  const timesWithout = times;
+  await pass();
+  await pass();
+  t.equal(times, timesWithout, 'it has forgotten it');
+});
+
 t.test('session: a listing tells the kernel of its inodes', async (t) => {
   const { a, b } = twoMounts({ level: 'session' });
   const ino = await put(b, 'f', 'x');

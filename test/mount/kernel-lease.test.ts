@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { Kept, KeptQuery } from '../../src/client/filesystem-client.js';
-import type { Command } from '../../src/filesystem/commands.js';
+import type { Command, Rename } from '../../src/filesystem/commands.js';
 import { ROOT } from '../../src/filesystem/format.js';
 import type { Inode } from '../../src/filesystem/records.js';
 import { KernelLease } from '../../src/mount/kernel-lease.js';
@@ -142,7 +142,7 @@ t.test('own commands change in the kernel what it changes itself', async (t) => 
     [{ ...command, ...node, type: 'make-node' }, ['inode 1', 'inode 7']],
     [
       { ...asked, type: 'rename', newParent: 1, newName: name('g'), mode: 'replace' },
-      ['names', 'inode 1', 'inode 7'],
+      ['inode 1', 'inode 7'],
     ],
     [{ type: 'set-attributes', ino: 7, mode: 0o600 }, ['names', 'inode 1']],
     [{ type: 'set-attributes', ino: 7, flags: 0 }, ['names', 'inode 1', 'inode 7']],
@@ -160,6 +160,41 @@ t.test('own commands change in the kernel what it changes itself', async (t) => 
     if (expired) t.notOk(await isSettled(expired), 'the operation waits');
     finish();
     await Promise.all([forgotten, expired]);
+  }
+});
+
+t.test('a renamed name is believed on where the leader vouches for the new one', async (t) => {
+  const to = { parent: 1, name: name('g') };
+  for (const mode of ['replace', 'exchange'] as const) {
+    const own: Rename = { ...asked, type: 'rename', newParent: 1, newName: name('g'), mode };
+    const effects = [entryEffect, { type: 'entry', ...to }] as const;
+    const { lease, told, know } = world();
+    lease.entry(asked, FILE);
+    lease.forget({ reset: false, effects, own });
+    lease.moved(own);
+    t.strictSame(told, []);
+    const others = [{ type: 'entry', ...to } as const];
+    lease.forget({ reset: false, effects: others, own: null });
+    t.strictSame(told, ['names'], 'somebody else changes what is there now');
+
+    told.length = 0;
+    lease.entry(asked, FILE);
+    lease.forget({ reset: false, effects, own });
+    know(null);
+    lease.moved(own);
+    t.strictSame(told, ['names'], 'nobody would tell of a change');
+
+    const { lease: untold, told: all } = world();
+    untold.entry(asked, FILE);
+    if (mode === 'replace') {
+      untold.moved(own);
+      t.strictSame(all, ['names'], 'a reply that was given before');
+    }
+
+    const { lease: asking, told: nothing } = world();
+    asking.forget({ reset: false, effects, own });
+    asking.moved(own);
+    t.strictSame(nothing, [], 'the kernel had to ask for the old name anyway');
   }
 });
 

@@ -317,6 +317,23 @@ t.test('a page from before another mount’s append does not come over it', asyn
   t.equal(await contentOf(a, 'f'), `X${'x'.repeat(99)}${'y'.repeat(50)}`, 'it was cut meanwhile');
 });
 
+for (const mode of ['reserve-keep-size', 'punch'] as const) {
+  t.test(`nor after fallocate behind the end: ${mode}`, async (t) => {
+    const { a, b } = twoMounts();
+    await put(a, 'f', 'x'.repeat(100));
+    const mapped = await open(b, 'f', WRITE);
+    await read(b, mapped, 0, 4096);
+    const { ino, handle } = mapped;
+    await b.ops.allocate({ ino, handle, offset: 100 }, 1_048_576, mode, caller);
+    const appending = await open(a, 'f', APPEND);
+    await write(a, appending, 100, 'y'.repeat(50));
+    await close(a, appending);
+    await writeBack(b, mapped, `X${'x'.repeat(99)}${'\0'.repeat(50)}`);
+    await b.ops.fsync(ino, handle, caller);
+    t.equal(await contentOf(a, 'f'), `X${'x'.repeat(99)}${'y'.repeat(50)}`);
+  });
+}
+
 /** The kernel writes back a page that was changed through a mapping. */
 function writeBack(mount: TestMount, file: TestFile, data: string) {
   const flags = { append: false, killPrivileges: false, cached: true };

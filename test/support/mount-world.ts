@@ -79,7 +79,7 @@ export function newMount(
     },
   };
   mount.ops.setNotifier({
-    invalidateInode: (ino, data) => mount.notifier.invalidateInode(ino, data),
+    invalidateInode: (ino, data, onUnknown) => mount.notifier.invalidateInode(ino, data, onUnknown),
     invalidateEntry: (parent, entry, asksOnly) =>
       mount.notifier.invalidateEntry(parent, entry, asksOnly),
     dropPages: (ino) => mount.notifier.dropPages(ino),

@@ -1,5 +1,6 @@
 import { write, writeSync } from 'node:fs';
 import { assert } from '../../base/assert.js';
+import { nameKey } from '../../filesystem/facts.js';
 import type { Ino } from '../../filesystem/records.js';
 import type { KernelNotifier } from '../mount.js';
 import { errnoNameOf } from '../mount-point.js';
@@ -7,17 +8,17 @@ import { EPOCH_MINOR_VERSION, EXPIRE_ONLY, NOTIFY, SIZE } from './protocol.js';
 import { writeUint64 } from './replies.js';
 
 /**
- * Notifications that wait at most; the oldest is dropped beyond it. There is one for each inode and
- * each name, so this is a quarter of a million things that changed elsewhere while the kernel took
+ * Notifications of a kind that wait at most; the oldest is dropped beyond it. There is one for each inode
+ * and each name, so this is an eighth of a million of either that changed elsewhere while the kernel took
  * none. What is dropped stays cached until its timeout, no longer.
  */
-const WAITING_MAX = 262_144;
+const WAITING_MAX = 131_072;
 
 /**
- * Notifications being written at once. One may wait in the kernel for a directory's lock, as long
- * as an operation there waits for the cluster; it must not hold up all the others.
+ * Notifications being written at once: of names, and of inodes. One of a name may wait in the kernel for
+ * a directory's lock, as long as an operation there waits for the cluster; it must not hold up all the others.
  */
-const IN_FLIGHT_MAX = 2;
+const IN_FLIGHT_MAX = { entry: 2, inode: 1 };
 
 /**
  * Of those that somebody waits for. They may wait for READs, which wait for the cluster, but for no
@@ -38,9 +39,15 @@ interface EntryNotification {
   readonly done: () => void;
 }
 
-type Notification =
-  | { readonly type: 'inode'; readonly ino: Ino; readonly data: boolean }
-  | EntryNotification;
+interface InodeNotification {
+  readonly type: 'inode';
+  readonly ino: Ino;
+  readonly data: boolean;
+  /** The kernel does not have it. */
+  readonly onUnknown: () => void;
+}
+
+type Notification = InodeNotification | EntryNotification;
 
 /**
  * Tells the kernel what to forget. Every notification is written by a thread of the pool, never
@@ -48,10 +55,13 @@ type Notification =
  * thread's answer.
  */
 export class Notifier implements KernelNotifier {
-  readonly #waiting = new Map<string, Notification>();
+  readonly #inodes = new Map<Ino, InodeNotification>();
+  readonly #entries = new Map<string, EntryNotification>();
   /** Pages to drop for somebody who waits for it. */
   readonly #drops: { readonly ino: Ino; readonly done: () => void }[] = [];
   #dropsInFlight = 0;
+  readonly #told = { inode: 0, entry: 0 };
+  /** Of any sort. */
   #inFlight = 0;
   #closed = false;
   #whenIdle: (() => void) | null = null;
@@ -69,17 +79,16 @@ export class Notifier implements KernelNotifier {
     return this.kernelMinor() >= EPOCH_MINOR_VERSION ? this.#expireNames : null;
   }
 
-  invalidateInode(ino: Ino, data: boolean): void {
-    const key = `i${ino}`;
-    const earlier = this.#waiting.get(key);
-    const earlierData = earlier !== undefined && earlier.type === 'inode' && earlier.data;
-    this.#add(key, { type: 'inode', ino, data: data || earlierData });
+  invalidateInode(ino: Ino, data: boolean, onUnknown = () => {}): void {
+    const earlier = this.#inodes.get(ino);
+    const all = data || earlier?.data === true;
+    this.#add(this.#inodes, ino, { type: 'inode', ino, data: all, onUnknown });
   }
 
   invalidateEntry(parent: Ino, name: Uint8Array, asksOnly = false): Promise<void> {
-    const key = `e${parent}/${Buffer.from(name).toString('latin1')}`;
-    const earlier = this.#waiting.get(key);
-    if (earlier?.type === 'entry') {
+    const key = nameKey(parent, name);
+    const earlier = this.#entries.get(key);
+    if (earlier !== undefined) {
       earlier.asksOnly &&= asksOnly;
       return earlier.written;
     }
@@ -87,7 +96,7 @@ export class Notifier implements KernelNotifier {
     const written = new Promise<void>((resolve) => {
       done = resolve;
     });
-    this.#add(key, { type: 'entry', parent, name, asksOnly, written, done });
+    this.#add(this.#entries, key, { type: 'entry', parent, name, asksOnly, written, done });
     return written;
   }
 
@@ -127,8 +136,9 @@ export class Notifier implements KernelNotifier {
   /** Writes nothing more; resolves when nothing is being written. */
   close(): Promise<void> {
     this.#closed = true;
-    for (const notification of this.#waiting.values()) doneOf(notification)?.();
-    this.#waiting.clear();
+    for (const { done } of this.#entries.values()) done();
+    this.#entries.clear();
+    this.#inodes.clear();
     for (const { done } of this.#drops.splice(0)) done();
     if (this.#inFlight === 0) return Promise.resolve();
     return new Promise((resolve) => {
@@ -136,16 +146,16 @@ export class Notifier implements KernelNotifier {
     });
   }
 
-  #add(key: string, notification: Notification): void {
+  #add<K, N extends Notification>(waiting: Map<K, N>, key: K, notification: N): void {
     if (this.#closed) {
       doneOf(notification)?.();
       return;
     }
-    this.#waiting.set(key, notification);
-    if (this.#waiting.size > WAITING_MAX) {
-      const [oldest] = this.#waiting;
+    waiting.set(key, notification);
+    if (waiting.size > WAITING_MAX) {
+      const [oldest] = waiting;
       assert(oldest !== undefined, 'a full queue has an oldest member');
-      this.#waiting.delete(oldest[0]);
+      waiting.delete(oldest[0]);
       doneOf(oldest[1])?.();
     }
     this.#pump();
@@ -164,17 +174,26 @@ export class Notifier implements KernelNotifier {
         this.#onWritten(error);
       });
     }
-    while (this.#inFlight - this.#dropsInFlight < IN_FLIGHT_MAX) {
-      const [next] = this.#waiting;
-      if (next === undefined) return;
-      this.#waiting.delete(next[0]);
-      this.#inFlight++;
-      const message = encode(next[1]);
-      write(this.fd, message, 0, message.length, null, (error) => {
-        doneOf(next[1])?.();
-        this.#onWritten(error);
-      });
-    }
+    while (this.#told.inode < IN_FLIGHT_MAX.inode && this.#writeNext(this.#inodes));
+    while (this.#told.entry < IN_FLIGHT_MAX.entry && this.#writeNext(this.#entries));
+  }
+
+  /** False: none waits. */
+  #writeNext<K>(waiting: Map<K, InodeNotification> | Map<K, EntryNotification>): boolean {
+    const [next] = waiting;
+    if (next === undefined) return false;
+    const [key, notification] = next;
+    waiting.delete(key);
+    this.#inFlight++;
+    this.#told[notification.type]++;
+    const message = encode(notification);
+    write(this.fd, message, 0, message.length, null, (error) => {
+      this.#told[notification.type]--;
+      if (notification.type === 'entry') notification.done();
+      else if (errnoNameOf(error) === 'ENOENT') notification.onUnknown();
+      this.#onWritten(error);
+    });
+    return true;
   }
 
   #onWritten(error: Error | null): void {
