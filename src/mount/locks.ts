@@ -490,6 +490,10 @@ export class Locks implements WatchListener {
     const request = { kind, mode: 'unlock', owner: name, pid: 0, first, last } as const;
     const done = this.execute(lockCommand(ino, request, null, false), {
       deadlineMs: Number.POSITIVE_INFINITY,
+    }).catch((error: unknown) => {
+      // What would have split a lock, of which there are too many: all of it is held as before.
+      if (isMootError(error, 'ENOLCK') && owner.mayHold) covers(owner, range);
+      throw error;
     });
     const isAll = first === 0 && last === LOCK_LAST_MAX;
     if (isAll || (owner.cover.length === 0 && owner.asking === 0)) this.holdsNone(ino, owner);
@@ -578,7 +582,7 @@ export class Locks implements WatchListener {
 }
 
 /** Whether it is granted or not: what is asked for may be held until it is let go. */
-function covers(owner: Owner, { first, last }: LockRequest): void {
+function covers(owner: Owner, { first, last }: Pick<LockRequest, 'first' | 'last'>): void {
   const lock = { session: 0, owner: owner.name, pid: 0, exclusive: true, first, last };
   owner.cover = withLock(owner.cover, lock);
   if (owner.cover.length > COVERED_RANGES_MAX) owner.cover = [{ ...lock, ...ALL }];

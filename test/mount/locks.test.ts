@@ -173,6 +173,22 @@ t.test('close(2) lets POSIX locks go, and costs nothing without any', async (t) 
   );
 });
 
+t.test('what could not be split is let go by close(2)', async (t) => {
+  const { cluster, a, b } = twoMounts();
+  const one = await create(a, 'f');
+  await lock(b, await open(b, 'f', WRITE), { owner: 'other', first: 500, last: 500 });
+  await lock(a, one, { first: 0, last: 100 });
+  a.client.refuse = (command) => (command.type === 'lock' ? 'ENOLCK' : null);
+  t.equal(await code(lock(a, one, { ...UNLOCK, first: 40, last: 60 })), 'ENOLCK');
+  a.client.refuse = () => null;
+  await lock(a, one, { ...UNLOCK, first: 0, last: 39 });
+  await lock(a, one, { ...UNLOCK, first: 61, last: 100 });
+  t.same((await held(cluster, one)).sort(), ['other', 'p']);
+  await a.ops.flush(one.ino, one.handle, caller, 'p');
+  await idle();
+  t.same(await held(cluster, one), ['other']);
+});
+
 t.test('a lock of an open file ends with its last close(2)', async (t) => {
   const { cluster, a } = twoMounts();
   const one = await create(a, 'f');
