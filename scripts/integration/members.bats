@@ -111,6 +111,30 @@ writer_end() {
   wait_for "equal trees" nodes_agree
 }
 
+@test "a learner stays one, and a node takes another one's place, also when they join afterwards" {
+  cluster_new 5
+  for i in 1 2 3; do PEERS="n1=$(address 1),n2=$(address 2),n3=$(address 3)" node_start "$i"; done
+  export MOOTFS_NODES="$(address 1),$(address 2),$(address 3)"
+  wait_for "a leader" has_leader
+  mootfs members add "n4=$(address 4)" --learner
+  join_start 4
+  wait_for "n4 to have joined" grep -q "n4 is a member" "$ROOT/logs/n4.log"
+  mootfs members add "n5=$(address 5)" --replace n3
+  join_start 5
+  wait_for "n5 in the place of n3" replaced
+  run mootfs members add "n5=$(address 5)" --replace n2
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"n5' was a voter already"*"members remove n2"* ]]
+  mootfs members promote n4
+  wait_for "four voters" voters_are "n1 n2 n4 n5"
+}
+
+replaced() {
+  [ "$(mootfs members list --json 2>/dev/null | node -e '
+    const { voters, outgoing, learners } = JSON.parse(require("fs").readFileSync(0, "utf8"));
+    console.log([...voters, ...outgoing].map((v) => v.id).sort() + "+" + learners.map((l) => l.id));')" = "n1,n2,n5+n4" ]
+}
+
 # Every node answers, and follows a leader or leads.
 all_follow() {
   mootfs status --json 2>/dev/null | node -e '

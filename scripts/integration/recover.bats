@@ -25,7 +25,7 @@ teardown() { cluster_end; }
   [[ "$output" == *"NOTHING HAS BEEN CHANGED"*"n2, n3"*"LOST"*"--accept-loss"* ]]
   run mootfs recover "$ROOT/n1" --accept-loss --new-cluster after
   [ "$status" -eq 0 ]
-  [[ "$output" == *"n1 is now a cluster of one"*"n2, n3"* ]]
+  [[ "$output" == *"n1 is now a cluster of one"*"n2, n3"*" --cluster after"* ]]
   mootfs check "$ROOT/n1"
   export MOOTFS_NODES="127.0.0.1:${PORTS[0]}" MOOTFS_CLUSTER=after
   PEERS="n1=$MOOTFS_NODES"

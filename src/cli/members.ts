@@ -91,13 +91,16 @@ export function nodesOption(): Option {
     .default(NODES_DEFAULT, NODES_DEFAULT.join(','));
 }
 
+/** Of a cluster that nobody has named. */
+export const CLUSTER_DEFAULT = 'mootfs';
+
 export function clusterOption(): Option {
   return setting(
     '--cluster <name>',
     'name of the cluster; nodes and clients of another are refused',
   )
     .argParser(parseId)
-    .default('mootfs');
+    .default(CLUSTER_DEFAULT);
 }
 
 export const WRITE_CONCERNS: readonly WriteConcern[] = ['majority', 'all'];

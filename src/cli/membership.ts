@@ -72,9 +72,16 @@ function addAdd(members: Command): void {
       'this voter leaves in the same step in which the new one becomes one',
       parseId,
     );
-  command.action((member: Member, options: ClusterOptions & AddOptions) => {
+  command.action(async (member: Member, options: ClusterOptions & AddOptions) => {
     const promote = options.learner !== true;
-    return change(options, { type: 'add', ...member, promote, replaces: options.replace ?? null });
+    const replaces = options.replace ?? null;
+    const { voters } = await change(options, { type: 'add', ...member, promote, replaces });
+    const isVoter = (id: string) => voters.some((voter) => voter.id === id);
+    if (replaces === null || !isVoter(member.id) || !isVoter(replaces)) return;
+    throw new MootError(
+      'MEMBERS_REFUSED',
+      `'${member.id}' was a voter already, so it takes nobody's place: mootfs members remove ${replaces}`,
+    );
   });
   addExample(
     command,
@@ -94,7 +101,9 @@ function addRemove(members: Command): void {
     'remove',
     'Remove a member, the leader too. It stops, and its id is never used again.',
   ).argument('<id>', 'the member', parseId);
-  command.action((id: string, options: ClusterOptions) => change(options, { type: 'remove', id }));
+  command.action(async (id: string, options: ClusterOptions) => {
+    await change(options, { type: 'remove', id });
+  });
   addExample(command, 'mootfs members remove n2');
 }
 
@@ -104,7 +113,9 @@ function addPromote(members: Command): void {
     'promote',
     'Make a learner that has caught up a voter.',
   ).argument('<id>', 'the learner', parseId);
-  command.action((id: string, options: ClusterOptions) => change(options, { type: 'promote', id }));
+  command.action(async (id: string, options: ClusterOptions) => {
+    await change(options, { type: 'promote', id });
+  });
   addExample(command, 'mootfs members promote n4');
 }
 
@@ -145,11 +156,12 @@ function clusterCommand(parent: Command, name: string, description: string): Com
 async function change(
   options: ClusterOptions,
   asked: Parameters<ReturnType<typeof connectClient>['changeMembers']>[0],
-): Promise<void> {
+): Promise<Configuration> {
   const client = connectClient({ ...options, name: 'members' });
   try {
     const configuration = await client.changeMembers(asked);
     process.stdout.write(renderMembers(configuration, null));
+    return configuration;
   } finally {
     await client.close();
   }

@@ -50,3 +50,11 @@ export function addMountOptions(command: Command): void {
   );
   addFlag(command, '--write-through', 'every write(2) waits for its commit');
 }
+
+/** What is on by default and this adapter cannot do is said, and not only written down. */
+export function noteLocks({ adapter, locks }: Pick<MountOptions, 'adapter' | 'locks'>): void {
+  if (adapter === 'kernel' || locks === 'mount') return;
+  process.stderr.write(
+    `locks hold within this mount only: the adapter ${adapter} has none for the cluster (--locks mount says so)\n`,
+  );
+}

@@ -9,7 +9,7 @@ import { NO_LOG, startDaemon, starterGone, tellStarter } from './daemon.js';
 import { EXIT } from './exit.js';
 import { clusterOption, nodesOption, parseAddressText } from './members.js';
 import { type MountFlags, parseMountFlags, SOURCE } from './mount-flags.js';
-import { addMountOptions, type MountOptions } from './mount-options.js';
+import { addMountOptions, type MountOptions, noteLocks } from './mount-options.js';
 import {
   addExample,
   applyConfigFile,
@@ -151,6 +151,7 @@ async function serve(
 ): Promise<void> {
   const stop = stopRequested(options.stopWithStdin === true);
   const at = resolve(directory);
+  noteLocks(options);
   const assemble = await import('./assemble/mount.js');
   const control =
     options.metrics === undefined ? null : await assemble.startMountControl(options.metrics, at);

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { describe, isMootError, MootError } from '../base/errors.js';
 import type { FilesystemClient } from '../client/filesystem-client.js';
-import type { WriteConcern } from '../codec/client-messages.js';
+import type { NodeStatus, WriteConcern } from '../codec/client-messages.js';
 import { LOG_LEVELS, type LogFormat, type LogLevel } from '../control/log-level.js';
 import { LEASE_MS_DEFAULT, type Node } from '../node/node.js';
 import { membersOf } from '../raft/membership.js';
@@ -20,7 +20,7 @@ import {
   reachedAt,
   writeConcernOption,
 } from './members.js';
-import { addMountOptions, type MountOptions } from './mount-options.js';
+import { addMountOptions, type MountOptions, noteLocks } from './mount-options.js';
 import {
   addExample,
   addFlag,
@@ -205,6 +205,7 @@ async function runNode(options: NodeOptions): Promise<void> {
   try {
     process.stdout.write(`node ${id} listens on ${listen}\n`);
     if (options.join !== undefined) joining = join(node.node, self, options.join, options);
+    if (options.mount !== undefined) noteLocks(options);
     const mount =
       options.mount === undefined || startMount === null
         ? null
@@ -286,8 +287,10 @@ function join(
   });
   const ask = async () => {
     await metLeader(client, nodes);
-    if (present === undefined) await refuseTaken(client, self);
-    await client.changeMembers({ type: 'add', ...self, promote: true, replaces: null });
+    const isExpected = present === undefined && (await isMember(client, self));
+    if (!isExpected) {
+      await client.changeMembers({ type: 'add', ...self, promote: true, replaces: null });
+    }
     process.stdout.write(`${self.id} is a member of cluster ${cluster}\n`);
   };
   const failed = new Promise<Error>((resolve) => {
@@ -311,15 +314,21 @@ async function metLeader(client: FilesystemClient, nodes: readonly string[]): Pr
 }
 
 /**
- * An empty node under the id of a member that is somewhere else: either a copied command line, which
- * would take that member's seat, or a move whose data was left behind, and then somebody must say so.
+ * The cluster counts this empty node as a member already, perhaps one that stays a learner, or that is to
+ * take another one's place. Refuses the id of a member that is somewhere else: either a copied command line,
+ * which would take that member's seat, or a move whose data was left behind, and then somebody must say so.
  */
-async function refuseTaken(client: FilesystemClient, self: Member): Promise<void> {
-  const reports = await client.status(JOIN_NOTICE_MS);
-  const leader = reports.find(({ status }) => status?.role === 'leader')?.status;
-  const members = leader === undefined || leader === null ? [] : membersOf(leader.configuration);
+async function isMember(client: FilesystemClient, self: Member): Promise<boolean> {
+  let leader: NodeStatus | null | undefined;
+  while (!leader) {
+    const reports = await client.status(JOIN_NOTICE_MS);
+    leader = reports.find(({ status }) => status?.role === 'leader')?.status;
+    if (!leader) await client.query({ type: 'statfs' }, { level: 'strong' });
+  }
+  const members = membersOf(leader.configuration);
   const taken = members.find(({ id }) => id === self.id);
-  if (taken === undefined || taken.address === self.address) return;
+  if (taken === undefined) return false;
+  if (taken.address === self.address) return true;
   throw new MootError(
     'MEMBERS_REFUSED',
     `'${self.id}' is a member at ${taken.address}, and this node's data directory is new: take another ` +

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import type { Survivor } from '../node/recover.js';
+import type { Recovered } from './assemble/offline.js';
 import { EXIT } from './exit.js';
-import { parseId, parseReachable } from './members.js';
+import { CLUSTER_DEFAULT, parseId, parseReachable } from './members.js';
 import { addExample, directoryName } from './settings.js';
 
 export function addRecoverCommand(program: Command): void {
@@ -76,12 +77,13 @@ Keep a copy of the directory. Then repeat with --accept-loss.
 `;
 }
 
-function renderDone(directory: string, survivor: Survivor): string {
-  const { id, address, others } = survivor;
+function renderDone(directory: string, survivor: Recovered): string {
+  const { id, address, others, cluster } = survivor;
+  const named = cluster === CLUSTER_DEFAULT ? '' : ` --cluster ${cluster}`;
   return `Node ${id} is now a cluster of one. ${holdings(survivor)}
 Out of it for ever: ${others.join(', ') || 'nobody'}.
 
-Start it:                 mootfs node --id ${id} --data ${directory} --peers ${id}=${address}
+Start it:                 mootfs node --id ${id} --data ${directory} --peers ${id}=${address}${named}
 Then add nodes under new names, with empty directories.
 `;
 }

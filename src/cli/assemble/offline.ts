@@ -19,6 +19,9 @@ export async function verifyDirectory(path: string): Promise<Verification> {
   );
 }
 
+/** `cluster`: its name, from now on. */
+export type Recovered = Survivor & { readonly cluster: string };
+
 /** See recoverAlone. A directory with anything wrong in it is refused. */
 export async function recoverDirectory(
   path: string,
@@ -27,10 +30,11 @@ export async function recoverDirectory(
     readonly newCluster: string | null;
     readonly address: string | null;
   },
-): Promise<Survivor> {
+): Promise<Recovered> {
   const { problems } = await verifyDirectory(path);
   refuseProblems(path, problems);
-  const { id, used, logDirectory, treeDirectory, renameCluster } = await readDataDirectory(path);
+  const { cluster, id, used, logDirectory, treeDirectory, renameCluster } =
+    await readDataDirectory(path);
   if (!used) throw new MootError('BAD_ARGUMENT', `${path} was never used by a node`);
   const stores = { mustExist: true, readOnly: !options.accepted };
   const survivor = await recoverAlone(
@@ -40,7 +44,7 @@ export async function recoverDirectory(
     () => options.accepted,
   );
   if (options.accepted && options.newCluster !== null) await renameCluster(options.newCluster);
-  return survivor;
+  return { ...survivor, cluster: options.newCluster ?? cluster };
 }
 
 /** What is wrong with the directory must be known before anybody relies on it alone. */
