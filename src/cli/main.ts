@@ -64,7 +64,7 @@ export function makeProgram(): Command {
     'after',
     `
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no leader or no answer in time,
-4 unusable data, 5 a prerequisite is missing.
+4 unusable data, 5 a prerequisite is missing, 128 and its number: ended by a signal.
 
 Example:
   $ mootfs up                    three nodes on this machine, mounted at ./mnt/n1 … n3`,
