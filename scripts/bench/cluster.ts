@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +10,8 @@ import type { FilesystemClient, NodeReport } from '../../src/client/filesystem-c
 
 const MOOTFS = fileURLToPath(new URL('../../src/cli/mootfs', import.meta.url));
 const START_TIMEOUT_MS = 60_000;
+/** A mount alone may take thirty seconds to bring away what was written. */
+const EXIT_MS = 45_000;
 
 /** A real cluster of processes on loopback, below a temporary directory, for measuring. */
 export class BenchCluster {
@@ -70,9 +72,7 @@ export class BenchCluster {
       ...flags,
     ]);
     this.mounts.push(child);
-    await waitFor(`mount ${directory}`, async () =>
-      readFileSync('/proc/self/mounts', 'utf8').includes(` ${directory} fuse`),
-    );
+    await waitFor(`mount ${directory}`, async () => mountTable().includes(` ${directory} fuse`));
     return directory;
   }
 
@@ -123,6 +123,10 @@ export class BenchCluster {
 
   async stop(): Promise<void> {
     for (const child of [...this.mounts, ...this.nodes]) await end(child ?? null);
+    // Who had to be killed leaves a dead mount.
+    for (const [, directory] of mountTable().matchAll(/^\S+ (\S+) fuse/gm)) {
+      if (directory?.startsWith(this.root)) execFileSync('umount', ['-l', directory]);
+    }
     rmSync(this.root, { recursive: true, force: true });
   }
 
@@ -134,12 +138,16 @@ export class BenchCluster {
   }
 }
 
+function mountTable(): string {
+  return readFileSync('/proc/self/mounts', 'utf8');
+}
+
 async function end(child: ChildProcess | null): Promise<void> {
   if (child === null || child.exitCode !== null || child.signalCode !== null) return;
   const exited = new Promise((done) => child.once('exit', done));
   child.kill('SIGCONT');
   child.kill('SIGTERM');
-  const kill = setTimeout(() => child.kill('SIGKILL'), 15_000);
+  const kill = setTimeout(() => child.kill('SIGKILL'), EXIT_MS);
   await exited;
   clearTimeout(kill);
 }

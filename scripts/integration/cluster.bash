@@ -21,6 +21,17 @@ root_new() {
   exec {ALIVE}<>"$ROOT/alive"
 }
 
+# cluster_share: in setup_file, for the file's tests, each of which calls cluster_shared in its setup.
+cluster_share() {
+  PORT_LIST="${PORTS[*]}"
+  export ROOT COUNT PEERS NODES PORT_LIST
+}
+
+cluster_shared() {
+  read -r -a PORTS <<<"$PORT_LIST"
+  exec {ALIVE}<>"$ROOT/alive"
+}
+
 # background NAME ARGUMENTS...: mootfs in the background; its pid is kept. Whatever ends this shell
 # ends it, too, by the end of its standard input, and a mount then unmounts: what kills the shell's
 # whole process group does not reach it.
@@ -47,30 +58,38 @@ cluster_new() {
   export MOOTFS_NODES="$NODES"
 }
 
-# Ports that were free a moment ago, found by binding them all at once.
+# Ports that were free a moment ago, held all at once, below those that the kernel gives to outgoing
+# connections: of a node that is down nobody takes the port by chance.
 free_ports() {
   node -e '
     const net = require("net");
-    Promise.all(Array.from({ length: Number(process.argv[1]) }, () => new Promise((done) => {
-      const server = net.createServer().listen(0, "127.0.0.1", () => done(server));
-    }))).then((servers) => {
+    const count = Number(process.argv[1]);
+    const listen = (port) => new Promise((done) => {
+      const s = net.createServer().on("error", () => done(null)).listen(port, "127.0.0.1", () => done(s));
+    });
+    (async () => {
+      const servers = [];
+      while (servers.length < count) {
+        const server = await listen(10_000 + Math.floor(Math.random() * 20_000));
+        if (server !== null) servers.push(server);
+      }
       console.log(servers.map((s) => s.address().port).join(" "));
       for (const s of servers) s.close();
-    });' "$1"
+    })();' "$1"
 }
 
-# The first of so many ports in a row that were free a moment ago.
+# The first of so many ports in a row, of the same kind.
 free_ports_in_a_row() {
   node -e '
     const net = require("net");
+    const count = Number(process.argv[1]);
     const listen = (port) => new Promise((done) => {
       const s = net.createServer().on("error", () => done(null)).listen(port, "127.0.0.1", () => done(s));
     });
     (async () => {
       for (;;) {
-        const servers = [await listen(0)];
-        const port = servers[0].address().port;
-        for (let i = 1; i < Number(process.argv[1]); i++) servers.push(await listen(port + i));
+        const port = 10_000 + Math.floor(Math.random() * 20_000);
+        const servers = await Promise.all(Array.from({ length: count }, (_, i) => listen(port + i)));
         for (const server of servers) server?.close();
         if (servers.every(Boolean)) return console.log(port);
       }
@@ -86,12 +105,23 @@ node_start() {
 
 # mount_start I [FLAGS...]: mounts $ROOT/mnt/I through node I first; returns when it is mounted.
 mount_start() {
+  mount_begin "$@"
+  wait_for "mount $1" is_mounted "$1"
+}
+
+mount_begin() {
   local i=$1 nodes
   shift
   need_mounts
   nodes="127.0.0.1:${PORTS[(i - 1) % COUNT]},$NODES"
   background "mount$i" mount "$ROOT/mnt/$i" --nodes "$nodes" "$@"
-  wait_for "mount $i" is_mounted "$i"
+}
+
+# mounts_start I...: several at once.
+mounts_start() {
+  local i
+  for i in "$@"; do mount_begin "$i"; done
+  for i in "$@"; do wait_for "mount $i" is_mounted "$i"; done
 }
 
 # Listed, not stat'ed: of a mount whose process died the kernel may know the attributes for a moment.
@@ -99,32 +129,49 @@ mount_start() {
 # directory can be listed, too.
 is_mounted() { timeout 10 ls "$ROOT/mnt/$1" >/dev/null 2>&1 && grep -q " $ROOT/mnt/$1 fuse" /proc/self/mounts; }
 
-# cluster_start NODES [NODE FLAGS...]: nodes up, a leader elected.
+# cluster_start NODES [NODE FLAGS...]: nodes up, a leader elected that all follow.
 cluster_start() {
   local count=$1 i
   shift
   cluster_new "$count"
   for ((i = 1; i <= count; i++)); do node_start "$i" "$@"; done
-  wait_for "a leader" has_leader
+  wait_for "a leader" all_have_said_who_leads
+}
+
+# By the logs of new nodes: `mootfs status` would take the time that they need to start.
+all_have_said_who_leads() {
+  local i
+  for ((i = 1; i <= COUNT; i++)); do
+    grep -Eq " info n$i (leads|follows n[0-9]+) in term " "$ROOT/logs/n$i.log" || return 1
+  done
 }
 
 has_leader() { mootfs status >/dev/null 2>&1; }
 
-# leader: the number of the node that leads (1, 2, …).
+# leader: the number of the node that leads (1, 2, …), as soon as a majority says so.
 leader() {
-  mootfs status --json 2>/dev/null | node -e '
-    const { nodes } = JSON.parse(require("fs").readFileSync(0, "utf8"));
-    const leaders = nodes.map((n) => n.status).filter((s) => s && s.role === "leader");
-    leaders.sort((a, b) => b.term - a.term);
-    console.log(leaders[0].id.slice(1));'
+  local term id
+  read -r term id < <(office)
+  echo "$id"
+}
+
+# office: the term and the number of the node that leads. One look may fall into an election, or find
+# nodes that stand still.
+office() { wait_for "somebody to say who leads" office_now; }
+
+office_now() {
+  local table
+  table=$(mootfs status 2>/dev/null) || return 1
+  awk '$3 == "leader" && $4 > term { term = $4; id = substr($1, 2) } END { print term, id }' <<<"$table"
 }
 
 # The same tree everywhere: all nodes answer and have applied the same index with the same state hash.
+# A node that does not answer has no name in the table.
 nodes_agree() {
-  mootfs status --json 2>/dev/null | node -e '
-    const { nodes } = JSON.parse(require("fs").readFileSync(0, "utf8"));
-    const seen = new Set(nodes.map((n) => n.status ? n.status.appliedIndex + " " + n.status.stateHash : "none"));
-    process.exit(seen.size === 1 && !seen.has("none") ? 0 : 1);'
+  mootfs status 2>/dev/null | awk '
+    NR > 1 && $1 == "?" { silent = 1 }
+    NR > 1 && $1 != "?" && $2 ~ /:[0-9]+$/ { different += !seen[$6 " " $9]++ }
+    END { exit silent || different != 1 }'
 }
 
 pid_of() { cat "$ROOT/pids/$1"; }
@@ -147,10 +194,13 @@ process_gone() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/sta
 
 # wait_for WHAT COMMAND...: until COMMAND succeeds, with a generous deadline.
 wait_for() {
-  local what=$1 end=$((SECONDS + WAIT_SECONDS))
+  local what=$1 end=$((SECONDS + WAIT_SECONDS)) begun
   shift
-  until "$@"; do
-    if ((SECONDS > end)); then
+  while true; do
+    # It has had the time if it was looked at behind the end: this shell may stand still, too.
+    begun=$SECONDS
+    ! "$@" || return 0
+    if ((begun > end)); then
       echo "waited $WAIT_SECONDS s in vain for $what" >&2
       tail -n 5 "$ROOT"/logs/* >&2
       return 1
@@ -162,22 +212,28 @@ wait_for() {
 # cluster_end: unmounts, ends every process that was started here, removes every file.
 cluster_end() {
   [ -n "${ROOT:-}" ] || return 0
-  local file pid
-  for file in "$ROOT"/pids/mount*; do
-    [ -e "$file" ] && kill -TERM "$(cat "$file")" 2>/dev/null
-  done
-  for file in "$ROOT"/pids/*; do
-    [ -e "$file" ] || continue
-    pid=$(cat "$file")
-    kill -CONT "$pid" 2>/dev/null
-    kill -TERM "$pid" 2>/dev/null
-    for _ in $(seq 100); do process_gone "$pid" && break; sleep 0.1; done
-    kill -KILL "$pid" 2>/dev/null
-  done
+  local file
+  for file in "$ROOT"/pids/*; do [ ! -e "$file" ] || kill -CONT "$(cat "$file")" 2>/dev/null; done
+  # Mounts, and what has mounts and nodes of its own, while there are nodes to answer them.
+  end_processes TERM "$ROOT"/pids/[!n]*
+  # Nobody needs what a node would still put in order.
+  end_processes KILL "$ROOT"/pids/n*
   grep -o " $ROOT/[^ ]*" /proc/self/mounts | while read -r file; do umount -l "$file"; done
   [ -z "${ALIVE:-}" ] || exec {ALIVE}>&-
   rm -rf "$ROOT"
   ROOT=
+}
+
+# end_processes SIGNAL FILE...: those whose pids are in the files are gone afterwards.
+end_processes() {
+  local signal=$1 file pids=() pid
+  shift
+  for file in "$@"; do [ ! -e "$file" ] || pids+=("$(cat "$file")"); done
+  for pid in "${pids[@]}"; do kill "-$signal" "$pid" 2>/dev/null; done
+  for pid in "${pids[@]}"; do
+    for _ in $(seq 200); do process_gone "$pid" && break; sleep 0.05; done
+    kill -KILL "$pid" 2>/dev/null
+  done
 }
 
 # make_tree DIR FILES: a package-like tree, the same bytes for the same arguments.

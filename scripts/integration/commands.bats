@@ -5,14 +5,14 @@ load cluster.bash
 
 setup_file() {
   cluster_start 3
-  export ROOT COUNT NODES PEERS
+  cluster_share
 }
 
 teardown_file() { cluster_end; }
 
 setup() {
   LOCAL="$BATS_TEST_TMPDIR"
-  read -r -a PORTS <<<"$(tr ',' '\n' <<<"$NODES" | sed 's/.*://' | tr '\n' ' ')"
+  cluster_shared
 }
 
 @test "every command has --help with an example" {
@@ -39,10 +39,14 @@ commands_of() {
 }
 
 @test "status: a table, and JSON with all nodes" {
-  run mootfs status
-  [ "$status" -eq 0 ]
-  [[ "$output" == *"leader n"* ]]
+  wait_for "a leader" names_leader "$MOOTFS"
   [ "$(mootfs status --json | node -p 'JSON.parse(require("fs").readFileSync(0)).nodes.length')" = 3 ]
+}
+
+# By its exit code and in words; not in the middle of an election.
+names_leader() {
+  run "$1" status
+  [ "$status" -eq 0 ] && [[ "$output" == *"leader n"* ]]
 }
 
 @test "status without a cluster: exit code 3" {
@@ -151,21 +155,27 @@ commands_of() {
 temporaries() { mootfs ls / | grep -q '^\.mootfs-put-'; }
 
 @test "snapshot now, on all nodes and on one" {
-  run mootfs snapshot
+  wait_for "all nodes" snapshots_of 3
   [ "$status" -eq 0 ]
-  [ "$(grep -c 'snapshot at index' <<<"$output")" = 3 ]
-  run mootfs snapshot --node "127.0.0.1:${PORTS[1]}"
+  wait_for "one node" snapshots_of 1 --node "127.0.0.1:${PORTS[1]}"
   [[ "$output" == "n2: snapshot at index "* ]]
   run mootfs snapshot --node 127.0.0.1:1
   [ "$status" -eq 2 ]
 }
 
+# snapshots_of COUNT ARGUMENTS...: so many nodes have taken one. A node that stands still is not waited for.
+snapshots_of() {
+  local count=$1
+  shift
+  run mootfs snapshot "$@"
+  [ "$(grep -c '^n[123]: snapshot at index' <<<"$output")" = "$count" ]
+}
+
 @test "snapshot of those that are there, and who is not" {
   local absent
   absent="127.0.0.1:$(free_ports 1)"
-  run mootfs snapshot --nodes "$absent,$NODES"
+  wait_for "those that are there" snapshots_of 3 --nodes "$absent,$NODES"
   [ "$status" -eq 3 ]
-  [ "$(grep -c '^n[123]: snapshot at index' <<<"$output")" = 3 ]
   grep "^mootfs snapshot: $absent: " <<<"$output"
 }
 
@@ -298,7 +308,7 @@ temporaries() { mootfs ls / | grep -q '^\.mootfs-put-'; }
   [ "$(mootfs cat /by-daemon)" = x ]
   (cd "$at" && exec sleep 60 3>&-) &
   local user=$!
-  sleep 0.2
+  wait_for "who uses it" eval '[ "$(readlink "/proc/$user/cwd")" = "$at" ]'
   run mootfs umount "$at"
   [ "$status" -eq 1 ]
   [[ "$output" == *"--lazy"* ]]
@@ -322,14 +332,19 @@ temporaries() { mootfs ls / | grep -q '^\.mootfs-put-'; }
   need_mounts
   mkdir -p "$at"
   for signal in INT HUP KILL; do
-    # Nobody is there: it looks for a second before it mounts.
-    "$MOOTFS" mount --daemon --nodes 127.0.0.1:1 --log "$LOCAL/$signal.log" "$at" 2>/dev/null 3>&- &
-    starter=$!
-    wait_for "its server" pgrep -P "$starter" -f -- --serve
-    server=$(pgrep -P "$starter" -f -- --serve)
-    kill "-$signal" "$starter"
-    status=0
-    wait "$starter" || status=$?
+    for _ in 1 2 3 4 5; do
+      rm -f "$LOCAL/$signal.log"
+      # Nobody is there: it looks for a second before it mounts.
+      "$MOOTFS" mount --daemon --nodes 127.0.0.1:1 --log "$LOCAL/$signal.log" "$at" 2>/dev/null 3>&- &
+      starter=$!
+      wait_for "its server" server_started
+      kill "-$signal" "$starter" || true
+      status=0
+      wait "$starter" || status=$?
+      # A signal that comes later interrupts nothing: once more.
+      [ "$status" -eq 0 ] || grep -q '^mounted' "$LOCAL/$signal.log" 2>/dev/null || break
+      wait_for "the directory to be free" eval 'mootfs umount "$at" || ! grep -q " $at fuse" /proc/self/mounts'
+    done
     [ "$status" -eq $((128 + $(kill -l "$signal"))) ]
     [ "$signal" = KILL ] || process_gone "$server"
     wait_for "the end of its server" process_gone "$server"
@@ -337,6 +352,8 @@ temporaries() { mootfs ls / | grep -q '^\.mootfs-put-'; }
     run ! grep -q " $at fuse" /proc/self/mounts
   done
 }
+
+server_started() { server=$(pgrep -P "$starter" -f -- --serve) || process_gone "$starter"; }
 
 @test "a mount that nobody answers ends when it is told to, however long programs wait there" {
   local at="$ROOT/mnt/lonely" server
@@ -365,6 +382,5 @@ temporaries() { mootfs ls / | grep -q '^\.mootfs-put-'; }
   run "$LOCAL/prefix/bin/mootfs" --version
   [ "$status" -eq 0 ]
   [ "$output" = "$(node -p "require('$PROJECT/package.json').version")" ]
-  run "$LOCAL/prefix/bin/mootfs" status
-  [ "$status" -eq 0 ]
+  wait_for "a leader" names_leader "$LOCAL/prefix/bin/mootfs"
 }

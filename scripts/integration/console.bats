@@ -205,10 +205,18 @@ SCRIPT
   wait_for "the letters" on_screen 'moot> cra'
   keys Tab
   wait_for "the completed command" on_screen 'moot> crash'
-  keys 'n'
-  # What comes in one piece readline takes for pasted text, and completes nothing.
-  wait_for "the letter" on_screen 'moot> crash n'
-  nodes_shown() { keys Tab; sleep 0.2; on_screen 'n1 *n2 *n3'; }
+  # What comes in one piece readline takes for pasted text: of two Tabs it would insert one. So each
+  # round begins with a line of its own.
+  line_is() { [ "$(screen | grep . | tail -n 1)" = "moot> $1" ]; }
+  nodes_shown() {
+    keys C-u 'crash n'
+    wait_for "the letters" line_is 'crash n'
+    keys Tab
+    sleep 0.2
+    keys Tab
+    sleep 0.2
+    on_screen 'n1 *n2 *n3'
+  }
   wait_for "the nodes" nodes_shown
   keys C-u 'watch on' Enter
   wait_for "watching" on_screen 'watching is on'

@@ -4,15 +4,30 @@
 
 load cluster.bash
 
-setup() {
+# One cluster for all tests, in which n1 is down, and its data as it was then for each.
+setup_file() {
   cluster_start 3
-  head -c 300000 /dev/urandom >"$BATS_TEST_TMPDIR/file"
-  for i in 1 2 3 4 5; do mootfs put "$BATS_TEST_TMPDIR/file" "/f$i"; done
+  head -c 300000 /dev/urandom >"$BATS_FILE_TMPDIR/file"
+  for i in 1 2 3 4 5; do mootfs put "$BATS_FILE_TMPDIR/file" "/f$i"; done
   wait_for "equal trees on all nodes" nodes_agree
-  process_kill n1
+  # Not killed: its tree follows the log, and is to be there to its end.
+  process_kill n1 TERM
+  mv "$ROOT/n1" "$ROOT/sound"
+  cluster_share
 }
 
-teardown() { cluster_end; }
+teardown_file() { cluster_end; }
+
+setup() {
+  cluster_shared
+  cp -a "$ROOT/sound" "$ROOT/n1"
+}
+
+# A test that starts n1 ends when all nodes agree: then nobody misses what n1 forgets here.
+teardown() {
+  [ ! -e "$ROOT/pids/n1" ] || process_kill n1
+  rm -rf "$ROOT/n1"
+}
 
 # start_refused: node 1 ends with exit code 4 and one sentence that matches.
 start_refused() {
@@ -22,7 +37,7 @@ start_refused() {
 }
 
 rebuilt() {
-  mootfs cat /f3 | cmp - "$BATS_TEST_TMPDIR/file"
+  mootfs cat /f3 | cmp - "$BATS_FILE_TMPDIR/file"
   rm -rf "$ROOT/n1"
   node_start 1
   wait_for "equal trees on all nodes" nodes_agree
@@ -49,6 +64,22 @@ flip() {
   run mootfs check "$ROOT"
   [ "$status" -eq 4 ]
   [[ "$output" == *"no data directory"* ]]
+}
+
+@test "the log's tail was cut off: nothing acknowledged is missed, whatever the node says" {
+  local file
+  file=$(largest "$ROOT/n1/log" log)
+  truncate -s -20000 "$file"
+  run timeout 20 "$MOOTFS" node --id n1 --data "$ROOT/n1" --peers "$PEERS" </dev/null
+  # It runs, and was ended by `timeout`, or it says what is wrong.
+  if [ "$status" -ne 124 ]; then
+    [ "$status" -eq 4 ]
+    [[ "$output" == *"$ROOT/n1"* || "$output" == *log* ]]
+    rm -rf "$ROOT/n1"
+  fi
+  node_start 1
+  wait_for "equal trees on all nodes" nodes_agree
+  mootfs cat --nodes "127.0.0.1:${PORTS[0]}" --level local /f5 | cmp - "$BATS_FILE_TMPDIR/file"
 }
 
 # check_finds TEXT: the damage is named, before any node is started.
@@ -88,22 +119,6 @@ check_finds() {
   rm "$ROOT"/n1/tree/*/CURRENT 2>/dev/null || rm "$ROOT"/n1/tree/CURRENT
   start_refused "$ROOT/n1/tree"
   rebuilt
-}
-
-@test "the log's tail was cut off: nothing acknowledged is missed, whatever the node says" {
-  local file
-  file=$(largest "$ROOT/n1/log" log)
-  truncate -s -20000 "$file"
-  run timeout 20 "$MOOTFS" node --id n1 --data "$ROOT/n1" --peers "$PEERS" </dev/null
-  # It runs, and was ended by `timeout`, or it says what is wrong.
-  if [ "$status" -ne 124 ]; then
-    [ "$status" -eq 4 ]
-    [[ "$output" == *"$ROOT/n1"* || "$output" == *log* ]]
-    rm -rf "$ROOT/n1"
-  fi
-  node_start 1
-  wait_for "equal trees on all nodes" nodes_agree
-  mootfs cat --nodes "127.0.0.1:${PORTS[0]}" --level local /f5 | cmp - "$BATS_TEST_TMPDIR/file"
 }
 
 @test "a newer format and unreadable settings are refused" {

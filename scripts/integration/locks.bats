@@ -3,24 +3,20 @@
 
 load cluster.bash
 
-# Long enough for a busy machine, short enough to wait for.
-SESSION_TIMEOUT_MS=5000
-
 setup() {
   LOCAL="$BATS_TEST_TMPDIR"
   need_mounts
   command -v flock >/dev/null || skip "flock is not installed"
-  cluster_start 3 --session-timeout-ms "$SESSION_TIMEOUT_MS"
-  mount_start 1
-  mount_start 2
-  A="$ROOT/mnt/1" B="$ROOT/mnt/2"
-  echo first >"$A/f"
 }
 
-teardown() {
-  # A mount that is stopped does not end, and keeps whoever uses it.
-  process_kill mount1 CONT
-  cluster_end
+teardown() { cluster_end; }
+
+# cluster_with_mounts [NODE FLAGS...]: two mounts, and a file.
+cluster_with_mounts() {
+  cluster_start 3 "$@"
+  mounts_start 1 2
+  A="$ROOT/mnt/1" B="$ROOT/mnt/2"
+  echo first >"$A/f"
 }
 
 # hold NAME FILE THEN: a program that locks FILE, says so, and does THEN with descriptor 9 when it may.
@@ -33,6 +29,7 @@ hold() {
 }
 
 @test "a lock on one mount keeps the other's programs out" {
+  cluster_with_mounts
   hold first "$A/f" 'true'
   run flock -n "$B/f" true
   [ "$status" = 1 ]
@@ -43,22 +40,26 @@ hold() {
   wait "$HOLDER"
 }
 
-@test "a mount is killed: its locks are free when its session has ended" {
-  hold first "$A/f" 'true'
-  process_kill mount1
-  run flock -w 0.3 "$B/f" true
-  [ "$status" = 1 ]
-  flock -w 40 "$B/f" sh -c 'echo second >"$1"' - "$B/f"
-  [ "$(cat "$B/f")" = second ]
-  touch "$LOCAL/first-goes-on"
-}
-
-@test "a mount that was stopped for longer than its session: what its programs write does not count" {
+# One wait for both: it is as long as a session, and that is long enough for a busy machine.
+@test "a mount is killed, another stopped for longer than its session: locks are free then, late writes do not count" {
+  cluster_with_mounts --session-timeout-ms 20000
+  mount_start 3
+  C="$ROOT/mnt/3"
+  echo first >"$A/g"
+  hold killed "$C/g" 'true'
   hold first "$A/f" 'echo late >&9; echo "write: $?"; exec 9>&-; echo anew >>"$1" && echo "opened anew: $?"'
+  process_kill mount3
   process_kill mount1 STOP
-  flock -w 40 "$B/f" sh -c 'echo second >"$1"' - "$B/f"
+  for file in f g; do
+    run flock -w 0.3 "$B/$file" true
+    [ "$status" = 1 ]
+  done
+  for file in f g; do
+    flock -w 120 "$B/$file" sh -c 'echo second >"$1"' - "$B/$file"
+  done
+  [ "$(cat "$B/g")" = second ]
   process_kill mount1 CONT
-  touch "$LOCAL/first-goes-on"
+  touch "$LOCAL/first-goes-on" "$LOCAL/killed-goes-on"
   wait "$HOLDER"
   cat "$LOCAL/first-said"
   grep -q 'write: 1' "$LOCAL/first-said"
@@ -69,6 +70,7 @@ hold() {
 }
 
 @test "leaders are killed while programs hold locks and wait for them" {
+  cluster_with_mounts
   hold first "$A/f" 'true'
   flock -w 120 "$B/f" touch "$LOCAL/got-it" 3>&- &
   local waiting=$! old
@@ -78,7 +80,7 @@ hold() {
     wait_for "a leader" has_leader
     run flock -n "$B/f" true
     [ "$status" = 1 ]
-    node_start "$old" --session-timeout-ms "$SESSION_TIMEOUT_MS"
+    node_start "$old"
     wait_for "the node to be back" nodes_agree
   done
   [ ! -e "$LOCAL/got-it" ]
@@ -89,6 +91,7 @@ hold() {
 
 @test "sqlite3 on two mounts at once" {
   command -v sqlite3 >/dev/null || skip "sqlite3 is not installed"
+  cluster_with_mounts
   sqlite3 "$A/db" 'CREATE TABLE t (i INTEGER, who TEXT)'
   insert() {
     for i in $(seq 15); do

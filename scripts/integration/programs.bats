@@ -6,8 +6,7 @@ load cluster.bash
 setup_file() {
   need_mounts
   cluster_start 3
-  mount_start 1
-  mount_start 2
+  mounts_start 1 2
   export ROOT COUNT NODES PEERS
 }
 

@@ -8,10 +8,7 @@ setup() {
   need_mounts
 }
 
-teardown() {
-  cluster_end
-  umount "$LOCAL/disk" 2>/dev/null || true
-}
+teardown() { small_disk_end; }
 
 @test "a quota of bytes and inodes" {
   cluster_start 3
@@ -46,13 +43,14 @@ teardown() {
 
 bytes_are() { mootfs quota --json | grep -q "^{\"bytes\":{\"used\":$1,"; }
 
-@test "a node's disk is nearly full: no room, in time, and removing goes on" {
+# small_disk_start: the disk of n2 is nearly full, and the leader knows how much there is.
+small_disk_start() {
   mkdir "$LOCAL/disk"
   mount -t tmpfs -o size=200m tmpfs "$LOCAL/disk" || skip "tmpfs cannot be mounted"
   cluster_new 3
   ln -s "$LOCAL/disk" "$ROOT/n2"
   for i in 1 2 3; do node_start "$i"; done
-  wait_for "a leader" has_leader
+  wait_for "a leader" all_have_said_who_leads
   mount_start 1
   A="$ROOT/mnt/1"
   head -c 2000000 /dev/urandom >"$A/before"
@@ -63,8 +61,25 @@ bytes_are() { mootfs quota --json | grep -q "^{\"bytes\":{\"used\":$1,"; }
   wait_for "the leader to know" no_room
   rm "$LOCAL/disk/last"
   wait_for "room" mkdir "$A/room"
-  # However much is written, nobody's disk is filled.
-  run dd if=/dev/urandom of="$A/big" bs=1M count=100 conv=fsync
+}
+
+small_disk_end() {
+  cluster_end
+  umount "$LOCAL/disk" 2>/dev/null || true
+  rm -rf "$LOCAL/disk"
+}
+
+@test "a node's disk is nearly full: no room, in time, and removing goes on" {
+  local begun
+  for _ in 1 2 3; do
+    small_disk_start
+    # However much is written, nobody's disk is filled.
+    begun=$SECONDS
+    run dd if=/dev/urandom of="$A/big" bs=1M count=100 conv=fsync
+    # For a node that stands still the leader waits two seconds; then it asks for room there no longer.
+    [ "$status" -eq 0 ] && ((SECONDS - begun >= 2)) || break
+    small_disk_end
+  done
   [ "$status" -ne 0 ]
   [[ "$output" == *"No space left on device"* ]]
   # Others fill it further: into what is kept.

@@ -6,8 +6,7 @@ load cluster.bash
 setup() {
   LOCAL="$BATS_TEST_TMPDIR"
   cluster_start 3
-  mount_start 1
-  mount_start 2
+  mounts_start 1 2
   A="$ROOT/mnt/1" B="$ROOT/mnt/2"
 }
 
@@ -94,8 +93,9 @@ test_inodes() {
       }
     }
     console.log(JSON.stringify(counts));
-    // The kernel walks a path twice: who is overtaken both times hears it, which must be rare.
-    if (counts.ESTALE > 4) process.exit(1);'
+    // The kernel walks a path twice: who is overtaken both times hears it. That must be rare, also where a
+    // process stands still between the walks.
+    if (counts.ESTALE > 20) process.exit(1);'
   node -e "$script" "$A" 3>&- &
   local one=$!
   node -e "$script" "$B" 3>&- &

@@ -8,7 +8,8 @@ const WORKER = fileURLToPath(new URL('./worker.js', import.meta.url));
 const CLOCK = fileURLToPath(new URL('./shift-clock.cjs', import.meta.url));
 /** Room for log, tree and a snapshot on its way in; small enough to be filled in a moment. */
 const IMAGE_BYTES = 536_870_912;
-const EXIT_MS = 30_000;
+/** A mount alone may take thirty seconds to bring away what was written. */
+const EXIT_MS = 90_000;
 
 /** A child process, started again and again under one name; what it says goes into one file. */
 export class Process {

@@ -1,7 +1,13 @@
-import { type ChildProcess, execFileSync } from 'node:child_process';
+import {
+  type ChildProcess,
+  type ExecFileException,
+  execFile,
+  execFileSync,
+} from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { connectClient } from '../../src/cli/assemble/client.js';
 import { freePorts } from '../../src/cli/free-ports.js';
 import { newestLeader } from '../../src/cli/status.js';
@@ -14,6 +20,9 @@ import { NodeProxy, Roads } from './proxy.js';
 const CLUSTER = 'tempest';
 const STATUS_MS = 2_000;
 const HEALTHY_MS = 120_000;
+const LIST_MS = 10_000;
+
+const run = promisify(execFile);
 
 /** Small limits, so that logs are compacted and snapshots streamed all the time. */
 const NODE_FLAGS = ['--snapshot-log-entries', '1000', '--snapshot-log-mib', '4'];
@@ -121,7 +130,7 @@ export class World {
 
   async startMount({ name, directory, process }: TortureMount): Promise<void> {
     process.start();
-    await waitFor(`mount ${name}`, STATUS_MS * 30, async () => isMounted(directory));
+    await waitFor(`mount ${name}`, STATUS_MS * 30, () => isMounted(directory));
   }
 
   /** A node that refuses its data is rebuilt; that is what the message says to do. */
@@ -247,7 +256,17 @@ function isListed(directory: string): boolean {
   return readFileSync('/proc/self/mounts', 'utf8').includes(` ${directory} fuse`);
 }
 
-function isMounted(directory: string): boolean {
+/**
+ * Listed first, in a process of its own: a dead mount, which stays in the table until the next mount comes,
+ * refuses that at once; where it takes long the cluster is waited for. Before the next mount the bare
+ * directory can be listed, too.
+ */
+async function isMounted(directory: string): Promise<boolean> {
+  try {
+    await run('ls', [directory], { timeout: LIST_MS, killSignal: 'SIGKILL' });
+  } catch (error) {
+    if (!(error as ExecFileException).killed) return false;
+  }
   return isListed(directory);
 }
 

@@ -186,7 +186,7 @@ t.test('a new cluster waits for all of its nodes; then any minority may be away'
 });
 
 t.test('a session of which nothing is heard expires, also after a change of leaders', async (t) => {
-  const cluster = await startMemoryCluster({ nodes: 3, config: { sessionTimeoutMs: 800 } });
+  const cluster = await startMemoryCluster({ nodes: 3, config: { sessionTimeoutMs: 3_000 } });
   t.teardown(() => cluster.stop());
   await cluster.client('silent');
   const loud = await cluster.client('loud');

@@ -4,6 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { type Browser, chromium, type Page } from 'playwright-core';
 
 const CANDIDATES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+/** Slow machines need it; nothing waits longer than it must. */
+const PATIENCE_MS = 120_000;
 /** Where screenshots are kept for people to look at. */
 const ARTIFACTS = fileURLToPath(new URL('../../../test-artifacts', import.meta.url));
 
@@ -38,6 +40,7 @@ export async function openPage(
   });
   page.on('request', (request) => void hosts.add(new URL(request.url()).hostname));
   page.on('websocket', (socket) => void hosts.add(new URL(socket.url()).hostname));
+  page.setDefaultTimeout(PATIENCE_MS);
   await page.goto(url);
   return { page, errors, hosts };
 }

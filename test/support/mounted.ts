@@ -8,7 +8,7 @@ import type { MountCapabilities } from '../../src/mount/mount.js';
 import type { Adapter, FromServer, ToServer } from './mount-server.js';
 
 /** Far beyond what anything here takes on a busy machine. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 240_000;
 /** Readers of /dev/fuse keep four of the pool's threads; the rest is for everything else. */
 const POOL_THREADS = '12';
 
@@ -143,7 +143,7 @@ export function start(program: string, args: readonly string[], options: RunOpti
   return { child, ended, stdout: () => stdout };
 }
 
-/** Runs a program to its end, or kills it after a minute. */
+/** Runs a program to its end, or kills it when there is no hope any more. */
 export function run(
   program: string,
   args: readonly string[],

@@ -152,6 +152,22 @@ interface Split {
 
 /** Cuts the leader and one more off, and writes on both sides. */
 async function splitAndWrite(stage: Stage): Promise<Split> {
+  for (let tries = 1; tries <= TRIES_MAX; tries++) {
+    const split = await trySplit(stage);
+    if (split !== null) return split;
+    await stage.say('It has noticed first, and takes nothing. Once more.');
+  }
+  throw new MootError(
+    'CLOSED',
+    `${TRIES_MAX} times the old leader noticed before it was written to`,
+  );
+}
+
+/**
+ * null: the old leader had noticed that it has no majority before it was written to. It leads for a moment
+ * only when it is cut off, and whoever is to write may be slow.
+ */
+async function trySplit(stage: Stage): Promise<Split | null> {
   const { operations, cluster } = stage;
   const old = await stage.prepare(5);
   const [companion, ...majority] = stage.others(old.id) as [string, ...string[]];
@@ -178,11 +194,20 @@ async function splitAndWrite(stage: Stage): Promise<Split> {
     () => {
       answered = true;
     },
-    () => undefined, // the scene ended before
+    () => undefined, // the scene ended before, or began anew
   );
-  const stuck = await stage.expect(`${old.id} has the entry, and it is not committed`, () => {
+  const hasEntry = () => {
     const { lastIndex, commitIndex } = stage.node(old.id);
-    return lastIndex > commitIndex && lastIndex > before ? commitIndex : null;
+    return lastIndex > commitIndex && lastIndex > before;
+  };
+  await stage.until(() => hasEntry() || stage.node(old.id).role !== 'leader', toldMs);
+  if (!hasEntry()) {
+    // What they were asked for must not come true later.
+    await Promise.all([loser, patient, majorityClient].map((client) => client.close()));
+    return null;
+  }
+  const stuck = await stage.expect(`${old.id} has the entry, and it is not committed`, () => {
+    return hasEntry() ? stage.node(old.id).commitIndex : null;
   });
   const leader = await stage.expect('the majority has a leader of its own, in a higher term', () =>
     cluster.leader !== null &&

@@ -185,6 +185,11 @@ export class SceneClient {
     private readonly reach: { all: boolean },
   ) {}
 
+  /** Ends what it was asked to do, and does not wait for. */
+  close(): Promise<void> {
+    return this.client.close();
+  }
+
   /** The network between it and the other nodes is whole again. */
   reachAll(): void {
     this.reach.all = true;

@@ -387,18 +387,31 @@ static void do_flock(int flags)
 
 static void on_alarm(int signal) { (void)signal; }
 
-/* "alarm MS": a signal that interrupts what waits then. */
+static void alarm_every(long long ms)
+{
+	struct timeval every = {ms / 1000, ms % 1000 * 1000};
+	struct itimerval timer = {.it_interval = every, .it_value = every};
+	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+static long long alarm_ms;
+
+/*
+ * "alarm MS": a signal that interrupts what the next call waits for. Again and again until it has: the
+ * first may come before the call waits.
+ */
 static void do_alarm(void)
 {
 	struct sigaction action = {.sa_handler = on_alarm};
-	struct itimerval timer = {.it_value = {number(1) / 1000, number(1) % 1000 * 1000}};
-	sigaction(SIGALRM, &action, NULL);
-	answer(setitimer(ITIMER_REAL, &timer, NULL));
+	alarm_ms = number(1);
+	answer(sigaction(SIGALRM, &action, NULL));
 }
 
 static void run(void)
 {
 	const char *call = word(0);
+	if (alarm_ms > 0)
+		alarm_every(alarm_ms);
 #define CALL(name) else if (strcmp(call, name) == 0)
 	if (*call == 0)
 		printf("= 0\n");
@@ -459,6 +472,10 @@ static void run(void)
 	CALL("umask") answer(umask((mode_t)number(1)));
 	CALL("chdir") answer(chdir(word(1)));
 	else printf("? %s\n", call);
+	if (alarm_ms > 0 && strcmp(call, "alarm") != 0) {
+		alarm_every(0);
+		alarm_ms = 0;
+	}
 }
 
 int main(int argc, char **argv)
