@@ -151,7 +151,7 @@ has_leader() { mootfs status >/dev/null 2>&1; }
 # leader: the number of the node that leads (1, 2, …), as soon as a majority says so.
 leader() {
   local term id
-  read -r term id < <(office)
+  read -r term id < <(office) || return 1
   echo "$id"
 }
 
@@ -213,7 +213,7 @@ wait_for() {
 cluster_end() {
   [ -n "${ROOT:-}" ] || return 0
   local file
-  for file in "$ROOT"/pids/*; do [ ! -e "$file" ] || kill -CONT "$(cat "$file")" 2>/dev/null; done
+  for file in "$ROOT"/pids/*; do [ ! -e "$file" ] || kill -CONT "$(cat "$file")" 2>/dev/null || true; done
   # Mounts, and what has mounts and nodes of its own, while there are nodes to answer them.
   end_processes TERM "$ROOT"/pids/[!n]*
   # Nobody needs what a node would still put in order.
@@ -229,10 +229,10 @@ end_processes() {
   local signal=$1 file pids=() pid
   shift
   for file in "$@"; do [ ! -e "$file" ] || pids+=("$(cat "$file")"); done
-  for pid in "${pids[@]}"; do kill "-$signal" "$pid" 2>/dev/null; done
+  for pid in "${pids[@]}"; do kill "-$signal" "$pid" 2>/dev/null || true; done
   for pid in "${pids[@]}"; do
     for _ in $(seq 200); do process_gone "$pid" && break; sleep 0.05; done
-    kill -KILL "$pid" 2>/dev/null
+    kill -KILL "$pid" 2>/dev/null || true
   done
 }
 

@@ -22,7 +22,7 @@ cluster_with_mounts() {
 # hold NAME FILE THEN: a program that locks FILE, says so, and does THEN with descriptor 9 when it may.
 hold() {
   bash -c 'exec 9<>"$1" && flock 9 && touch "$2/$3-holds" || exit 1
-    until [ -e "$2/$3-goes-on" ]; do sleep 0.1; done
+    until [ -e "$2/$3-goes-on" ]; do sleep 0.1; [ -d "$2" ] || exit 1; done
     eval "$4"' - "$2" "$LOCAL" "$1" "$3" >"$LOCAL/$1-said" 2>&1 3>&- &
   HOLDER=$!
   wait_for "$1 to hold the lock" test -e "$LOCAL/$1-holds"

@@ -1,10 +1,11 @@
 import { type Command, Option } from 'commander';
 import { describe, isMootError, MootError } from '../base/errors.js';
 import type { FilesystemClient } from '../client/filesystem-client.js';
-import type { NodeStatus, WriteConcern } from '../codec/client-messages.js';
+import type { WriteConcern } from '../codec/client-messages.js';
 import { LOG_LEVELS, type LogFormat, type LogLevel } from '../control/log-level.js';
 import { LEASE_MS_DEFAULT, type Node } from '../node/node.js';
 import { membersOf } from '../raft/membership.js';
+import type { Learner } from '../raft/types.js';
 import { formatAddress, parseAddress } from '../transport/address.js';
 import { connectClient } from './assemble/client.js';
 import {
@@ -31,6 +32,7 @@ import {
   wholeNumber,
 } from './settings.js';
 import { stopRequested } from './signals.js';
+import { newestLeader } from './status.js';
 
 /** After that a person is told why a node is no member yet. */
 const JOIN_NOTICE_MS = 5_000;
@@ -287,10 +289,11 @@ function join(
   });
   const ask = async () => {
     await metLeader(client, nodes);
-    const isExpected = present === undefined && (await isMember(client, self));
-    if (!isExpected) {
-      await client.changeMembers({ type: 'add', ...self, promote: true, replaces: null });
-    }
+    const known = await memberOf(client, self.id);
+    if (known !== null && present === undefined) refuseTaken(known, self);
+    // As it was to be by whoever added it; nothing changes then, and this waits until that is certain.
+    const { promote, replaces } = known ?? { promote: true, replaces: null };
+    await client.changeMembers({ type: 'add', ...self, promote, replaces });
     process.stdout.write(`${self.id} is a member of cluster ${cluster}\n`);
   };
   const failed = new Promise<Error>((resolve) => {
@@ -313,22 +316,29 @@ async function metLeader(client: FilesystemClient, nodes: readonly string[]): Pr
   }
 }
 
-/**
- * The cluster counts this empty node as a member already, perhaps one that stays a learner, or that is to
- * take another one's place. Refuses the id of a member that is somewhere else: either a copied command line,
- * which would take that member's seat, or a move whose data was left behind, and then somebody must say so.
- */
-async function isMember(client: FilesystemClient, self: Member): Promise<boolean> {
-  let leader: NodeStatus | null | undefined;
-  while (!leader) {
+/** What the cluster counts this node as; null: it is no member. */
+async function memberOf(client: FilesystemClient, id: string): Promise<Learner | null> {
+  for (;;) {
     const reports = await client.status(JOIN_NOTICE_MS);
-    leader = reports.find(({ status }) => status?.role === 'leader')?.status;
-    if (!leader) await client.query({ type: 'statfs' }, { level: 'strong' });
+    const leader = newestLeader(reports);
+    const status = reports.find((report) => report.status?.id === leader)?.status;
+    if (leader === null || !status) {
+      await client.query({ type: 'statfs' }, { level: 'strong' });
+      continue;
+    }
+    const { voters, outgoing, learners } = status.configuration;
+    const voter = [...voters, ...outgoing].find((member) => member.id === id);
+    const asVoter = voter === undefined ? null : { ...voter, promote: true, replaces: null };
+    return learners.find((learner) => learner.id === id) ?? asVoter;
   }
-  const members = membersOf(leader.configuration);
-  const taken = members.find(({ id }) => id === self.id);
-  if (taken === undefined) return false;
-  if (taken.address === self.address) return true;
+}
+
+/**
+ * An empty node under the id of a member that is somewhere else: either a copied command line, which
+ * would take that member's seat, or a move whose data was left behind, and then somebody must say so.
+ */
+function refuseTaken(taken: Member, self: Member): void {
+  if (taken.address === self.address) return;
   throw new MootError(
     'MEMBERS_REFUSED',
     `'${self.id}' is a member at ${taken.address}, and this node's data directory is new: take another ` +

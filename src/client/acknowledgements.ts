@@ -35,10 +35,16 @@ export class Acknowledgements {
     }
     const group = own ? this.groupOf(link, id) : null;
     this.waiting++;
-    this.last = Promise.all([this.last, forgotten, group?.over]).then(() => {
+    // The result of an own command is told when that is so (KernelLease.expired).
+    const told = own && forgotten !== null ? forgotten.then(() => this.pause()) : forgotten;
+    this.last = Promise.all([this.last, told, group?.over]).then(() => {
       this.waiting--;
       if (group === null || group.lastId === id) link.tell(connection, { type: 'change-ack', id });
     });
+  }
+
+  private pause(): Promise<void> {
+    return new Promise((resolve) => this.clock.setTimer(OWN_RESULT_MS, resolve));
   }
 
   /** Each waits for its time at least, and twice that at most. */

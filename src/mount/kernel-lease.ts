@@ -155,15 +155,16 @@ export class KernelLease implements AnswerKeeper {
    * in a directory may lose its path with them, and what is mounted in one is unmounted (d_invalidate).
    */
   moved(own: Rename): void {
+    const nowMs = this.clock.monotonicMs();
+    const isGranted = ({ parent, name }: AskedName) =>
+      this.namesUntilMs.has(nameKey(parent, name), nowMs);
     const names = namesAfter(own);
     // A reply that was given before brings no effects: nobody has said what it changed.
-    const isTold = names.length > 1 || !this.namesUntilMs.has(nameKey(own.parent, own.name));
+    const isTold = names.length > 1 || !isGranted(own);
     const isVouchedFor =
       isTold &&
       names.every(
-        ({ parent, name }) =>
-          !this.namesUntilMs.has(nameKey(parent, name)) ||
-          this.client.kept({ type: 'lookup', parent, name }) !== null,
+        (asked) => !isGranted(asked) || this.client.kept({ type: 'lookup', ...asked }) !== null,
       );
     if (!isVouchedFor && this.notifier !== null) this.expireNames(this.notifier);
   }
@@ -248,8 +249,10 @@ class Granted<K> {
     return untilMs;
   }
 
-  has(key: K): boolean {
-    return this.untilMs.has(key);
+  /** The kernel may believe it now. */
+  has(key: K, nowMs: number): boolean {
+    const untilMs = this.untilMs.get(key);
+    return untilMs !== undefined && untilMs + TAKEN_OVER_MS_MAX >= nowMs;
   }
 
   takeAll(): Map<K, number> {

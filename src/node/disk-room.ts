@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.js';
+import { reserveOf } from '../base/disk-space.js';
 import type { DiskSpaceMessage } from '../codec/peer-messages.js';
 import type { Command } from '../filesystem/commands.js';
 import { spaceOf, takesSpace } from '../filesystem/quota.js';
@@ -16,12 +17,6 @@ const SILENT_MS = 2_000;
  * keep the others from writing.
  */
 const STUCK_MS = 5_000;
-/**
- * What is kept free on every disk: removing takes space, too, until the log is compacted. A part of
- * small disks, and no more than this of large ones.
- */
-const RESERVE_PART = 1 / 20;
-const RESERVE_BYTES_MAX = 512 * 1_048_576;
 /** What a byte of a command may take on a disk before it is compacted: in the log, and in the tree. */
 const COPIES = 2;
 /** What has entered the log is counted in steps of so long. */
@@ -163,8 +158,4 @@ export class DiskRoom {
     const writtenAtMs = stands ? before.writtenAtMs : atMs;
     this.reports.set(id, { totalBytes, freeBytes, atMs, written, writtenAtMs, writtenBytes });
   }
-}
-
-function reserveOf(totalBytes: number): number {
-  return Math.min(RESERVE_BYTES_MAX, totalBytes * RESERVE_PART);
 }

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.js';
+import type { DiskSpace } from '../base/disk-space.js';
 import type { Random } from '../base/random.js';
 import type { Report } from '../base/report.js';
 import type { NodeStatus, WriteConcern } from '../codec/client-messages.js';
@@ -62,7 +63,7 @@ export interface NodeParts {
   /** Log and tree exist. The node says nothing to anybody before the promise resolves. */
   readonly onOpened?: () => Promise<void>;
   /** Free and total bytes of the disk that holds the data. */
-  readonly diskSpace: () => Promise<{ readonly totalBytes: number; readonly freeBytes: number }>;
+  readonly diskSpace: () => Promise<DiskSpace>;
   /** The program's version, for the status. */
   readonly version: string;
   /** Memory that the process takes, for the status. */

@@ -1,10 +1,10 @@
+import { type DiskSpace, reserveOf } from '../base/disk-space.js';
 import { isMootError } from '../base/errors.js';
 import { corruptRecord, seal } from '../codec/records.js';
 import { chunkRange, tableOf } from '../filesystem/keys.js';
 import { CHUNK_BYTES } from '../filesystem/records.js';
 import { type ClosedFile, DataFiles, type Place } from './data-files.js';
 import { isMarker } from './discarded.js';
-import type { DiskSpace } from './disk-space.js';
 import { FileRegister } from './file-register.js';
 import type { KeyValue, Operation, RocksDatabase } from './rocksdb.js';
 import { checkBehind, isPlace, openChunk, sealPlace } from './stored-chunk.js';
@@ -35,9 +35,9 @@ export interface ChunkFilesOptions {
    * and by this much; when contents were discarded, so that they take two and a half times what is
    * in use, and this; or when half as many chunks as there are, and this, were overwritten or
    * deleted one by one. So the work of a sweep is in proportion to what was written or freed. And
-   * once after the start, unless the files take no more than this. Where the disk has less than three
-   * times this free, and less than a tenth of itself, a quarter of this is enough that was freed, and a
-   * thirtieth of what is in use: programs may be waiting for it.
+   * once after the start, unless the files take no more than this. Where the disk has less free than
+   * twice its reserve, a quarter of this is enough that was freed, and a thirtieth of what is in use; or an
+   * eighth of it that was written: programs may be waiting for room.
    */
   readonly slackBytes: number;
   readonly diskSpace: () => Promise<DiskSpace>;
@@ -58,8 +58,10 @@ export class ChunkFiles {
   /** Files that nothing refers to any more, but perhaps an export or a read that has begun. */
   private unused: readonly number[] = [];
   private sweeping: Promise<void> | null = null;
-  /** More was freed while it went on. */
-  private freedMeanwhile = false;
+  /** More was freed while it went on, or an export kept it from freeing anything. */
+  private wanted = false;
+  /** So much is to happen before the disk is looked at again. */
+  private lookAtBytes = 0;
   private readonly register: FileRegister;
   /** The tree is the node's present one, so that there may be something to free. */
   private present = false;
@@ -143,13 +145,9 @@ export class ChunkFiles {
   /** All discarded contents are freed. */
   collected(): void {
     this.present = true;
-    this.freedMeanwhile = this.sweeping !== null;
-    if (this.due) this.start(() => this.sweep());
-    else if (this.dueWhenNearlyFull) {
-      this.start(async () => {
-        if (await this.isNearlyFull()) await this.sweep();
-      });
-    }
+    this.wanted ||= this.sweeping !== null;
+    this.lookAtBytes = 0;
+    this.startSweepWhenDue();
   }
 
   /** The chunks behind values of the database; what a sweep removes waits for `reading`. */
@@ -180,8 +178,10 @@ export class ChunkFiles {
 
   exportEnds(): void {
     this.exports--;
-    if (this.exports === 0 && this.unused.length > 0)
-      this.removeUnused().catch((error: unknown) => this.failed(error));
+    if (this.exports > 0) return;
+    this.removeUnused()
+      .then(() => this.sweepAgain())
+      .catch((error: unknown) => this.failed(error));
   }
 
   /** Waits for the sweep; the database can be closed then. */
@@ -218,6 +218,12 @@ export class ChunkFiles {
 
   private startSweepWhenDue(): void {
     if (this.due) this.start(() => this.sweep());
+    else if (this.happenedBytes >= this.lookAtBytes && this.dueWhenNearlyFull) {
+      this.lookAtBytes = this.happenedBytes + this.options.slackBytes / 4;
+      this.start(async () => {
+        if (await this.isNearlyFull()) await this.sweep();
+      });
+    }
   }
 
   private start(sweep: () => Promise<void>): void {
@@ -226,19 +232,25 @@ export class ChunkFiles {
       .catch((error: unknown) => this.failed(error))
       .finally(() => {
         this.sweeping = null;
-        if (this.freedMeanwhile) this.collected();
+        if (this.exports === 0) this.sweepAgain();
       });
+  }
+
+  private sweepAgain(): void {
+    if (!this.wanted) return;
+    this.wanted = false;
+    this.lookAtBytes = 0;
+    this.startSweepWhenDue();
   }
 
   /** See `slackBytes`. */
   private get due(): boolean {
     const { slackBytes } = this.options;
-    const { last, stored, freedBytes, singly } = this;
-    const bytes = this.files.bytes - this.files.bytesOf(this.unused);
+    const { last, stored, singly, bytesInUseOrNot: bytes } = this;
     if (bytes <= slackBytes) return false;
     if (last === null) return true;
     // The disk had no room for it; it would have none again.
-    if (last.lackedRoom && stored + freedBytes < FILE_BYTES) return false;
+    if (last.lackedRoom && this.happenedBytes < FILE_BYTES) return false;
     return (
       stored >= last.usedBytes / 2 + slackBytes ||
       bytes >= 2.5 * this.usedBytes(last) + slackBytes ||
@@ -246,12 +258,25 @@ export class ChunkFiles {
     );
   }
 
+  /** See `slackBytes`. */
   private get dueWhenNearlyFull(): boolean {
-    const { last, freedBytes } = this;
+    const { last, freedBytes, happenedBytes } = this;
+    const leastBytes = this.options.slackBytes / 4;
+    if (last === null) return this.bytesInUseOrNot > leastBytes;
+    const usedBytes = this.usedBytes(last);
     return (
-      last !== null &&
-      freedBytes >= Math.max(this.options.slackBytes / 4, this.usedBytes(last) / 30)
+      freedBytes >= Math.max(leastBytes, usedBytes / 30) ||
+      happenedBytes >= Math.max(leastBytes, usedBytes / 8)
     );
+  }
+
+  /** What may have left something unused behind since the last sweep. */
+  private get happenedBytes(): number {
+    return this.stored + this.freedBytes + this.singly * CHUNK_BYTES;
+  }
+
+  private get bytesInUseOrNot(): number {
+    return this.files.bytes - this.files.bytesOf(this.unused);
   }
 
   private usedBytes(last: SweepResult): number {
@@ -260,7 +285,7 @@ export class ChunkFiles {
 
   private async isNearlyFull(): Promise<boolean> {
     const { totalBytes, freeBytes } = await this.options.diskSpace();
-    return freeBytes < Math.min(3 * this.options.slackBytes, totalBytes / 10);
+    return freeBytes < 2 * reserveOf(totalBytes);
   }
 
   private failed(error: unknown): void {
@@ -268,9 +293,11 @@ export class ChunkFiles {
   }
 
   private async sweep(): Promise<void> {
+    if (this.isExported) return;
     this.stored = 0;
     this.freedBytes = 0;
     this.singly = 0;
+    this.lookAtBytes = 0;
     const files = await this.exclusively(async () => {
       this.files.endFile();
       return this.files.closed.filter(({ number }) => !this.unused.includes(number));
@@ -287,36 +314,44 @@ export class ChunkFiles {
     const sparse = files
       .filter(({ number, bytes }) => bytesIn(number) > 0 && bytesIn(number) <= bytes * part)
       .sort((a, b) => bytesIn(a.number) - bytesIn(b.number));
-    const lackedRoom = !(await this.clear(sparse, bytesIn));
+    const outcome = await this.clear(sparse, bytesIn);
     const usedBytes = [...used.values()].reduce((sum, bytes) => sum + bytes, 0);
-    this.last = { usedBytes, chunks, lackedRoom };
+    this.last =
+      outcome === 'exported' ? null : { usedBytes, chunks, lackedRoom: outcome === 'no room' };
+  }
+
+  /** Nothing can be removed now, so that to move would take room and make none; afterwards. */
+  private get isExported(): boolean {
+    this.wanted ||= this.exports > 0;
+    return this.exports > 0;
   }
 
   /**
    * Moves what is left out of these files and removes them. That takes room before it makes some, so
-   * in steps of half of what the disk has left. Resolves to false: it does not have enough.
+   * in steps of half of what the disk has left beside its reserve, or of one file.
    */
   private async clear(
     files: readonly ClosedFile[],
     bytesIn: (number: number) => number,
-  ): Promise<boolean> {
+  ): Promise<'done' | 'no room' | 'exported'> {
     let rest = files;
-    while (rest.length > 0 && !this.stopped) {
-      const { freeBytes } = await this.options.diskSpace();
+    for (let [first] = rest; first !== undefined; [first] = rest) {
+      if (this.isExported) return 'exported';
+      const { totalBytes, freeBytes } = await this.options.diskSpace();
+      if (bytesIn(first.number) > freeBytes / 2) return 'no room';
       let bytes = 0;
       const tooMany = rest.findIndex(({ number }) => {
         bytes += bytesIn(number);
-        return bytes > freeBytes / 2;
+        return bytes > (freeBytes - reserveOf(totalBytes)) / 2;
       });
-      if (tooMany === 0) return false;
-      const step = tooMany < 0 ? rest : rest.slice(0, tooMany);
+      const step = tooMany < 0 ? rest : rest.slice(0, Math.max(1, tooMany));
       await this.moveOut(new Set(step.map(({ number }) => number)));
       // Not to the end, perhaps.
       if (this.stopped) break;
       await this.drop(step);
       rest = rest.slice(step.length);
     }
-    return true;
+    return 'done';
   }
 
   /** Nothing refers to these files any more. */

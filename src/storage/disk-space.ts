@@ -1,10 +1,5 @@
 import { statfs } from 'node:fs/promises';
-
-export interface DiskSpace {
-  readonly totalBytes: number;
-  /** For who is not root, as everything here that looks at it leaves a reserve. */
-  readonly freeBytes: number;
-}
+import type { DiskSpace } from '../base/disk-space.js';
 
 /** Of the disk that has this directory: statfs(2). */
 export async function diskSpaceOf(directory: string): Promise<DiskSpace> {

@@ -1,6 +1,7 @@
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { assert } from '../base/assert.js';
+import type { DiskSpace } from '../base/disk-space.js';
 import { MootError } from '../base/errors.js';
 import { encodeRecord } from '../codec/records.js';
 import { type Key, type KeyRange, tableOf } from '../filesystem/keys.js';
@@ -9,7 +10,7 @@ import type { Change } from '../filesystem/view.js';
 import type { SnapshotMark } from '../raft/types.js';
 import { ChunkFiles } from './chunk-files.js';
 import { discardOperations } from './discarded.js';
-import { type DiskSpace, diskSpaceOf } from './disk-space.js';
+import { diskSpaceOf } from './disk-space.js';
 import type { StoreFigures } from './figures.js';
 import { syncDirectory, writeFileDurably } from './files.js';
 import { type DatabaseOptions, type KeyValue, type Operation, RocksDatabase } from './rocksdb.js';

@@ -24,12 +24,17 @@ const CHUNK_BYTES = 32_768;
 const CHUNKS = 64;
 
 /** On a disk that has so many bytes for data files, and many more that others have taken. */
-function openStore(t: Test, directory: string, diskBytes = Number.POSITIVE_INFINITY): StateStore {
+function openStore(
+  t: Test,
+  directory: string,
+  diskBytes = Number.POSITIVE_INFINITY,
+  garbageBytesMax = MIB,
+): StateStore {
   return createRocksStateStore({
     directory,
     mustExist: false,
     onFailure: (error) => t.fail(String(error)),
-    garbageBytesMax: MIB,
+    garbageBytesMax,
     diskSpace: async () => ({
       totalBytes: 100 * diskBytes,
       freeBytes: diskBytes - bytesOf(directory),
@@ -315,6 +320,40 @@ t.test('on a disk that is nearly full less than usual may be unused', async (t) 
     await store.close();
     if (!Number.isFinite(freeBytes)) t.equal(bytesOf(directory), fullBytes, 'not worth a sweep');
   }
+});
+
+t.test('… also where little is stored, and nobody has removed anything since', async (t) => {
+  const directory = temporaryDirectory(t);
+  await fillFiles(t, directory);
+  const fullBytes = bytesOf(directory);
+  const store = openStore(t, directory, Number.POSITIVE_INFINITY, 20 * MIB);
+  await store.open();
+  await store.write([{ type: 'discard', content: 1 }], { index: 100, term: 1 });
+  await sleep(300);
+  t.equal(bytesOf(directory), fullBytes);
+  await store.close();
+  const again = openStore(t, directory, fullBytes + 3 * MIB, 20 * MIB);
+  await again.open();
+  t.ok(await bytesBecome(directory, fullBytes - 5 * MIB), `${bytesOf(directory)} bytes`);
+  await again.close();
+});
+
+t.test('nothing is moved while an export keeps all files', async (t) => {
+  const directory = temporaryDirectory(t);
+  await fillFiles(t, directory);
+  const fullBytes = bytesOf(directory);
+  const keptBytes = FILES * KEPT.length * CHUNK_BYTES;
+  const store = openStore(t, directory, fullBytes + 20 * MIB);
+  await store.open();
+  await sleep(300);
+  const exported = await store.exportSnapshot();
+  await store.write([{ type: 'discard', content: 2 }], { index: 100, term: 1 });
+  await sleep(500);
+  t.equal(bytesOf(directory), fullBytes);
+  await exported.close();
+  t.ok(await bytesBecome(directory, keptBytes + MIB), `${bytesOf(directory)} bytes`);
+  t.ok(await keptIsThere(store));
+  await store.close();
 });
 
 t.test('files that nothing refers to are gone after a start', async (t) => {

@@ -18,7 +18,7 @@ const WAITING_MAX = 131_072;
  * Notifications being written at once: of names, and of inodes. One of a name may wait in the kernel for
  * a directory's lock, as long as an operation there waits for the cluster; it must not hold up all the others.
  */
-const IN_FLIGHT_MAX = { entry: 2, inode: 1 };
+const IN_FLIGHT_MAX = { entry: 2, inode: 2 };
 
 /**
  * Of those that somebody waits for. They may wait for READs, which wait for the cluster, but for no
@@ -79,10 +79,13 @@ export class Notifier implements KernelNotifier {
     return this.kernelMinor() >= EPOCH_MINOR_VERSION ? this.#expireNames : null;
   }
 
-  invalidateInode(ino: Ino, data: boolean, onUnknown = () => {}): void {
+  invalidateInode(ino: Ino, data: boolean, onUnknown?: () => void): void {
     const earlier = this.#inodes.get(ino);
-    const all = data || earlier?.data === true;
-    this.#add(this.#inodes, ino, { type: 'inode', ino, data: all, onUnknown });
+    this.#add(this.#inodes, ino, {
+      ...{ type: 'inode', ino },
+      data: data || earlier?.data === true,
+      onUnknown: onUnknown ?? earlier?.onUnknown ?? (() => {}),
+    });
   }
 
   invalidateEntry(parent: Ino, name: Uint8Array, asksOnly = false): Promise<void> {
