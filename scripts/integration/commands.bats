@@ -327,6 +327,30 @@ snapshots_of() {
   [[ "$output" == *"$LOCAL/missing"* ]]
 }
 
+@test "mount --daemon keeps nobody waiting who reads what it says" {
+  need_mounts
+  local at="$BATS_TEST_TMPDIR/at"
+  mkdir "$at"
+  # Captured: `run` reads until nobody has the other end.
+  run timeout 60 "$MOOTFS" mount --daemon "$at" 3>&-
+  [ "$status" -eq 0 ]
+  [ -z "$output" ]
+  mootfs umount "$at"
+  run timeout 60 "$MOOTFS" mount --daemon --deadline 1 "$at" --cluster other 3>&-
+  [ "$status" -ne 0 ]
+  [[ "$output" == *"cluster"* ]]
+}
+
+@test "a node goes on when nobody takes its messages" {
+  local data="$BATS_TEST_TMPDIR/alone" port
+  port=$(free_ports 1)
+  setsid "$MOOTFS" node --id n1 --data "$data" --listen "127.0.0.1:$port" --control off --stop-with-stdin \
+    >/dev/full 2>&1 3>&- <"$ROOT/alive" {ALIVE}>&- &
+  echo $! >"$ROOT/pids/n9"
+  wait_for "a leader" eval "MOOTFS_NODES=127.0.0.1:$port has_leader"
+  [ "$(stat -c %a "$data")" = 700 ]
+}
+
 @test "mount --daemon that is interrupted mounts nothing" {
   local at="$ROOT/mnt/interrupted" signal starter server
   need_mounts

@@ -18,11 +18,13 @@ export function startDaemon(
 ): Promise<void> {
   return interruptible('mount', async (signal) => {
     const file = openSync(log, 'a');
+    // Not our own standard error: whoever reads that to its end would wait for the server's.
     const child = spawn(program, args, {
       detached: true,
-      stdio: ['ignore', file, log === NO_LOG ? 'inherit' : file, 'ipc'],
+      stdio: ['ignore', file, log === NO_LOG ? 'pipe' : file, 'ipc'],
     });
     closeSync(file);
+    child.stderr?.on('data', (text: Buffer) => process.stderr.write(text));
     signal.addEventListener('abort', () => child.kill(signal.reason));
     await new Promise<void>((done, fail) => {
       child.once('message', () => {
@@ -32,7 +34,7 @@ export function startDaemon(
         const what = 'the process that is to serve cannot be started';
         fail(new MootError('MOUNT_UNAVAILABLE', what, { cause }));
       });
-      child.once('exit', (code) => {
+      child.once('close', (code) => {
         process.exitCode = code ?? EXIT.failed;
         if (!signal.aborted && log !== NO_LOG) {
           process.stderr.write(`mootfs mount: failed; the reason is in ${log}\n`);
@@ -46,6 +48,7 @@ export function startDaemon(
       throw new MootError('INTERRUPTED', 'interrupted before it was mounted');
     }
     if (child.connected) child.disconnect();
+    child.stderr?.destroy();
     child.unref();
   });
 }

@@ -9,7 +9,7 @@ import type { ReadLevel } from '../codec/client-messages.js';
 import type { Inode } from '../filesystem/records.js';
 import { connectClient } from './assemble/client.js';
 import { exitCodeOf, reportFailure } from './exit.js';
-import { describeMode, fileTypeName, isoTime } from './inode-text.js';
+import { describeMode, fileTypeName, isoSecond, isoTime } from './inode-text.js';
 import { clusterOption, nodesOption } from './members.js';
 import { addExample, deadline, setting } from './settings.js';
 import { interruptible } from './signals.js';
@@ -76,7 +76,7 @@ function renderList(entries: readonly Entry[], options: ListOptions): string {
     String(inode.uid),
     String(inode.gid),
     String(inode.size),
-    isoTime(inode.mtime).slice(0, 19),
+    isoSecond(inode.mtime),
     inode.target.length > 0 ? `${printable(name)} -> ${printable(inode.target)}` : printable(name),
   ]);
   return `${renderTable(['MODE', 'LINKS', 'UID', 'GID', 'SIZE', 'MODIFIED', 'NAME'], rows)}\n`;

@@ -31,8 +31,17 @@ export function describeMode(mode: number): string {
   ].join('');
 }
 
-/** ISO 8601 with nanoseconds, in UTC. */
+/** What a Date can hold, in seconds (ECMAScript, Time Values). */
+const DATE_SEC_MAX = 8.64e12;
+
+/** ISO 8601 with nanoseconds, in UTC; of times that this cannot say, seconds since 1970 as date(1) takes them. */
 export function isoTime({ sec, nsec }: Timespec): string {
-  const second = new Date(sec * 1000).toISOString().slice(0, 19);
-  return `${second}.${String(nsec).padStart(9, '0')}Z`;
+  const fraction = String(nsec).padStart(9, '0');
+  if (Math.abs(sec) > DATE_SEC_MAX) return `@${sec}.${fraction}`;
+  return `${new Date(sec * 1000).toISOString().replace(/\.\d+Z$/, '')}.${fraction}Z`;
+}
+
+/** The same without the part behind the second. */
+export function isoSecond({ sec }: Pick<Timespec, 'sec'>): string {
+  return isoTime({ sec, nsec: 0 }).replace(/\.\d+Z?$/, '');
 }

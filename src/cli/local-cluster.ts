@@ -82,7 +82,7 @@ export class LocalCluster {
     const present = { cluster, nodes: this.members.map(({ address }) => address) };
     refuseMadeForOthers(resolve(data), present);
     if (!(await startAll(this.nodes, stop))) return false;
-    keepMadeFor(resolve(data), present);
+    await keepMadeFor(resolve(data), present);
     return startAll(this.mounts, stop);
   }
 

@@ -1,7 +1,8 @@
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { MootError } from '../base/errors.js';
+import { writeFileDurably } from '../storage/files.js';
 
 /** What a directory of `up` was made for: its nodes go by what was decided then, whatever they are told. */
 export interface MadeFor {
@@ -24,11 +25,8 @@ export function refuseMadeForOthers(directory: string, present: MadeFor): void {
 }
 
 /** To be called when all nodes are up: who could not begin may begin elsewhere. */
-export function keepMadeFor(directory: string, { cluster, nodes }: MadeFor): void {
-  const file = join(directory, FILE);
-  // Whole or not at all, also after a crash.
-  writeFileSync(`${file}.new`, `${JSON.stringify({ cluster, nodes })}\n`);
-  renameSync(`${file}.new`, file);
+export function keepMadeFor(directory: string, { cluster, nodes }: MadeFor): Promise<void> {
+  return writeFileDurably(join(directory, FILE), `${JSON.stringify({ cluster, nodes })}\n`);
 }
 
 /** null: there is none. */

@@ -41,15 +41,16 @@ export async function main(): Promise<void> {
   }
 }
 
-/** Commands that serve others: a reader of their messages who goes away must not end them. */
+/** Commands that serve others: that nobody takes their messages, as on a full disk, must not end them. */
 const SERVING = new Set(['up', 'node', 'mount']);
 
 /** `mootfs cat big | head` ends quietly when head has seen enough. */
 function leaveClosedPipes(serving: boolean): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (serving) return;
       if (error.code !== 'EPIPE') throw error;
-      if (!serving) process.exit();
+      process.exit();
     });
   }
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { Survivor } from '../node/recover.js';
 import type { Recovered } from './assemble/offline.js';
 import { EXIT } from './exit.js';
+import { isoSecond } from './inode-text.js';
 import { CLUSTER_DEFAULT, parseId, parseReachable } from './members.js';
 import { addExample, directoryName } from './settings.js';
 
@@ -89,8 +90,7 @@ Then add nodes under new names, with empty directories.
 }
 
 function holdings({ id, lastIndex, appliedIndex, lastChange, recovering }: Survivor): string {
-  const when =
-    lastChange === null ? '' : `, made at ${new Date(lastChange.sec * 1000).toISOString()}`;
+  const when = lastChange === null ? '' : `, made at ${isoSecond(lastChange)}Z`;
   const rebuilt = recovering
     ? ` THIS NODE WAS ITSELF BEING REBUILT from the others: it may lack almost anything.`
     : '';

@@ -6,7 +6,8 @@ export const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 /**
  * Resolves at the first signal that asks a process to end, or when standard input ends and
  * `withStdin` is set (a parent that starts its children with a pipe there need not live to stop
- * them). A parent may do both: they are one request. A second signal ends the process at once.
+ * them). A parent may do both: they are one request. A second signal ends the process at once; not SIGHUP,
+ * which a terminal that is closed may bring twice (from the shell, and from the kernel).
  */
 export function stopRequested(withStdin: boolean): Promise<string> {
   return new Promise((resolve) => {
@@ -18,7 +19,7 @@ export function stopRequested(withStdin: boolean): Promise<string> {
     };
     for (const signal of STOP_SIGNALS) {
       process.on(signal, () => {
-        if (signalled) process.exit(130);
+        if (signalled && signal !== 'SIGHUP') process.exit(130);
         signalled = true;
         ask(signal);
       });

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { printable } from '../base/byte-text.js';
 import type { NodeReport } from '../client/filesystem-client.js';
 import type { NodeStatus } from '../codec/client-messages.js';
 import { voterSets } from '../raft/quorum.js';
@@ -124,7 +125,7 @@ function renderSummary(reports: readonly NodeReport[]): string {
     ? `leader ${newestLeader(reports)}`
     : 'no leader: a majority of the nodes is needed';
   const others = newest.sessionCount - newest.sessions.length;
-  const names = newest.sessions.map((s) => s.name).join(', ') || 'none';
+  const names = newest.sessions.map((s) => printable(Buffer.from(s.name))).join(', ') || 'none';
   const clients = others > 0 ? `${names} and ${others} more` : names;
   const office = statuses.find((s) => s.id === newestLeader(reports));
   const waits =

@@ -90,10 +90,18 @@ export class Supervised {
         resolve();
       });
       this.exited = new Promise((done) => {
-        child.once('close', (code, signal) => {
+        let over = false;
+        const ended = (code: number | null, signal: string | null, why: string) => {
+          if (over) return;
+          over = true;
           this.onExit(log, code, signal);
           done();
-          reject(startFailure(this.name, code, said));
+          reject(startFailure(this.name, code, why));
+        };
+        child.once('close', (code, signal) => ended(code, signal, said));
+        // As when the machine has no more processes to give.
+        child.once('error', (error) => {
+          if (child.pid === undefined) ended(null, error.message, error.message);
         });
       });
     });

@@ -118,7 +118,8 @@ function readLearner(r: Reader): Learner {
   };
 }
 
-function checkId(id: unknown): NodeId {
+/** BAD_MESSAGE for what no node can be called: it would be remembered, as a vote or a member. */
+export function checkId(id: unknown): NodeId {
   if (typeof id === 'string' && ID.test(id)) return id;
   throw bad('an id is none');
 }

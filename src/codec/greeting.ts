@@ -1,5 +1,6 @@
 import { MootError } from '../base/errors.js';
 import type { NodeId } from '../raft/types.js';
+import { checkId } from './configuration.js';
 import { ADDRESS_CHARS_MAX, LABEL_CHARS_MAX } from './limits.js';
 import { pack, unpack } from './msgpack.js';
 import { Reader } from './reader.js';
@@ -41,8 +42,8 @@ const roles: UnionCodec<GreetingRole> = unionCodec<GreetingRole>('greeting.role'
     pack: (role) => [role.id, role.to, role.address],
     unpack: (r) => ({
       type: 'peer',
-      id: r.string('id', LABEL_CHARS_MAX),
-      to: r.string('to', LABEL_CHARS_MAX),
+      id: checkId(r.string('id', LABEL_CHARS_MAX)),
+      to: checkId(r.string('to', LABEL_CHARS_MAX)),
       address: r.string('address', ADDRESS_CHARS_MAX),
     }),
   },
@@ -54,7 +55,7 @@ const roles: UnionCodec<GreetingRole> = unionCodec<GreetingRole>('greeting.role'
   node: {
     tag: 3,
     pack: (role) => [role.id],
-    unpack: (r) => ({ type: 'node', id: r.string('id', LABEL_CHARS_MAX) }),
+    unpack: (r) => ({ type: 'node', id: checkId(r.string('id', LABEL_CHARS_MAX)) }),
   },
 });
 

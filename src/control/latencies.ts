@@ -2,6 +2,8 @@ import { DurationHistogram } from './histogram.js';
 
 /** Proposals whose end is not known; older ones are forgotten: this node leads no longer. */
 const PENDING_MAX = 65_536;
+/** So many that are over are cut off at once. */
+const OVER_MAX = 1_024;
 /** The latest latencies, for quantiles that a person looks at. */
 const RECENT_MAX = 1_024;
 
@@ -36,6 +38,11 @@ export class CommitLatencies {
       return;
     }
     if (batch.first > index) return;
+    if (batch.last === index) this.head++;
+    if (this.head >= OVER_MAX) {
+      this.pending.splice(0, this.head);
+      this.head = 0;
+    }
     const ms = nowMs - batch.proposedMs;
     this.histogram.observe(ms / 1000);
     this.recent[this.next] = ms;

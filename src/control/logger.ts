@@ -41,7 +41,15 @@ function writeLine(line: string): void {
 /** `pino` hands over one JSON object per line. */
 function forPeople(line: string): string {
   const { time, level, node, msg } = JSON.parse(line) as Record<string, unknown>;
-  return `${time} ${level} ${node} ${msg}\n`;
+  return `${time} ${level} ${node} ${onOneLine(String(msg))}\n`;
+}
+
+/** A part of it may be a stranger's: it must neither begin a line of its own nor rule a terminal. */
+function onOneLine(text: string): string {
+  return text.replace(
+    /\p{Cc}/gu,
+    (control) => `\\x${(control.codePointAt(0) ?? 0).toString(16).padStart(2, '0')}`,
+  );
 }
 
 function levelOf(event: NodeEvent): LogLevel {

@@ -89,8 +89,9 @@ class JsonServer<D, E> implements ControlServer {
     this.http.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
       socket.on('error', () => socket.destroy());
       const refusal = this.refusalOf(request);
-      if (refusal !== null) socket.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\n\r\n`);
-      else this.sockets.handleUpgrade(request, socket, head, (ws) => this.onWatcher(ws));
+      if (refusal !== null) {
+        socket.end(`HTTP/1.1 ${refusal}\r\nConnection: close\r\n\r\n`, () => socket.destroy());
+      } else this.sockets.handleUpgrade(request, socket, head, (ws) => this.onWatcher(ws));
     });
   }
 

@@ -1,8 +1,8 @@
-import { mkdir, readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, mkdir, readdir, readFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { MootError } from '../base/errors.js';
 import type { NodeId } from '../raft/types.js';
-import { writeFileDurably } from './files.js';
+import { syncDirectory, writeFileDurably } from './files.js';
 
 /**
  * The layout of a data directory; a newer one is refused. An older one is taken over, and from
@@ -57,11 +57,24 @@ export async function openDataDirectory(
   }
 }
 
+/**
+ * For this user alone: in there the modes of the files that are kept protect nothing. Durable, parents and
+ * all: acknowledged changes must not go with a directory's name.
+ */
+async function makeDirectory(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true });
+  if (first === undefined) return;
+  await chmod(path, 0o700);
+  for (let made = resolve(path); made.length >= first.length; made = dirname(made)) {
+    await syncDirectory(dirname(made));
+  }
+}
+
 async function openOrMake(
   path: string,
   owner: { readonly cluster: string; readonly id: NodeId },
 ): Promise<DataDirectory> {
-  await mkdir(path, { recursive: true });
+  await makeDirectory(path);
   const names = (await readdir(path)).filter((name) => name !== LOST_AND_FOUND);
   let description: Description;
   if (names.includes(DESCRIPTION_FILE)) {

@@ -55,6 +55,9 @@ async function open(options: DoorOptions): Promise<Door> {
     const upgrade = upgraders[request.url ?? ''];
     // The http module types the socket as a stream; its server makes sockets of net.
     if (upgrade === undefined) dismiss(socket, '404 Not Found');
+    // Only browsers send it (RFC 6455 §10.2): any page that somebody on this network visits could otherwise
+    // speak to a node.
+    else if (request.headers.origin !== undefined) dismiss(socket, '403 Forbidden');
     else upgrade(request, socket as Socket, head);
   });
   await new Promise<void>((resolve, reject) => {

@@ -11,7 +11,7 @@ t.test('a directory goes on with what it was made for, and nothing else', async 
   const directory = temporaryDirectory(t);
   refuseMadeForOthers(directory, ONE);
   refuseMadeForOthers(directory, THREE);
-  keepMadeFor(directory, THREE);
+  await keepMadeFor(directory, THREE);
   t.strictSame(readdirSync(directory), ['up.json']);
   refuseMadeForOthers(directory, THREE);
   for (const other of [ONE, { ...THREE, cluster: 'd' }]) {

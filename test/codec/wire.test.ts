@@ -202,6 +202,11 @@ t.test('refusals name the field', async (t) => {
     ],
     [['mongod', 1, 0, 'c', [2, 'x']], decodeGreeting, /^greeting\.magic/],
     [
+      ['mootfs', PROTOCOL_VERSION, 0, 'c', [1, 'n'.repeat(65), 'n2', '127.0.0.1:1'], 0],
+      decodeGreeting,
+      /an id is none/,
+    ],
+    [
       ['mootfs', PROTOCOL_VERSION, 0, 'c', [9, 'x']],
       decodeGreeting,
       /^greeting\.role\.type 9 is unknown/,

@@ -18,6 +18,17 @@ t.test('latencies are from the proposal of the entry to its apply', async (t) =>
   t.strictSame(latencies.quantiles(2_000, [0.5]), [null]);
 });
 
+t.test('what is over is not kept', async (t) => {
+  const latencies = new CommitLatencies();
+  for (let index = 1; index <= 100_000; index++) {
+    latencies.proposed(index, 1, index);
+    latencies.applied(index, index + 2);
+  }
+  t.equal(latencies.histogram.count, 100_000);
+  const { pending } = latencies as unknown as { pending: unknown[] };
+  t.ok(pending.length < 2_000, `${pending.length} are kept`);
+});
+
 t.test('what another leader replaced does not count', async (t) => {
   const latencies = new CommitLatencies();
   latencies.proposed(10, 5, 1_000);

@@ -29,3 +29,11 @@ t.test('what is reported has its level', async (t) => {
     ['it stopped'],
   );
 });
+
+t.test('what a stranger says is on one line, and rules no terminal', async (t) => {
+  const write = t.capture(process.stderr, 'write', () => true);
+  createLogger({ node: 'n1', level: 'info', format: 'text' }).report('warn', 'x\ny\u001b[2J');
+  const lines = write().map(({ args }) => String(args[0]));
+  write.restore();
+  t.match(lines, [/ warn n1 x\\x0ay\\x1b\[2J\n$/]);
+});

@@ -1,5 +1,7 @@
+import { once } from 'node:events';
 import { get } from 'node:http';
 import t from 'tap';
+import { WebSocket } from 'ws';
 import { createWebSocketDialer, createWebSocketTransport } from '../../src/transport/ws.js';
 import { transportConformance } from '../conformance/transport.js';
 import { freeAddresses } from '../support/ports.js';
@@ -26,6 +28,26 @@ function transport(address: string) {
     report: () => undefined,
   });
 }
+
+t.test('no page in a browser speaks to a node', async (t) => {
+  const [address] = (await freeAddresses(1)) as [string];
+  const node = transport(address);
+  t.teardown(() => node.close());
+  let clients = 0;
+  await node.start({
+    ...HANDLERS,
+    onClient: () => {
+      clients++;
+      return { onRequest: () => undefined, onClose: () => undefined };
+    },
+  });
+  for (const path of ['/client', '/peer']) {
+    const ws = new WebSocket(`ws://${address}${path}`, { origin: 'http://page.example' });
+    const [error] = (await once(ws, 'error')) as [Error];
+    t.match(error.message, /403/);
+  }
+  t.equal(clients, 0);
+});
 
 t.test('a browser gets one line', async (t) => {
   const [address] = (await freeAddresses(1)) as [string];

@@ -5,6 +5,7 @@ import type { LogLine } from '../../control/document.js';
 import { Player } from '../../control/player.js';
 import { SCENES, sceneOf } from '../../control/scenes/scenes.js';
 import { sceneClients } from '../director.js';
+import { isoSecond } from '../inode-text.js';
 import { sceneText } from '../scene-text.js';
 import { renderTable } from '../table.js';
 import { CONDITION_HELP, parseCondition, parseDuration } from './conditions.js';
@@ -238,7 +239,7 @@ export const COMMANDS: Readonly<Record<string, ConsoleCommand>> = {
       const files = await filesOf(console).list();
       console.ids = files.map(({ id }) => id);
       const rows = files.map(({ id, name, size, modifiedMs }) => [
-        ...[id, String(size), new Date(modifiedMs).toISOString().slice(0, 19), name],
+        ...[id, String(size), isoSecond({ sec: Math.floor(modifiedMs / 1_000) }), name],
       ]);
       console.print(renderTable(['ID', 'BYTES', 'MODIFIED', 'NAME'], rows));
     },

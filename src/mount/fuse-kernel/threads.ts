@@ -35,6 +35,11 @@ function hasSigkillPending(status: string): boolean {
 const PATH_ARGUMENTS = 4;
 /** As much of a path as tells it from another one. */
 const PATH_BYTES = 4_096;
+/** Memory of programs that is read at once, each by a thread of the pool. */
+const READS_MAX = 2;
+/** What is in memory takes microseconds; what a program has mapped from elsewhere may never come. */
+const READ_MS_MAX = 100;
+let reads = 0;
 
 /**
  * The rename(2) that a thread that waits for an answer is in, with its arguments and paths: a program may
@@ -50,9 +55,24 @@ export async function renameCallOf(pid: number): Promise<string | null> {
     if (number < 0) return null;
     if (!RENAME_SYSCALLS.has(number)) return '';
     const addresses = text.split(' ').slice(1, 1 + PATH_ARGUMENTS);
-    return `${text}${(await stringsOf(pid, addresses.map(Number))).join('\0')}`;
+    const paths = await soon(() => stringsOf(pid, addresses.map(Number)));
+    return paths === null ? null : `${text}${paths.join('\0')}`;
   }
   return null;
+}
+
+/** null: not in time, or too many others are under way. Nobody must be able to take all threads of the pool. */
+export async function soon<T>(read: () => Promise<T>): Promise<T | null> {
+  if (reads >= READS_MAX) return null;
+  reads++;
+  const reading = read().finally(() => {
+    reads--;
+  });
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<null>((resolve) => {
+    timer = setTimeout(() => resolve(null), READ_MS_MAX);
+  });
+  return Promise.race([reading, late]).finally(() => clearTimeout(timer));
 }
 
 /** What lies at these addresses up to the next NUL; '' where nothing does, or we may not look. */

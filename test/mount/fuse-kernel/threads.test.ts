@@ -2,7 +2,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import t from 'tap';
-import { isBeingKilled, renameCallOf, stringsOf } from '../../../src/mount/fuse-kernel/threads.js';
+import {
+  isBeingKilled,
+  renameCallOf,
+  soon,
+  stringsOf,
+} from '../../../src/mount/fuse-kernel/threads.js';
 
 t.test('a thread that sleeps is in no rename, and lives', async (t) => {
   const child = spawn('sleep', ['1000']);
@@ -38,4 +43,15 @@ t.test('what lies in the memory of a program', async (t) => {
     await ended;
   }
   t.strictSame(await stringsOf(0, [1]), []);
+});
+
+t.test('memory that does not come keeps nobody waiting, and few threads', async (t) => {
+  let begun = 0;
+  const never = () => {
+    begun++;
+    return new Promise<string[]>(() => undefined);
+  };
+  t.strictSame(await Promise.all([1, 2, 3].map(() => soon(never))), [null, null, null]);
+  t.equal(await soon(never), null);
+  t.equal(begun, 2);
 });
