@@ -90,7 +90,7 @@ Then add nodes under new names, with empty directories.
 }
 
 function holdings({ id, lastIndex, appliedIndex, lastChange, recovering }: Survivor): string {
-  const when = lastChange === null ? '' : `, made at ${isoSecond(lastChange)}Z`;
+  const when = lastChange === null ? '' : `, made at ${isoSecond(lastChange)} (UTC)`;
   const rebuilt = recovering
     ? ` THIS NODE WAS ITSELF BEING REBUILT from the others: it may lack almost anything.`
     : '';

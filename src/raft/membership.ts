@@ -118,12 +118,13 @@ function added(
     if (voter.address === address) return before;
     return { ...before, voters: voters.map((one) => (one === voter ? { id, address } : one)) };
   }
-  if (replaces !== null) {
+  const present = learners.find((one) => one.id === id);
+  // Whom it was to replace may have been removed since; then it replaces nobody.
+  if (replaces !== null && replaces !== present?.replaces) {
     if (!has(voters, replaces)) return `there is no voter '${replaces}' to be replaced`;
     const rival = learners.find((one) => one.replaces === replaces && one.id !== id);
     if (rival !== undefined) return `'${rival.id}' replaces '${replaces}' already`;
   }
-  const present = learners.find((one) => one.id === id);
   if (
     present?.address === address &&
     present.promote === promote &&

@@ -217,6 +217,7 @@ export class ChunkFiles {
   }
 
   private startSweepWhenDue(): void {
+    if (this.sweeping !== null || !this.present || this.stopped) return;
     if (this.due) this.start(() => this.sweep());
     else if (this.happenedBytes >= this.lookAtBytes && this.dueWhenNearlyFull) {
       this.lookAtBytes = this.happenedBytes + this.options.slackBytes / 4;
@@ -227,7 +228,6 @@ export class ChunkFiles {
   }
 
   private start(sweep: () => Promise<void>): void {
-    if (this.sweeping !== null || this.stopped || !this.present) return;
     this.sweeping = sweep()
       .catch((error: unknown) => this.failed(error))
       .finally(() => {
@@ -237,7 +237,7 @@ export class ChunkFiles {
   }
 
   private sweepAgain(): void {
-    if (!this.wanted) return;
+    if (!this.wanted || this.sweeping !== null) return;
     this.wanted = false;
     this.lookAtBytes = 0;
     this.startSweepWhenDue();
@@ -246,11 +246,11 @@ export class ChunkFiles {
   /** See `slackBytes`. */
   private get due(): boolean {
     const { slackBytes } = this.options;
-    const { last, stored, singly, bytesInUseOrNot: bytes } = this;
+    const { last, stored, freedBytes, singly, bytesInUseOrNot: bytes } = this;
     if (bytes <= slackBytes) return false;
-    if (last === null) return true;
+    if (last === null || (last.isCut && this.exports === 0)) return true;
     // The disk had no room for it; it would have none again.
-    if (last.lackedRoom && this.happenedBytes < FILE_BYTES) return false;
+    if (last.lackedRoom && stored + freedBytes < FILE_BYTES) return false;
     return (
       stored >= last.usedBytes / 2 + slackBytes ||
       bytes >= 2.5 * this.usedBytes(last) + slackBytes ||
@@ -262,11 +262,13 @@ export class ChunkFiles {
   private get dueWhenNearlyFull(): boolean {
     const { last, freedBytes, happenedBytes } = this;
     const leastBytes = this.options.slackBytes / 4;
-    if (last === null) return this.bytesInUseOrNot > leastBytes;
+    if (this.bytesInUseOrNot <= leastBytes) return false;
+    if (last === null || last.isCut) return true;
     const usedBytes = this.usedBytes(last);
     return (
       freedBytes >= Math.max(leastBytes, usedBytes / 30) ||
-      happenedBytes >= Math.max(leastBytes, usedBytes / 8)
+      // In proportion to what a sweep reads, too: all chunks, also those beside the files.
+      happenedBytes >= Math.max(leastBytes, usedBytes / 8, (last.chunks * CHUNK_BYTES) / 8)
     );
   }
 
@@ -316,8 +318,8 @@ export class ChunkFiles {
       .sort((a, b) => bytesIn(a.number) - bytesIn(b.number));
     const outcome = await this.clear(sparse, bytesIn);
     const usedBytes = [...used.values()].reduce((sum, bytes) => sum + bytes, 0);
-    this.last =
-      outcome === 'exported' ? null : { usedBytes, chunks, lackedRoom: outcome === 'no room' };
+    const [isCut, lackedRoom] = [outcome === 'exported', outcome === 'no room'];
+    this.last = { usedBytes, chunks, isCut, lackedRoom };
   }
 
   /** Nothing can be removed now, so that to move would take room and make none; afterwards. */
@@ -434,6 +436,8 @@ export class ChunkFiles {
 interface SweepResult {
   readonly usedBytes: number;
   readonly chunks: number;
+  /** An export kept it from moving all that was to be moved. */
+  readonly isCut: boolean;
   readonly lackedRoom: boolean;
 }
 

@@ -61,12 +61,14 @@ export async function openDataDirectory(
  * For this user alone: in there the modes of the files that are kept protect nothing. Durable, parents and
  * all: acknowledged changes must not go with a directory's name.
  */
-async function makeDirectory(path: string): Promise<void> {
+async function makeDirectory(asGiven: string): Promise<void> {
+  const path = resolve(asGiven);
   const first = await mkdir(path, { recursive: true });
   if (first === undefined) return;
   await chmod(path, 0o700);
-  for (let made = resolve(path); made.length >= first.length; made = dirname(made)) {
+  for (let made = path; made !== dirname(made); made = dirname(made)) {
     await syncDirectory(dirname(made));
+    if (made === first) break;
   }
 }
 

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { openDataDirectory } from '../../src/storage/data-directory.js';
@@ -84,4 +84,16 @@ t.test('an interrupted first start and an ext4 root are no obstacle', async (t) 
   t.equal((await openDataDirectory(path, OWNER)).fresh, true);
   mkdirSync(join(path, 'log'));
   t.equal((await openDataDirectory(path, OWNER)).fresh, true);
+});
+
+t.test('a new directory is its owner’s alone, however it is named', async (t) => {
+  const before = process.cwd();
+  const path = temporaryDirectory(t);
+  process.chdir(path);
+  t.teardown(() => process.chdir(before));
+  for (const name of ['d', './a/b', `${path}/x/`, `${path}//w`]) {
+    await openDataDirectory(name, OWNER);
+    t.equal(statSync(name).mode & 0o777, 0o700, name);
+  }
+  t.not(statSync('a').mode & 0o777, 0o700, 'what lies above is as usual');
 });

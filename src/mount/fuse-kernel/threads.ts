@@ -40,6 +40,7 @@ const READS_MAX = 2;
 /** What is in memory takes microseconds; what a program has mapped from elsewhere may never come. */
 const READ_MS_MAX = 100;
 let reads = 0;
+const waiting = new Set<() => void>();
 
 /**
  * The rename(2) that a thread that waits for an answer is in, with its arguments and paths: a program may
@@ -61,18 +62,39 @@ export async function renameCallOf(pid: number): Promise<string | null> {
   return null;
 }
 
-/** null: not in time, or too many others are under way. Nobody must be able to take all threads of the pool. */
+/** null: not in time. Nobody must be able to take all threads of the pool: who finds no place waits for one. */
 export async function soon<T>(read: () => Promise<T>): Promise<T | null> {
-  if (reads >= READS_MAX) return null;
-  reads++;
-  const reading = read().finally(() => {
-    reads--;
-  });
+  let isLate = false;
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<null>((resolve) => {
-    timer = setTimeout(() => resolve(null), READ_MS_MAX);
+    timer = setTimeout(() => {
+      isLate = true;
+      // What has come while this thread did something else is in time.
+      setImmediate(() => resolve(null));
+    }, READ_MS_MAX);
   });
-  return Promise.race([reading, late]).finally(() => clearTimeout(timer));
+  const place = () =>
+    new Promise<void>((resolve) => {
+      waiting.add(resolve);
+      void late.then(() => {
+        waiting.delete(resolve);
+        resolve();
+      });
+    });
+  const inTurn = async () => {
+    while (reads >= READS_MAX && !isLate) await place();
+    if (isLate) return null;
+    reads++;
+    try {
+      return await read();
+    } finally {
+      reads--;
+      const [next] = waiting;
+      if (next !== undefined) waiting.delete(next);
+      next?.();
+    }
+  };
+  return Promise.race([inTurn(), late]).finally(() => clearTimeout(timer));
 }
 
 /** What lies at these addresses up to the next NUL; '' where nothing does, or we may not look. */
