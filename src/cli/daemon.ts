@@ -35,6 +35,8 @@ export function startDaemon(
         fail(new MootError('MOUNT_UNAVAILABLE', what, { cause }));
       });
       child.once('close', (code) => {
+        // It was never there: see 'error'.
+        if (child.pid === undefined) return;
         process.exitCode = code ?? EXIT.failed;
         if (!signal.aborted && log !== NO_LOG) {
           process.stderr.write(`mootfs mount: failed; the reason is in ${log}\n`);

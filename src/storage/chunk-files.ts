@@ -295,7 +295,7 @@ export class ChunkFiles {
   }
 
   private async sweep(): Promise<void> {
-    if (this.isExported) return;
+    if (this.waitsForExports()) return;
     this.stored = 0;
     this.freedBytes = 0;
     this.singly = 0;
@@ -323,9 +323,10 @@ export class ChunkFiles {
   }
 
   /** Nothing can be removed now, so that to move would take room and make none; afterwards. */
-  private get isExported(): boolean {
-    this.wanted ||= this.exports > 0;
-    return this.exports > 0;
+  private waitsForExports(): boolean {
+    if (this.exports === 0) return false;
+    this.wanted = true;
+    return true;
   }
 
   /**
@@ -338,7 +339,7 @@ export class ChunkFiles {
   ): Promise<'done' | 'no room' | 'exported'> {
     let rest = files;
     for (let [first] = rest; first !== undefined; [first] = rest) {
-      if (this.isExported) return 'exported';
+      if (this.waitsForExports()) return 'exported';
       const { totalBytes, freeBytes } = await this.options.diskSpace();
       if (bytesIn(first.number) > freeBytes / 2) return 'no room';
       let bytes = 0;

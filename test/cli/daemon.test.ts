@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { NO_LOG, startDaemon } from '../../src/cli/daemon.js';
 
@@ -6,4 +7,6 @@ t.test('a server that cannot be started is one sentence', async (t) => {
     code: 'MOUNT_UNAVAILABLE',
     message: 'the process that is to serve cannot be started',
   });
+  await sleep(50);
+  t.equal(process.exitCode, undefined, 'whoever reports the error says how it ends');
 });
