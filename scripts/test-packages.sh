@@ -15,7 +15,6 @@ need vim vim
 need fusermount3 fuse3
 need chromium chromium
 need tmux tmux
-need pkill procps
 ldconfig -p 2>/dev/null | grep -q 'libfuse\.so\.2' || missing="$missing libfuse2"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

@@ -44,9 +44,6 @@ if [ -z "$passed" ] || { [ "${failed:-0}" != 0 ]; }; then
 fi
 
 so_far "integration tests"
-# Far more than any of them takes on a slow machine: what hangs fails, and its teardown runs. Bats ends it
-# with what is in procps.
-if command -v pkill >/dev/null; then export BATS_TEST_TIMEOUT=1200; fi
 for file in scripts/integration/*.bats; do
   bats_ended=0
   node_modules/bats/bin/bats --timing --formatter tap "$file" >"$out/bats.txt" 2>&1 || bats_ended=$?
