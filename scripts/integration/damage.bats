@@ -48,6 +48,7 @@ largest() { find "$1" -name "*.$2" -printf '%s %p\n' | sort -n | tail -n 1 | cut
 
 flip() {
   local size
+  ls -l "$1"
   size=$(stat -c %s "$1")
   printf '\xff' | dd of="$1" bs=1 seek=$((size / 2)) conv=notrunc status=none
   printf '\x55' | dd of="$1" bs=1 seek=$((size / 2 + 1)) conv=notrunc status=none
@@ -85,6 +86,7 @@ flip() {
 # check_finds TEXT: the damage is named, before any node is started.
 check_finds() {
   run mootfs check "$ROOT/n1"
+  echo "$output"
   [ "$status" -eq 4 ]
   [[ "$output" == *"$1"* ]]
 }

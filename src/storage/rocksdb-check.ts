@@ -17,6 +17,8 @@ const HEADER_BYTES = 7;
 const SECTOR_BYTES = 512;
 /** A batch starts with its sequence number and its number of operations. */
 const BATCH_HEADER_BYTES = 12;
+/** More operations than the write-ahead log of one write buffer has. */
+const OPERATIONS_MAX = 1n << 24n;
 const TYPE_FULL = 1;
 const TYPE_FIRST = 2;
 const TYPE_LAST = 4;
@@ -180,6 +182,7 @@ type Fragment =
   | Extract<Found, { type: 'damaged' }>;
 
 function* readFragments(file: Buffer): Generator<Fragment> {
+  let sequence: bigint | null = null;
   for (let block = 0; block < file.length; block += BLOCK_BYTES) {
     const end = Math.min(block + BLOCK_BYTES, file.length);
     let at = block;
@@ -189,6 +192,7 @@ function* readFragments(file: Buffer): Generator<Fragment> {
       const known = kind >= TYPE_FULL && kind <= TYPE_LAST;
       if (known && stop <= end && checksumHolds(file, at, stop)) {
         const payload = file.subarray(at + HEADER_BYTES, stop);
+        sequence = sequenceOf(kind, payload) ?? sequence;
         yield { type: 'fragment', offset: at, kind, payload };
         at = stop;
         continue;
@@ -198,13 +202,38 @@ function* readFragments(file: Buffer): Generator<Fragment> {
       yield { type: 'damaged', offset: at, whole };
       // Its length may be wrong, so that the next place where a record surely starts is a block.
       // But when the length is right, what follows in this block counts as well.
-      if (!(known && stop + HEADER_BYTES <= end && looksWhole(file, stop, end))) break;
-      at = stop;
+      if (known && stop + HEADER_BYTES <= end && looksWhole(file, stop, end)) at = stop;
+      else if (cutOff) at = nextBatch(file, at + 1, end, sequence);
+      else break;
     }
     if (end === file.length && at < end && end - at < HEADER_BYTES && end < block + BLOCK_BYTES) {
       yield { type: 'damaged', offset: at, whole: false };
     }
   }
+}
+
+/**
+ * Behind a record that seems to be cut off by the end of the file: where a whole batch starts all the same, so
+ * that its length was damaged; else the end. Bytes that a program has stored may look like a batch, but
+ * not like one of the next few.
+ */
+function nextBatch(file: Buffer, from: number, end: number, before: bigint | null): number {
+  for (let at = from; at + HEADER_BYTES + BATCH_HEADER_BYTES <= end; at++) {
+    const kind = file.readUInt8(at + 6);
+    const stop = at + HEADER_BYTES + file.readUInt16LE(at + 4);
+    if (stop > end) continue;
+    const sequence = sequenceOf(kind, file.subarray(at + HEADER_BYTES, stop));
+    if (sequence === null) continue;
+    const isNext = before === null || (sequence > before && sequence < before + OPERATIONS_MAX);
+    if (isNext && checksumHolds(file, at, stop)) return at;
+  }
+  return end;
+}
+
+/** Of the batch that begins here; null: none does. */
+function sequenceOf(kind: number, payload: Buffer): bigint | null {
+  const begins = kind === TYPE_FULL || kind === TYPE_FIRST;
+  return begins && payload.length >= BATCH_HEADER_BYTES ? payload.readBigUInt64LE() : null;
 }
 
 function looksWhole(file: Buffer, at: number, end: number): boolean {

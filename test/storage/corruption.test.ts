@@ -87,6 +87,26 @@ t.test('a flipped byte in the write-ahead log is found, wherever it is', async (
   t.equal(await openLog(directory), ENTRIES, 'and whole it is in order');
 });
 
+t.test('a flipped length is not the end of the log, though the file ends behind it', async (t) => {
+  const directory = temporaryDirectory(t);
+  const log = createRocksLogStore({ directory, mustExist: false });
+  await log.open();
+  for (const entry of makeEntries(1, 6, 1, 200)) await log.append([makeSave({ entries: [entry] })]);
+  await log.close();
+  const path = onlyFile(directory, '.log');
+  const whole = readFileSync(path);
+  const records: number[] = [];
+  for (let at = 0; at < whole.length; at += 7 + whole.readUInt16LE(at + 4)) records.push(at);
+  t.ok(records.length >= 6);
+  for (const at of records.slice(0, -1)) {
+    flip(path, at + 5);
+    t.equal(await openLog(directory), -1, `the record at ${at} of ${whole.length}`);
+    writeFileSync(path, whole);
+  }
+  flip(path, (records.at(-1) ?? 0) + 5);
+  t.equal(await openLog(directory), 5, 'the last one may be torn');
+});
+
 t.test('a tail that is cut off is a torn write', async (t) => {
   for (const missing of [1, 100, ENTRY_BYTES - 10, ENTRY_BYTES + 500]) {
     const directory = await makeLog(t);
