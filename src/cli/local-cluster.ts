@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { MootError } from '../base/errors.js';
 import type { WriteConcern } from '../codec/client-messages.js';
 import { freePorts } from './free-ports.js';
@@ -112,7 +112,8 @@ export class LocalCluster {
   private superviseNode(member: Member, i: number): Supervised {
     const { options, controls } = this;
     const data = join(resolve(options.data), member.id);
-    mkdirSync(data, { recursive: true });
+    // For the logs; a node makes its own directory.
+    mkdirSync(dirname(data), { recursive: true });
     const peers = this.members.map((m) => `${m.id}=${m.address}`).join(',');
     const { control } = options.ports;
     return new Supervised({
