@@ -1,3 +1,5 @@
+import path = require('node:path');
+import url = require('node:url');
 import zlib = require('node:zlib');
 
 /*
@@ -12,6 +14,14 @@ const NODE_MIN = [20, 19] as const;
 /** A prerequisite is missing; see exit.ts. */
 const EXIT_PREREQUISITE = 5;
 
+/** cli/main.ts and all that it needs, as scripts/build-bundles.mjs puts it together. */
+interface Bundle {
+  main(): Promise<void>;
+}
+
+// msgpackr's native part would read strings in another way (of a byte order mark, for one) than msgpackr does
+// where that part is missing; and all nodes must read the same. Our messages have few and short ones.
+process.env.MSGPACKR_NATIVE_ACCELERATION_DISABLED = 'true';
 if (!(Number(process.env.UV_THREADPOOL_SIZE) >= THREADS_MIN)) {
   process.env.UV_THREADPOOL_SIZE = String(THREADS_MIN);
 }
@@ -24,7 +34,8 @@ if (tooOld || !('crc32' in zlib)) {
   );
   process.exitCode = EXIT_PREREQUISITE;
 } else {
-  import('./main.js').then(
+  const bundle = path.join(__dirname, '../bundle/main.js');
+  (import(url.pathToFileURL(bundle).href) as Promise<Bundle>).then(
     ({ main }) => main(),
     (error: unknown) => {
       console.error(error);

@@ -1,8 +1,7 @@
 import { readFileSync } from 'node:fs';
+import { installed } from '../base/installation.js';
 
-const manifest: unknown = JSON.parse(
-  readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
-);
+const manifest: unknown = JSON.parse(readFileSync(installed('package.json'), 'utf8'));
 
 /** This build's version, as package.json says. */
 export const VERSION: string =

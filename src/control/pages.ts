@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
-import { dirname, extname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { extname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { installed } from '../base/installation.js';
 import type { Answer } from './server.js';
 
 /** Where the build puts the page. */
-const DIRECTORY = join(dirname(fileURLToPath(import.meta.url)), '../web');
+const DIRECTORY = installed('dist/src/web');
 
 const FILES: Readonly<Record<string, string>> = {
   '/': 'index.html',

@@ -1,10 +1,10 @@
 import { access, constants, readFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import { installed } from '../../base/installation.js';
 import { WRITE_BYTES_MAX } from '../../filesystem/records.js';
 import { errnoNameOf, prepareDirectory, unavailable } from '../mount-point.js';
 
 /** Made from mount-as-user.c by the build. */
-const MOUNT_AS_USER = fileURLToPath(new URL('mount-as-user', import.meta.url));
+const MOUNT_AS_USER = installed('dist/src/mount/fuse-kernel/mount-as-user');
 const HANDED_MOUNT = 'MOOTFS_FUSE_MOUNT';
 /** What fusermount3 allows to others than the one who mounts, when root has said so. */
 const FUSE_CONF = '/etc/fuse.conf';
