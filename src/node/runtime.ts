@@ -526,7 +526,8 @@ class Runtime implements Node {
           from: message.to,
           to: message.from,
           question: message.question,
-          term: this.raft.status().term,
+          // Nobody is asked for a vote in a term that is not on disk; and a crash would take it back.
+          term: this.alive.saver.hardState.term,
           empty: this.empty,
         });
         break;

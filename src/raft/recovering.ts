@@ -42,6 +42,11 @@ export class Recovering {
   othersTerms(terms: ReadonlyMap<NodeId, number>): void {
     this.termsOfOthers = terms;
     this.maybeRecovered();
+    // Who was in that term may have forgotten it, with its disk, before it told anybody else: the others
+    // would never get there by themselves.
+    const { termMaxOfVotes } = this;
+    if (this.caughtUpWith === null || !Number.isFinite(termMaxOfVotes)) return;
+    if (termMaxOfVotes > this.node.term) this.node.becomeFollower(termMaxOfVotes);
   }
 
   /**
@@ -64,29 +69,34 @@ export class Recovering {
   /**
    * Before its disk was lost it may have voted for any other voter, in terms up to the present one of
    * that. A learner was asked by nobody: no voter becomes a learner, and no id is used twice.
+   * Infinity: not known yet.
    */
-  private mayHaveVotedBeyond(term: number): boolean {
+  private get termMaxOfVotes(): number {
     const { id } = this.node.config;
-    return this.node.configurations.possible
+    const terms = this.node.configurations.possible
       .filter((configuration) => isVoter(configuration, id))
       .flatMap((configuration) => voterSets(configuration).flat())
-      .some(
-        (voter) =>
-          voter !== id && (this.termsOfOthers.get(voter) ?? Number.POSITIVE_INFINITY) > term,
-      );
+      .filter((voter) => voter !== id)
+      .map((voter) => this.termsOfOthers.get(voter) ?? Number.POSITIVE_INFINITY);
+    return Math.max(0, ...terms);
+  }
+
+  /** Whom it has caught up with; null: nobody. */
+  private get caughtUpWith(): NodeId | null {
+    if (!this.node.recovering || this.recoveryIndex === 0) return null;
+    return this.handOut.committableIndex < this.recoveryIndex ? null : this.node.leader;
   }
 
   maybeRecovered(): void {
-    if (!this.node.recovering || this.recoveryIndex === 0 || this.node.leader === null) return;
-    if (this.handOut.committableIndex < this.recoveryIndex) return;
-    if (this.mayHaveVotedBeyond(this.node.term)) return;
+    const leader = this.caughtUpWith;
+    if (leader === null || this.termMaxOfVotes > this.node.term) return;
     // The leader won this term: a vote for anybody else in it could only be a second one. A vote that
     // is remembered stays given.
-    const vote = this.node.outbox.hardState.vote ?? this.node.leader;
+    const vote = this.node.outbox.hardState.vote ?? leader;
     const { term } = this.node;
     this.node.outbox.setHardState({ ...this.node.outbox.hardState, term, vote, recovering: false });
     // From now on what it acknowledged counts.
-    this.following.sendAppendReply(this.node.leader, {
+    this.following.sendAppendReply(leader, {
       prevIndex: this.node.matchedIndex,
       match: this.node.matchedIndex,
     });

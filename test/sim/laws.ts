@@ -106,6 +106,7 @@ export class Laws {
       case 'append':
       case 'heartbeat':
       case 'heartbeat-reply':
+      case 'bootstrap-reply':
         this.durableTerm(server, message.type, message.term, term);
         return;
       case 'append-reply':

@@ -33,6 +33,7 @@ const REGRESSIONS: readonly { readonly seed: number; readonly found: string }[] 
   { seed: 64_001_182, found: 'a learner that was removed while it was away, and is never told' },
   { seed: 65_002_119, found: 'a learner that was removed, and whose leader has left' },
   { seed: 65_001_306, found: 'a survivor whose damaged record came back with a loss of power' },
+  { seed: 720_336, found: 'a term that was told and forgotten, which a node waited for' },
   { seed: 53, found: 'the law that only voters lead, when one must commit its own removal' },
 ];
 
