@@ -7,6 +7,7 @@ import { nameKey } from '../filesystem/facts.js';
 import type { Effect } from '../filesystem/filesystem.js';
 import { isDirectory } from '../filesystem/mode.js';
 import { type Ino, type Inode, ROOT_INO } from '../filesystem/records.js';
+import { AbsentNames } from './absent-names.js';
 import type { Handles } from './handles.js';
 import { KernelLease } from './kernel-lease.js';
 import { type AskedName, KnownNames } from './known-names.js';
@@ -90,6 +91,8 @@ export class KernelCaches implements WatchListener {
   readonly keepsAttributes: boolean;
   private readonly lease: KernelLease | null;
   private readonly known = new KnownNames();
+  /** Under a lease: see KernelLease. */
+  private readonly absences = new AbsentNames();
   private readonly pages = new PageVersions();
   private readonly requests = new Set<Watched>();
   /** Inodes whose pages are being compared; true: there was another change meanwhile. */
@@ -138,12 +141,14 @@ export class KernelCaches implements WatchListener {
   }
 
   /** Runs a request and says afterwards what was touched meanwhile. */
-  async watching<T>(request: () => Promise<T>): Promise<{ value: T; watched: Watched }> {
+  async watching<T>(
+    request: (watched: Watched) => Promise<T>,
+  ): Promise<{ value: T; watched: Watched }> {
     const watched: Watched = { touched: new Set(), all: false };
-    if (!this.keepsAttributes) return { value: await request(), watched };
+    if (!this.keepsAttributes) return { value: await request(watched), watched };
     this.requests.add(watched);
     try {
-      return { value: await request(), watched };
+      return { value: await request(watched), watched };
     } finally {
       this.requests.delete(watched);
     }
@@ -178,6 +183,7 @@ export class KernelCaches implements WatchListener {
   }
 
   beginLookup(asked: AskedName): LookupBegun {
+    this.absences.drop(asked);
     return { atMs: this.parts.clock.monotonicMs(), isCheck: this.known.hasName(asked) };
   }
 
@@ -296,9 +302,12 @@ export class KernelCaches implements WatchListener {
   }
 
   /** There is no such name, a LOOKUP found: a rename(2) ends, or has found both names. */
-  absent(asked: AskedName, { pid }: Caller): void {
+  absent(asked: AskedName, { pid }: Caller, watched: Watched): void {
     this.refused.delete(pid);
     this.known.dropName(asked);
+    const { nowMs, timeoutSec } = this;
+    if (timeoutSec === 0 || this.notifier === null || this.isNameTouched(asked, watched)) return;
+    this.absences.add(asked, nowMs, nowMs + timeoutSec * 1_000);
   }
 
   /** A call of this mount took the name away. */
@@ -362,7 +371,8 @@ export class KernelCaches implements WatchListener {
 
   /** For how long the kernel may believe that there is no such name. */
   absenceTimeoutSec(asked: AskedName): number {
-    return this.lease?.absenceTimeoutSec(asked) ?? 0;
+    if (this.lease !== null) return this.lease.absenceTimeoutSec(asked);
+    return this.absences.has(asked) ? this.timeoutSec : 0;
   }
 
   isTouched(ino: Ino, watched: Watched): boolean {
@@ -488,13 +498,16 @@ export class KernelCaches implements WatchListener {
     this.bare.clear();
     this.granted.clear();
     for (const ino of [ROOT_INO, ...inodes]) this.notifier?.invalidateInode(ino, true);
-    for (const { parent, name } of names) void this.notifier?.invalidateEntry(parent, name);
+    for (const { parent, name } of [...names, ...this.absences.takeAll()]) {
+      void this.notifier?.invalidateEntry(parent, name);
+    }
   }
 
   private nameChanged(effect: Extract<Effect, { type: 'entry' }>): void {
     if (!this.keepsAttributes) return;
     const { parent, name } = effect;
     this.touch(nameKey(parent, name));
+    this.absences.drop({ parent, name });
     if (parent !== ROOT_INO && !this.known.has(parent)) return;
     this.known.dropName({ parent, name });
     // Whoever works in a directory that this mount has made or renamed must not lose its path.

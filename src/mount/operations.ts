@@ -13,7 +13,7 @@ import { ClusterCalls } from './cluster-calls.js';
 import { Directories } from './directories.js';
 import { figuresOf } from './figures.js';
 import { Handles, type OpenFile } from './handles.js';
-import { KernelCaches } from './kernel-caches.js';
+import { KernelCaches, type Watched } from './kernel-caches.js';
 import type { AskedName } from './known-names.js';
 import { Locks } from './locks.js';
 import type {
@@ -163,8 +163,8 @@ class Operations implements ClusterOperations {
     if (forgetting !== null) await forgetting;
     this.handles.lookedUp(parent);
     const begun = this.caches.beginLookup(asked);
-    const { value, watched } = await this.caches.watching(async () => {
-      const inode = await this.find(asked, caller);
+    const { value, watched } = await this.caches.watching(async (watched) => {
+      const inode = await this.find(asked, caller, watched);
       await this.caches.refuseMoved(asked, inode, begun, caller, (other) =>
         this.meaningOf(other, caller),
       );
@@ -174,7 +174,7 @@ class Operations implements ClusterOperations {
     return this.caches.entry(asked, value, watched);
   }
 
-  private async find(asked: AskedName, caller: Caller): Promise<Inode> {
+  private async find(asked: AskedName, caller: Caller, watched: Watched): Promise<Inode> {
     const query = { type: 'lookup', ...asked } as const;
     try {
       const { inode } = await this.cluster.query(query, caller);
@@ -183,7 +183,7 @@ class Operations implements ClusterOperations {
       if (isPending) await this.writes.settle(inode.ino, caller.signal);
       return (await this.cluster.queryAfterOwn(query, caller)).inode;
     } catch (error) {
-      if (isMootError(error, 'ENOENT')) this.caches.absent(asked, caller);
+      if (isMootError(error, 'ENOENT')) this.caches.absent(asked, caller, watched);
       throw error;
     }
   }

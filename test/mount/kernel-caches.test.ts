@@ -228,6 +228,36 @@ t.test('session: missed changes: everything the kernel knows is in doubt', async
   );
 });
 
+t.test('session: the kernel believes that a name is absent until it is told of it', async (t) => {
+  const { a, b } = twoMounts({ level: 'session' });
+  const timeoutSec = (file: string) => a.ops.absenceTimeoutSec(ROOT, name(file));
+  const look = (file: string) => code(a.ops.lookup(ROOT, name(file), caller));
+  t.equal(timeoutSec('f'), 0, 'nobody has looked');
+  for (const file of ['f', 'g']) t.equal(await look(file), 'ENOENT');
+  t.ok(timeoutSec('f') > 0 && timeoutSec('g') > 0);
+  await put(b, 'f', 'x');
+  t.ok(a.told.includes('entry 1/f'));
+  t.equal(timeoutSec('f'), 0);
+  a.client.seesChanges = false;
+  t.equal(timeoutSec('g'), 0, 'not while changes are behind');
+  a.client.seesChanges = true;
+  a.client.holdWatch();
+  a.told.length = 0;
+  a.client.releaseWatch('reset');
+  t.ok(a.told.includes('entry 1/g'), 'changes were missed');
+  t.equal(timeoutSec('g'), 0);
+});
+
+t.test('session: a name that came while it was looked for is not believed absent', async (t) => {
+  const cluster = new LocalCluster();
+  const a = newMount(cluster, { level: 'session', latencyMs: 20 });
+  const b = newMount(cluster);
+  const begun = code(a.ops.lookup(ROOT, name('f'), caller));
+  await b.ops.makeNode(ROOT, name('f'), node(0o100644), caller);
+  t.equal(await begun, 'ENOENT');
+  t.equal(a.ops.absenceTimeoutSec(ROOT, name('f')), 0);
+});
+
 t.test('session: a directory of this mount keeps its path for those who work in it', async (t) => {
   const { a, b } = twoMounts({ level: 'session' });
   const entries = () => a.told.filter((one) => /^(entry|ask for) 1\//.test(one));
