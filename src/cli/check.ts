@@ -34,8 +34,9 @@ function renderVerification(directory: string, { problems, log, tree }: Verifica
   const more = problems.length - lines.length;
   if (more > 0) lines.push(`and ${more} more`);
   if (log !== null) {
+    const lastTerm = log.termRuns.at(-1)?.term ?? log.snapshot.term;
     lines.push(
-      `log: entries ${log.snapshot.index + 1} to ${log.lastIndex}; term ${log.hardState.term}`,
+      `log: entries ${log.snapshot.index + 1} to ${log.lastIndex}, the last of term ${lastTerm}; term ${log.hardState.term}`,
     );
   }
   if (tree !== null) {

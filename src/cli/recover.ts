@@ -67,7 +67,8 @@ ever: as long as a majority may come back, wait for it, and nothing is lost.
 
   * ${holdings(survivor)}
   * What was acknowledged to programs and did not reach this node is LOST, and nobody will notice by
-    themselves. Of several surviving nodes take the one with the highest last index.
+    themselves. Of several surviving nodes take the one whose log ends in the highest term, and of
+    those the one with the highest index.
   * Changes that had reached this node and were never acknowledged take effect.
   * ${names}: out of the cluster for ever. Never start them again with their old data: should a
     majority of them still run, there are two clusters, which refuse each other's nodes and mounts
@@ -89,10 +90,11 @@ Then add nodes under new names, with empty directories.
 `;
 }
 
-function holdings({ id, lastIndex, appliedIndex, lastChange, recovering }: Survivor): string {
+function holdings({ id, lastIndex, lastTerm, appliedIndex, ...more }: Survivor): string {
+  const { lastChange, recovering } = more;
   const when = lastChange === null ? '' : `, made at ${isoSecond(lastChange)} (UTC)`;
   const rebuilt = recovering
     ? ` THIS NODE WAS ITSELF BEING REBUILT from the others: it may lack almost anything.`
     : '';
-  return `Node ${id} holds every change up to index ${lastIndex}${when} (its tree: up to ${appliedIndex}).${rebuilt}`;
+  return `The log of node ${id} ends in term ${lastTerm} at index ${lastIndex}${when} (its tree: at ${appliedIndex}).${rebuilt}`;
 }

@@ -17,6 +17,8 @@ export interface Survivor {
   /** All others; their ids are never used again. */
   readonly others: readonly NodeId[];
   readonly lastIndex: number;
+  /** Of the last entry: of two logs the one with the higher term has what was acknowledged (thesis §3.6.1). */
+  readonly lastTerm: number;
   readonly appliedIndex: number;
   /** The leader's clock at the last command in the log; null: the log holds none. */
   readonly lastChange: Timespec | null;
@@ -68,6 +70,7 @@ export async function recoverAlone(
       address: address ?? self.address,
       others,
       lastIndex: restored.lastIndex,
+      lastTerm: restored.termRuns.at(-1)?.term ?? restored.snapshot.term,
       appliedIndex: mark.index,
       lastChange: await lastChange(log, restored),
       recovering: restored.hardState.recovering,

@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import { MootError } from '../base/errors.js';
 import type { NodeId } from '../raft/types.js';
 import { syncDirectory, writeFileDurably } from './files.js';
+import { refuseInUse } from './in-use.js';
 
 /**
  * The layout of a data directory; a newer one is refused. An older one is taken over, and from
@@ -42,9 +43,9 @@ interface Description {
 }
 
 /**
- * Opens the directory of node `id` of `cluster`, and makes it when it is missing or empty. Two
- * processes are told apart when they open the log (DATA_DIR_IN_USE); nothing is changed before
- * except in a directory that was empty.
+ * Opens the directory of node `id` of `cluster`, and makes it when it is missing or empty. When a
+ * process is at work in it, nothing is changed (DATA_DIR_IN_USE): it has the log open for as long as it lives.
+ * Two that begin at the same time are told apart when they open tree and log.
  */
 export async function openDataDirectory(
   path: string,
@@ -82,6 +83,7 @@ async function openOrMake(
   if (names.includes(DESCRIPTION_FILE)) {
     description = parse(path, await readFile(join(path, DESCRIPTION_FILE), 'utf8'));
     checkOwner(path, description, owner);
+    await refuseInUse(join(path, 'log'));
     if (description.format !== FORMAT) {
       description = { ...description, format: FORMAT };
       await write(path, description);

@@ -88,9 +88,10 @@ class RocksStateStore implements StateStore, StoreFigures {
     const { directory, mustExist } = this.options;
     if (!this.readOnly) await mkdir(directory, { recursive: true });
     const number = await this.presentNumber();
-    if (!this.readOnly) await this.removeAllBut(number);
     const opened = await this.openDatabase(number ?? 1, mustExist || number !== null);
     try {
+      // Now that no other process can be at work here.
+      if (!this.readOnly && number !== null) await this.removeAllBut(number);
       if (number === null) await this.makePresent(1);
       this.mark = await readMark(opened.database);
     } catch (error) {
@@ -277,9 +278,8 @@ class RocksStateStore implements StateStore, StoreFigures {
   }
 
   /** Imports that were not finished, and trees that were replaced. */
-  private async removeAllBut(number: number | null): Promise<void> {
+  private async removeAllBut(number: number): Promise<void> {
     const { directory } = this.options;
-    if (number === null) return;
     for (const name of await readdir(directory)) {
       if (/^\d+$/.test(name) && name !== String(number)) {
         await RocksDatabase.destroy(join(directory, name));

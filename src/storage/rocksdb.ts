@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type openRocksdb from 'rocksdb';
 import { type ErrorCode, MootError } from '../base/errors.js';
+import { refuseInUse } from './in-use.js';
 import { checkDatabaseFiles } from './rocksdb-check.js';
 
 /** What the owner of a database chooses; a node has two, and must stay below 300 MiB in all. */
@@ -63,6 +64,9 @@ async function loadPackage(): Promise<typeof openRocksdb> {
 export class RocksDatabase {
   private failed: MootError | null = null;
   private readonly running = new Set<Promise<unknown>>();
+  /** Batches that RocksDB has not returned from. */
+  private readonly writing = new Set<(error: Error) => void>();
+  private watching: NodeJS.Timeout | null = null;
   private closing: Promise<void> | null = null;
 
   private constructor(
@@ -75,13 +79,17 @@ export class RocksDatabase {
       throw new MootError('DATA_CORRUPT', `${directory} is missing`);
     }
     try {
-      if (options.readOnly !== true) await mkdir(directory, { recursive: true });
+      if (options.readOnly !== true) {
+        await mkdir(directory, { recursive: true });
+        // RocksDB's own lock is taken when it opens, which is behind all that is mended here.
+        await refuseInUse(directory);
+      }
       await checkDatabaseFiles(directory, {
         synced: options.synced,
         mend: options.readOnly !== true,
       });
     } catch (error) {
-      throw error instanceof MootError ? error : translate(directory, error);
+      throw translate(directory, error);
     }
     if (options.mustExist && !existsSync(join(directory, 'CURRENT'))) {
       throw new MootError('DATA_CORRUPT', `${join(directory, 'CURRENT')} is missing`);
@@ -108,6 +116,7 @@ export class RocksDatabase {
       await database.close();
       throw error;
     }
+    if (options.readOnly !== true) database.watch();
     return database;
   }
 
@@ -127,7 +136,14 @@ export class RocksDatabase {
       key: Buffer.from(operation.key, 'latin1'),
     }));
     try {
-      await this.run<void>((done) => this.handle.batch(encoded, { sync }, done));
+      await this.run<void>((done) => {
+        const end = (error: Error | null) => done(error, undefined);
+        this.writing.add(end);
+        this.handle.batch(encoded, { sync }, (error) => {
+          this.writing.delete(end);
+          end(error);
+        });
+      });
     } catch (error) {
       if (error instanceof MootError && error.code !== 'CLOSED') this.failed ??= error;
       throw error;
@@ -187,10 +203,30 @@ export class RocksDatabase {
 
   /** Waits for what is running. Iterators that are still open fail from then on. */
   close(): Promise<void> {
-    this.closing ??= Promise.allSettled(this.running).then(() =>
-      call<void>(this.directory, (done) => this.handle.close(done)),
-    );
+    clearInterval(this.watching ?? undefined);
+    this.closing ??= Promise.allSettled(this.running).then(async () => {
+      // RocksDB would wait for batches that it never returns from (see `watch`).
+      if (this.writing.size === 0) await call<void>(this.directory, (d) => this.handle.close(d));
+    });
     return this.closing;
+  }
+
+  /**
+   * Without paranoid_checks RocksDB tries a merge of tables that fails once a second for ever, and tells
+   * nobody; in the end it lets nobody write, and nobody hears of that either. So it is asked.
+   */
+  private watch(): void {
+    this.watching = setInterval(() => {
+      if (Number(this.handle.getProperty('rocksdb.background-errors')) === 0) return;
+      clearInterval(this.watching ?? undefined);
+      const error = new MootError(
+        'DISK_FAILED',
+        `the database ${this.directory} cannot write or merge its tables: one of them is damaged, or the disk fails`,
+      );
+      this.failed ??= error;
+      for (const end of this.writing) end(error);
+    }, BACKGROUND_MS);
+    this.watching.unref();
   }
 
   private run<T>(start: (done: Done<T>) => void): Promise<T> {
@@ -246,6 +282,9 @@ const FIGURES = [
   'num-running-flushes',
   'block-cache-usage',
 ];
+
+/** Sooner than what is written could fill the tables that RocksDB allows (36 in level 0) before they are merged. */
+const BACKGROUND_MS = 100;
 
 /** RocksDB's num_levels. */
 const LEVELS = 7;
@@ -304,6 +343,7 @@ function closed(directory: string): MootError {
 
 /** The binding passes on RocksDB's Status::ToString, whose first words name the kind. */
 function translate(directory: string, error: unknown): MootError {
+  if (error instanceof MootError) return error;
   const cause = error instanceof Error ? error : new Error(String(error));
   const text = cause.message;
   if (/iterator has ended|not open|cannot call/.test(text)) return closed(directory);

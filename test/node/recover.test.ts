@@ -87,6 +87,33 @@ t.test('one survivor goes on alone, with all that it ever heard of', async (t) =
   t.equal(survivor.node.status().term, term, 'it is not disturbed');
 });
 
+t.test('of two survivors the one whose log ends in a higher term has what counts', async (t) => {
+  const cluster = await startMemoryCluster({ nodes: 3 });
+  t.teardown(() => cluster.stop());
+  await write(cluster, 'a');
+  await cluster.converged();
+  const old = cluster.members.find(({ node }) => node.status().role === 'leader');
+  const others = cluster.members.filter((member) => member !== old);
+  const [other] = others;
+  if (old === undefined || other === undefined) throw new Error('no leader');
+  const before = old.node.status();
+  await old.stop();
+  await until('another leads', () =>
+    others.some(({ node }) => node.status().role === 'leader' && node.status().commitIndex > 0),
+  );
+  await write(cluster, 'b');
+  await Promise.all(others.map((member) => member.stop()));
+  const seen = new Map<Member, Survivor>();
+  for (const member of [old, other]) {
+    await recover(member, (found) => {
+      seen.set(member, found);
+      return false;
+    });
+  }
+  t.equal(seen.get(old)?.lastTerm, before.term);
+  t.ok((seen.get(other)?.lastTerm ?? 0) > before.term);
+});
+
 t.test('who is no member cannot', async (t) => {
   const cluster = await startMemoryCluster({ nodes: 1 });
   t.teardown(() => cluster.stop());

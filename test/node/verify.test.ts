@@ -40,6 +40,8 @@ interface Damage {
   /** What is done to the tree besides. */
   readonly changes?: readonly Change[];
   readonly markIndex?: number;
+  /** The tree is that of a snapshot, for which the log was to be emptied. */
+  readonly snapshotIndex?: number;
 }
 
 /** What a node has stored that ran the commands. */
@@ -71,6 +73,11 @@ async function makeData(t: Test, damage: Damage = {}) {
   }
   const index = damage.markIndex ?? COMMANDS.length;
   await state.write(damage.changes ?? [], { index, term: 3 });
+  if (damage.snapshotIndex !== undefined) {
+    const mark = { index: damage.snapshotIndex, term: 4 };
+    await log.prepareReset(mark);
+    await state.write([], mark);
+  }
   await state.close();
   await log.close();
   const verify = () => {
@@ -119,6 +126,12 @@ t.test('a tree that says it has what it has not', async (t) => {
 t.test('a tree ahead of the log', async (t) => {
   const { verify } = await makeData(t, { markIndex: 99 });
   t.match((await verify()).problems, [/^log and tree: .* the log, which ends at index 8/]);
+});
+
+t.test('a log that is to go, since a snapshot has come, may tell of what never was', async (t) => {
+  const last = COMMANDS.length;
+  const { verify } = await makeData(t, { lost: (index) => index === last, snapshotIndex: 99 });
+  t.strictSame((await verify()).problems, []);
 });
 
 t.test('broken invariants', async (t) => {

@@ -389,3 +389,27 @@ function isCorrupt(call: Promise<unknown>): Promise<boolean> {
     (error: unknown) => isMootError(error, 'DATA_CORRUPT'),
   );
 }
+
+t.test('tables that cannot be merged end the writing, and nobody waits', async (t) => {
+  const directory = temporaryDirectory(t);
+  const options = {
+    ...{ mustExist: false, synced: false, compression: false },
+    ...{ writeBufferBytes: 65_536, blockCacheBytes: 65_536 },
+  };
+  let written = 0;
+  const fill = async (database: RocksDatabase, count: number) => {
+    for (let i = 0; i < count; i++) {
+      const key = `k${String(written++ % 2_000).padStart(4, '0')}`;
+      await database.batch([{ type: 'put', key, value: Buffer.from(noise(written, 500)) }], false);
+    }
+  };
+  const first = await RocksDatabase.open(directory, options);
+  // Of less tables than RocksDB merges (four).
+  await fill(first, 300);
+  await first.close();
+  flip(onlyFile(directory, '.sst'), 3_000);
+  const database = await RocksDatabase.open(directory, options);
+  await t.rejects(fill(database, 100_000), { code: 'DISK_FAILED', message: /merge its tables/ });
+  await t.rejects(database.sync(), { code: 'DISK_FAILED' });
+  await database.close();
+});
