@@ -199,6 +199,7 @@ export const commandCodec: UnionCodec<Command> = unionCodec<Command>('command', 
       packTime(c.ctime),
       c.killPrivileges ?? false,
       c.flags ?? null,
+      c.named ?? false,
     ],
     unpack: unpackSetAttributes,
   },
@@ -371,6 +372,7 @@ function unpackSetAttributes(r: Reader): SetAttributes {
   }
   const killPrivileges = r.bool('killPrivileges');
   const flags = r.more ? r.nullable('flags', r.uint32) : null;
+  const named = r.more && r.bool('named');
   return {
     type: 'set-attributes',
     ino,
@@ -383,6 +385,7 @@ function unpackSetAttributes(r: Reader): SetAttributes {
     ...(ctime === undefined ? {} : { ctime }),
     ...(killPrivileges ? { killPrivileges } : {}),
     ...(flags === null ? {} : { flags }),
+    ...(named ? { named } : {}),
   };
 }
 

@@ -17,6 +17,7 @@ export function anyInode(draft: Draft, ino: Ino): Inode {
 /** chmod(2), chown(2), truncate(2), utimensat(2), in any combination and all at once. */
 export function setAttributes(draft: Draft, command: SetAttributes): ChangedInode {
   const found = anyInode(draft, command.ino);
+  if (command.named === true && found.nlink === 0) return refuse('ESTALE');
   refuseForFlags(found, command);
   const inode = takesCapability(found, command) ? withoutCapability(draft, found) : found;
   const now = draft.time;

@@ -138,6 +138,8 @@ export interface SetAttributes {
   readonly flags?: number;
   /** Clear set-user-ID and set-group-ID as POSIX says for this change, by a caller without privilege. */
   readonly killPrivileges?: boolean;
+  /** ESTALE, and nothing changes, when the inode has no name any more. */
+  readonly named?: boolean;
 }
 
 export interface Write {

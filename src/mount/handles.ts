@@ -37,6 +37,8 @@ export class Handles {
   private readonly files = new Map<Handle, OpenFile>();
   private readonly directories = new Map<Handle, OpenDirectory>();
   private readonly counts = new Map<Ino, number>();
+  /** Of `files`. */
+  private readonly fileCounts = new Map<Ino, number>();
   /** Of open files. */
   private readonly fencedCounts = new Map<Ino, number>();
   private readonly unlinked = new Set<Ino>();
@@ -57,6 +59,7 @@ export class Handles {
   addFile(ino: Ino, flags: OpenFlags, errorsTold: ErrorsTold): Handle {
     const { write, direct = false } = flags;
     this.files.set(this.next, { ino, write, direct, isFenced: false, errorsTold });
+    count(this.fileCounts, ino, 1);
     return this.next++;
   }
 
@@ -84,14 +87,15 @@ export class Handles {
   removeFile(handle: Handle): OpenFile {
     const file = this.file(handle);
     this.files.delete(handle);
-    if (file.isFenced) this.countFenced(file.ino, -1);
+    count(this.fileCounts, file.ino, -1);
+    if (file.isFenced) count(this.fencedCounts, file.ino, -1);
     return file;
   }
 
   /** All files that are open now are of no use any more. Returns whose they are. */
   fenceAll(): readonly Ino[] {
     for (const file of this.files.values()) {
-      if (!file.isFenced) this.countFenced(file.ino, 1);
+      if (!file.isFenced) count(this.fencedCounts, file.ino, 1);
       file.isFenced = true;
     }
     return [...this.fencedCounts.keys()];
@@ -99,12 +103,6 @@ export class Handles {
 
   hasFenced(ino: Ino): boolean {
     return this.fencedCounts.has(ino);
-  }
-
-  private countFenced(ino: Ino, change: number): void {
-    const count = (this.fencedCounts.get(ino) ?? 0) + change;
-    if (count > 0) this.fencedCounts.set(ino, count);
-    else this.fencedCounts.delete(ino);
   }
 
   removeDirectory(handle: Handle): OpenDirectory {
@@ -185,8 +183,9 @@ export class Handles {
     this.unlinked.delete(ino);
   }
 
-  openCount(ino: Ino): number {
-    return this.counts.get(ino) ?? 0;
+  /** An open(2) of the inode has ended well, and its file is open. */
+  hasFile(ino: Ino): boolean {
+    return this.fileCounts.has(ino);
   }
 
   /** The inode has lost its last name. */
@@ -206,6 +205,12 @@ export class Handles {
     const { unlinked, unlinkedMeanwhile, unforgotten } = this;
     return [...new Set([...unlinked, ...unlinkedMeanwhile.keys(), ...unforgotten])];
   }
+}
+
+function count(counts: Map<Ino, number>, ino: Ino, change: number): void {
+  const after = (counts.get(ino) ?? 0) + change;
+  if (after > 0) counts.set(ino, after);
+  else counts.delete(ino);
 }
 
 function found<T>(value: T | undefined): T {

@@ -37,7 +37,7 @@ const BETWEEN_NAMES_MS = 1_000;
 const SECOND_WALK_MS = 100;
 /** The stream of changes tells of an own call within so long of its end. */
 const OWN_CHANGE_MS = 2_000;
-/** Of more than these, those that are over are forgotten. */
+/** Of more than these, or twice what was left the last time, those that are over are forgotten. */
 const OWN_NAMES_MAX = 1_024;
 /** Threads of which that is remembered. */
 const REFUSED_THREADS_MAX = 1_024;
@@ -101,6 +101,7 @@ export class KernelCaches implements WatchListener {
   private readonly refused = new Map<number, Refused>();
   /** Until when a change of the name may be that of an own call. */
   private readonly ownNames = new Map<string, number>();
+  private ownNamesMax = OWN_NAMES_MAX;
   /** By thread. */
   private readonly forgetting = new Map<number, Promise<void>>();
   /** Inodes of which the kernel was told for longer than for one question, since it last had to forget. */
@@ -129,6 +130,11 @@ export class KernelCaches implements WatchListener {
   setNotifier(notifier: KernelNotifier): void {
     this.notifier = notifier;
     this.lease?.setNotifier(notifier, () => this.known.nextEpoch());
+  }
+
+  /** See KernelLease. */
+  unanswered(own: Command): void {
+    this.lease?.unanswered(own);
   }
 
   /** See KernelLease. */
@@ -409,6 +415,22 @@ export class KernelCaches implements WatchListener {
     this.pages.used(ino, handle);
   }
 
+  /** The kernel asks for pages of the inode. */
+  asked(ino: Ino): void {
+    this.pages.asked(ino);
+  }
+
+  /**
+   * Bytes were appended that are not in the kernel's pages, and their write(2) is about to return. Whatever
+   * page was read before has zeros in their place, which count as content as soon as the kernel learns
+   * that the file is longer: those pages go first. null: there are none.
+   */
+  appended(ino: Ino): Promise<void> | null {
+    if (this.notifier === null || !this.pages.takeAsked(ino)) return null;
+    this.pages.distrust(ino);
+    return this.notifier.dropPages(ino);
+  }
+
   /** Up to here the kernel's pages have what is, or will be, in the file: read, or written by this mount. */
   filled(ino: Ino, end: number): void {
     this.pages.filled(ino, end);
@@ -526,8 +548,9 @@ export class KernelCaches implements WatchListener {
     } finally {
       const nowMs = this.parts.clock.monotonicMs();
       for (const key of keys) this.ownNames.set(key, nowMs + OWN_CHANGE_MS);
-      if (this.ownNames.size > OWN_NAMES_MAX) {
+      if (this.ownNames.size > this.ownNamesMax) {
         for (const [key, untilMs] of this.ownNames) if (untilMs <= nowMs) this.ownNames.delete(key);
+        this.ownNamesMax = OWN_NAMES_MAX + 2 * this.ownNames.size;
       }
     }
   }

@@ -61,6 +61,7 @@ export class KernelLease implements AnswerKeeper {
   private readonly inodesUntilMs = new Granted<Ino>();
   private readonly namesUntilMs = new Granted<string>();
   private readonly expiringOf = new WeakMap<Command, Promise<void>>();
+  private readonly steps = new WeakSet<Command>();
 
   constructor(
     private readonly client: FilesystemClient,
@@ -81,6 +82,11 @@ export class KernelLease implements AnswerKeeper {
    */
   expired(own: Command): Promise<void> | null {
     return this.expiringOf.get(own) ?? null;
+  }
+
+  /** This own command is a step on the way: its result is no answer that the kernel gets. */
+  unanswered(own: Command): void {
+    this.steps.add(own);
   }
 
   /** The attributes as they are known now; undefined: the kernel must ask each time. */
@@ -132,7 +138,8 @@ export class KernelLease implements AnswerKeeper {
         else names = true;
       } else if (effect.type === 'inode') {
         const untilMs = inodesUntilMs.take(effect.ino);
-        if (untilMs !== null && !changesItself(own, effect.ino)) inodes.set(effect.ino, untilMs);
+        const isAnswered = changesItself(own, effect.ino) && !(own !== null && this.steps.has(own));
+        if (untilMs !== null && !isAnswered) inodes.set(effect.ino, untilMs);
       }
     }
     if (own?.type === 'rename' && Number.isFinite(movedUntilMs)) {

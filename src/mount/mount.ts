@@ -215,8 +215,15 @@ export interface MountOperations {
     caller: Caller,
   ): Promise<Attributes & Opened>;
   open(ino: Ino, flags: OpenFlags, caller: Caller): Promise<Opened>;
-  /** At most `size` bytes; shorter only at the end of the file. */
-  read(ino: Ino, handle: Handle, offset: number, size: number, caller: Caller): Promise<Uint8Array>;
+  /** At most `size` bytes; shorter only at the end of the file. `isPast`: they go past the kernel's pages. */
+  read(
+    ino: Ino,
+    handle: Handle,
+    offset: number,
+    size: number,
+    caller: Caller,
+    isPast?: boolean,
+  ): Promise<Uint8Array>;
   /** Takes `data` over: the adapter must not use it again. Returns when it is visible on this mount. */
   write(
     ino: Ino,

@@ -9,6 +9,7 @@ import type { ReadLevel } from '../codec/client-messages.js';
 import type { AllocateMode, Command } from '../filesystem/commands.js';
 import { isRegular, isSymlink, PERMISSION_BITS, S_IFREG } from '../filesystem/mode.js';
 import { FILE_BYTES_MAX, type Ino, type Inode } from '../filesystem/records.js';
+import { doneOrAborted } from './abort.js';
 import { ClusterCalls } from './cluster-calls.js';
 import { Directories } from './directories.js';
 import { figuresOf } from './figures.js';
@@ -431,7 +432,7 @@ class Operations implements ClusterOperations {
         : this.cluster.query({ type: 'get-inode', ino }, caller).then((value) => value.inode));
       // An inode that has lost its name may be opened again here only where it is open: another
       // one waits for nobody. The kernel walks the path again when it hears ESTALE.
-      if (inode.nlink === 0 && this.handles.openCount(ino) === 1) {
+      if (inode.nlink === 0 && !this.handles.hasFile(ino)) {
         throw new MootError('ESTALE', `inode ${ino} has no name any more`);
       }
       refuseForFlags(inode, flags);
@@ -443,9 +444,13 @@ class Operations implements ClusterOperations {
   }
 
   private async truncate(ino: Ino, killPrivileges: boolean, caller: Caller): Promise<Inode> {
-    const command = { type: 'set-attributes', ino, size: 0 } as const;
     const value = await this.ranges.setAttributes(
-      killPrivileges ? { ...command, killPrivileges } : command,
+      {
+        ...{ type: 'set-attributes', ino, size: 0 },
+        ...(killPrivileges && { killPrivileges }),
+        // Open elsewhere, it must not be emptied by an open(2) that then finds that it has no name.
+        ...(!this.handles.hasFile(ino) && { named: true }),
+      },
       caller,
     );
     this.caches.resized(ino, 0);
@@ -484,8 +489,10 @@ class Operations implements ClusterOperations {
     offset: number,
     size: number,
     caller: Caller,
+    isPast = false,
   ): Promise<Uint8Array> {
     this.used(handle);
+    if (!isPast) this.caches.asked(ino);
     if (offset >= FILE_BYTES_MAX) return NO_BYTES;
     await this.writes.settle(ino, caller.signal);
     const query = { type: 'read', ino, offset, size } as const;
@@ -493,8 +500,7 @@ class Operations implements ClusterOperations {
     const { data } = this.caches.isAheadOfChanges(ino)
       ? await this.cluster.queryAfterOwn(query, caller)
       : await this.cluster.query(query, caller);
-    // Also through a file whose read(2) goes past the pages: it may be mapped.
-    this.caches.filled(ino, offset + data.length);
+    if (!isPast) this.caches.filled(ino, offset + data.length);
     return data;
   }
 
@@ -525,6 +531,11 @@ class Operations implements ClusterOperations {
     // Of what goes through its pages the kernel syncs itself what it shall, when all of it is written.
     const isSynced = flags.sync === true && file.direct;
     if (this.parts.writeThrough || isSynced) await this.writes.fsync(file, signal);
+    if (flags.append && file.direct) {
+      const appended = this.caches.appended(file.ino);
+      // Who is interrupted learns all the same that it has written.
+      if (appended !== null) await doneOrAborted(appended, signal);
+    }
     return length;
   }
 

@@ -20,6 +20,8 @@ interface Pages {
   end: number;
   /** That of the last own change. */
   ownVersion: number;
+  /** The kernel has asked for some of them since they were last dropped for an append. */
+  asked: boolean;
 }
 
 /**
@@ -41,7 +43,8 @@ export class PageVersions {
   opened(ino: Ino, version: number, handle: Handle): boolean {
     const pages = this.inodes.get(ino);
     if (pages === undefined) {
-      this.inodes.set(ino, { version, emptying: new Set([handle]), end: 0, ownVersion: 0 });
+      const emptying = new Set([handle]);
+      this.inodes.set(ino, { version, emptying, end: 0, ownVersion: 0, asked: false });
       return false;
     }
     if (pages.version !== version) {
@@ -69,6 +72,20 @@ export class PageVersions {
     // An open that was answered meanwhile saw the change already.
     if (inode.dataVersion <= pages.version) return;
     pages.version = dataVersionBefore === pages.version ? inode.dataVersion : null;
+  }
+
+  /** The kernel asks for pages. */
+  asked(ino: Ino): void {
+    const pages = this.inodes.get(ino);
+    if (pages !== undefined) pages.asked = true;
+  }
+
+  /** Whether the kernel has asked for pages since the last such question. */
+  takeAsked(ino: Ino): boolean {
+    const pages = this.inodes.get(ino);
+    if (!pages?.asked) return false;
+    pages.asked = false;
+    return true;
   }
 
   /** The kernel read, or writes, up to here. */

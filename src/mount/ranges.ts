@@ -55,6 +55,7 @@ export class Ranges {
     for (let step = CLEARED_BYTES_MAX; at - step > size; step *= 2) {
       try {
         const cut = { type: 'set-attributes', ino, size: at - step } as const;
+        this.caches.unanswered(cut);
         this.caches.changed(ino, await this.cluster.execute(cut, caller), false);
       } catch (error) {
         if (!isMootError(error, 'E2BIG')) throw error;

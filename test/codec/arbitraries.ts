@@ -163,6 +163,7 @@ const commandByType: { readonly [T in Command['type']]: Of<Extract<Command, { ty
         ctime: time,
         killPrivileges: fc.constant(true as const),
         flags: uint32,
+        named: fc.constant(true as const),
       },
       { requiredKeys: ['type', 'ino'] },
     )

@@ -131,6 +131,19 @@ t.test('an inode that the kernel does not have yet is expired when it has', asyn
   t.ok(await isSettled(late), 'nobody believes it for so long');
 });
 
+t.test('a step of a truncation is no answer that the kernel gets', async (t) => {
+  const { lease, told, finish } = world();
+  const own: Command = { type: 'set-attributes', ino: 7, size: 9 };
+  lease.entry(asked, FILE);
+  t.equal(lease.forget({ reset: false, effects: [inodeEffect(7)], own }), null);
+  lease.entry(asked, FILE);
+  lease.unanswered(own);
+  const forgotten = lease.forget({ reset: false, effects: [inodeEffect(7)], own });
+  t.strictSame(told, ['inode 7']);
+  finish();
+  await forgotten;
+});
+
 t.test('own commands change in the kernel what it changes itself', async (t) => {
   const { lease, told, know, finish } = world();
   const effects = [inodeEffect(1), inodeEffect(7), entryEffect];

@@ -213,6 +213,17 @@ t.test('a file that lost its name lives as long as a mount has it open', async (
   t.equal(await code(attributes(a, file.ino)), 'ESTALE');
 });
 
+t.test('who opens what has lost its name elsewhere is sent to walk again', async (t) => {
+  const { a, b } = twoMounts();
+  const ino = await put(a, 'f', 'content');
+  const file = await open(b, 'f');
+  await b.ops.unlink(ROOT, name('f'), caller);
+  const opens = [READ, READ, TRUNCATE].map((flags) => code(a.ops.open(ino, flags, caller)));
+  t.strictSame(await Promise.all(opens), ['ESTALE', 'ESTALE', 'ESTALE']);
+  t.equal(await read(b, file), 'content', 'nor is it emptied for those who have it open');
+  await close(b, file);
+});
+
 t.test(
   'an open file survives its replacement by a rename, and an open directory its removal',
   async (t) => {

@@ -277,6 +277,53 @@ t.test('an attribute that is set after a write is not taken away by it', async (
   t.strictSame(Buffer.from(await a.ops.getXattr(file.ino, capability, caller)).toString(), 'x');
 });
 
+t.test('a page that was read before an append goes before the append returns', async (t) => {
+  const { a } = twoMounts();
+  await put(a, 'f', 'x');
+  const reader = await open(a, 'f');
+  const appending = await open(a, 'f', { ...APPEND, direct: true });
+  await write(a, appending, 0, 'y');
+  t.notOk(a.told.includes(`drop ${reader.ino}`), 'there is none');
+  await read(a, reader);
+  let dropped = () => {};
+  a.notifier.dropPages = () => new Promise((resolve) => void (dropped = resolve));
+  const written = write(a, appending, 0, 'y');
+  t.notOk(await isSettled(written));
+  dropped();
+  t.equal(await written, 1);
+  t.ok(await isSettled(write(a, appending, 0, 'y')), 'none was read since');
+  await a.ops.read(appending.ino, appending.handle, 0, 9, caller, true);
+  t.ok(await isSettled(write(a, appending, 0, 'y')), 'nor by what goes past the pages');
+
+  await read(a, reader);
+  const controller = new AbortController();
+  const waiting = a.ops.write(
+    ...([appending.ino, appending.handle, 0, Buffer.from('y')] as const),
+    { append: true, killPrivileges: false },
+    { ...caller, signal: controller.signal },
+  );
+  t.notOk(await isSettled(waiting));
+  controller.abort();
+  t.equal(await waiting, 1, 'it is written, whoever was interrupted');
+});
+
+t.test('what is read past the pages is not in them', async (t) => {
+  const { a, b } = twoMounts();
+  await put(a, 'f', 'x'.repeat(100));
+  const mapped = await open(b, 'f', WRITE);
+  await read(b, mapped, 0, 4096);
+  const appending = await open(a, 'f', APPEND);
+  await write(a, appending, 100, 'y'.repeat(8_000));
+  await close(a, appending);
+  const direct = await open(b, 'f', { ...APPEND, direct: true });
+  await b.ops.read(direct.ino, direct.handle, 4096, 4096, caller, true);
+  const back = Buffer.from(`X${'x'.repeat(99)}${'\0'.repeat(3_996)}`);
+  const flags = { append: false, killPrivileges: false, cached: true };
+  await b.ops.write(mapped.ino, mapped.handle, 0, back, flags, caller);
+  await b.ops.fsync(mapped.ino, mapped.handle, caller);
+  t.equal(await contentOf(a, 'f'), `X${'x'.repeat(99)}${'y'.repeat(8_000)}`);
+});
+
 t.test('a page from before another mount’s append does not come over it', async (t) => {
   const { a, b } = twoMounts();
   await put(a, 'f', 'x'.repeat(100));

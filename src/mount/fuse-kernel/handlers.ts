@@ -173,8 +173,8 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
   },
 
   async READ({ operations, replies }, request, body) {
-    const { handle, offset, size } = readRead(body);
-    const data = await operations.read(request.ino, handle, offset, size, request);
+    const { handle, offset, size, isPast } = readRead(body);
+    const data = await operations.read(request.ino, handle, offset, size, request, isPast);
     assert(data.length <= size, 'a read gives no more than was asked for');
     replies.data(request, data);
   },

@@ -122,6 +122,8 @@ export const OPEN_KILL_SUIDGID = 1 << 0;
 /** fuse_write_in.write_flags. Written back from the page cache: the handle is any one of the file. */
 export const WRITE_CACHE = 1 << 0;
 export const WRITE_KILL_SUIDGID = 1 << 2;
+/** fuse_read_in.read_flags. */
+export const READ_LOCKOWNER = 1 << 1;
 
 /** fuse_lk_in.lk_flags: flock(2), not fcntl(2). */
 export const LK_FLOCK = 1 << 0;

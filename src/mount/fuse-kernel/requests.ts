@@ -18,6 +18,7 @@ import {
   LOCK_TYPE,
   OPEN_FLAG,
   OPEN_KILL_SUIDGID,
+  READ_LOCKOWNER,
   SETXATTR_ACL_KILL_SGID,
   SIZE,
   WRITE_CACHE,
@@ -340,16 +341,22 @@ export function readHandle(body: Body): Handle {
 }
 
 /** fuse_read_in, of READ, READDIR and READDIRPLUS. */
+/**
+ * fuse_read_in. `isPast`: what is read does not go into the page cache. A read(2) of an open file has a lock's
+ * owner there, a page that is read has none (fuse_direct_io, fuse_read_args_fill).
+ */
 export function readRead(body: Body): {
   readonly handle: Handle;
   readonly offset: number;
   readonly size: number;
+  readonly isPast: boolean;
 } {
   const { buffer, start } = body;
   return {
     handle: readUint64(buffer, start),
     offset: readUint64(buffer, start + 8),
     size: buffer.readUInt32LE(start + 16),
+    isPast: (buffer.readUInt32LE(start + 20) & READ_LOCKOWNER) !== 0,
   };
 }
 
