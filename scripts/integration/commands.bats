@@ -304,6 +304,7 @@ snapshots_of() {
   mootfs mount --daemon --metrics "$metrics" "$at" 3>&-
   echo x >"$at/by-daemon"
   curl -sf "http://$metrics/metrics" | grep -q '^mootfs_fuse_request_duration_seconds_count{operation="WRITE"} [1-9]'
+  curl -sf "http://$metrics/metrics" | grep -q '^mootfs_fuse_queries_total{type="kept"} [0-9]'
   [ "$(curl -sf "http://$metrics/healthz")" = ok ]
   [ "$(mootfs cat /by-daemon)" = x ]
   (cd "$at" && exec sleep 60 3>&-) &

@@ -45,6 +45,8 @@ export interface ClientOptions {
    * the leader grants a lease: as strong as asked ones. Default: false.
    */
   readonly cache?: boolean;
+  /** Called for each query: whether it was answered from memory. Must be cheap. */
+  readonly onQuery?: (isKept: boolean) => void;
   /** Less than a quarter of the cluster's sessionTimeoutMs. */
   readonly keepAliveMs?: number;
   readonly clock?: Clock;
@@ -160,6 +162,7 @@ class ClusterClient implements FilesystemClient {
       },
       wake,
       this.lease,
+      options.onQuery ?? (() => {}),
     );
     this.administration = new Administration(this.cluster);
     if (options.holdsOpen) this.watcher.start();

@@ -47,6 +47,8 @@ export class Reads {
     private readonly wake: () => void,
     /** Answers strong queries from memory; null: each is asked. */
     private readonly lease: Lease | null,
+    /** Called for each; true: it was answered so. */
+    private readonly onQuery: (isKept: boolean) => void,
   ) {}
 
   get busy(): boolean {
@@ -61,6 +63,7 @@ export class Reads {
 
   async query(query: Query, level: ReadLevel, options: CallOptions): Promise<QueryResult> {
     const kept = level === 'strong' ? this.lease?.answer(query) : undefined;
+    this.onQuery(kept !== undefined);
     if (kept !== undefined) return kept;
     const refusal =
       callRefusal(this.closed, options) ?? problemOfQuery(query) ?? this.cluster.hopeless;

@@ -7,6 +7,14 @@ export class FuseCounts {
     { readonly durations: DurationHistogram; errors: number }
   >();
 
+  /** What the mount asked its client for: answered from memory, and by a node. */
+  readonly queries = { kept: 0, asked: 0 };
+
+  onQuery(isKept: boolean): void {
+    if (isKept) this.queries.kept++;
+    else this.queries.asked++;
+  }
+
   onAnswered(operation: string, durationMs: number, errno: number): void {
     let one = this.operations.get(operation);
     if (one === undefined) {

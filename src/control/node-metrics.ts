@@ -156,6 +156,14 @@ export function addFuseMetrics(metrics: Metrics, counts: FuseCounts): void {
   metrics.durations('mootfs_fuse_request_duration_seconds', "The kernel's requests, by type.", () =>
     [...counts.operations].map(([operation, { durations }]) => [{ operation }, durations]),
   );
+  metrics.counter(
+    'mootfs_fuse_queries_total',
+    'Questions of the mount: answered from memory, or asked of a node.',
+    () => [
+      [{ type: 'kept' }, counts.queries.kept],
+      [{ type: 'asked' }, counts.queries.asked],
+    ],
+  );
   metrics.counter('mootfs_fuse_errors_total', 'Requests answered with an errno, by type.', () =>
     [...counts.operations].map(([operation, { errors }]) => [{ operation }, errors]),
   );

@@ -19,6 +19,9 @@ import { SOURCE } from '../mount-flags.js';
 import type { Adapter, LockScope, MountOptions } from '../mount-options.js';
 import { VERSION } from '../version.js';
 
+/** Looks on at what the kernel asks, and at what the mount must ask then. */
+export type MountObserver = RequestObserver & { onQuery(isKept: boolean): void };
+
 export interface MountSettings extends MountOptions {
   readonly directory: string;
   /** Addresses, the preferred node's first. */
@@ -27,7 +30,7 @@ export interface MountSettings extends MountOptions {
   readonly flags?: readonly string[];
   /** The node of this process, reached at the first address; null: all nodes are elsewhere. */
   readonly node: Node | null;
-  readonly observer?: RequestObserver;
+  readonly observer?: MountObserver;
   /** For the adapter kernel: fusermount3 has mounted already. */
   readonly handed?: HandedMount;
 }
@@ -80,6 +83,7 @@ export async function startMount(
     deadlineMs: deadline,
     readLevel: level,
     cache: level === 'strong',
+    onQuery: (isKept) => settings.observer?.onQuery(isKept),
   });
   const operations = createMountOperations({
     client,
@@ -123,7 +127,7 @@ export async function startMountControl(
   directory: string,
 ): Promise<{
   /** Counts the mount's requests. */
-  readonly observer: RequestObserver;
+  readonly observer: MountObserver;
   /** From now on it is healthy. */
   mounted(): void;
   close(): Promise<void>;

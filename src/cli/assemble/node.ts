@@ -11,7 +11,6 @@ import { Neighbours } from '../../control/neighbours.js';
 import { startNodeControl } from '../../control/node-control.js';
 import { addFuseMetrics, createNodeMetrics } from '../../control/node-metrics.js';
 import { loadPages } from '../../control/pages.js';
-import type { RequestObserver } from '../../mount/mount.js';
 import type { Node } from '../../node/node.js';
 import { createNode } from '../../node/runtime.js';
 import { openDataDirectory } from '../../storage/data-directory.js';
@@ -24,6 +23,7 @@ import { createWebSocketTransport } from '../../transport/ws.js';
 import type { Member } from '../members.js';
 import { VERSION } from '../version.js';
 import { connectClient } from './client.js';
+import type { MountObserver } from './mount.js';
 
 export interface NodeSettings {
   readonly cluster: string;
@@ -171,7 +171,7 @@ export async function startNode(settings: NodeSettings): Promise<RunningNode> {
 export interface RunningNode {
   readonly node: Node;
   /** Counts the requests of mounts in this process. */
-  readonly fuse: RequestObserver;
+  readonly fuse: MountObserver;
   /** Resolves with the reason when the node cannot go on. */
   readonly failed: Promise<Error>;
   stop(): Promise<void>;
