@@ -17,6 +17,10 @@ const PAGE_BYTES = 4096;
  * - NO_OPEN_SUPPORT: opens are ours, for open unlinked files and delayed errors.
  * - AUTO_INVAL_DATA: every read(2) of cached pages would first ask for attributes whose time is
  *   over, a round trip to the leader each at the level `strong`.
+ * - EXPORT_SUPPORT: a handle of name_to_handle_at(2) would have to be found again after the kernel has
+ *   forgotten the inode; numbers are never used again, but an old one may have no name any more.
+ * - ALLOW_IDMAP: owners would come already mapped, and our checks of set-group-ID know the caller's groups.
+ * - SECURITY_CTX: labels of new inodes, which nobody here keeps apart from other attributes.
  * - EXPLICIT_INVAL_DATA: the kernel would keep the last page, with zeros behind the old end, when
  *   attributes show that somebody else appended. With neither, a new size drops a file's pages
  *   (fuse_change_attributes), and so do an open without FOPEN_KEEP_CACHE and our notifications.
