@@ -8,12 +8,11 @@ const NAMES_MAX = 16_384;
 export class AbsentNames {
   private readonly untilMs = new Map<string, { readonly asked: AskedName; readonly ms: number }>();
 
-  /** False: there is no room to remember it, so the kernel must not be told. */
-  add(asked: AskedName, nowMs: number, untilMs: number): boolean {
+  /** Unless there are too many: what is not remembered here the kernel must not be told. */
+  add(asked: AskedName, nowMs: number, untilMs: number): void {
     if (this.untilMs.size >= NAMES_MAX) this.dropPast(nowMs);
-    if (this.untilMs.size >= NAMES_MAX) return false;
+    if (this.untilMs.size >= NAMES_MAX) return;
     this.untilMs.set(nameKey(asked.parent, asked.name), { asked, ms: untilMs });
-    return true;
   }
 
   has({ parent, name }: AskedName): boolean {

@@ -91,7 +91,7 @@ export class KernelCaches implements WatchListener {
   readonly keepsAttributes: boolean;
   private readonly lease: KernelLease | null;
   private readonly known = new KnownNames();
-  /** Under a lease: see KernelLease. */
+  /** At the levels `session` and `local`. */
   private readonly absences = new AbsentNames();
   private readonly pages = new PageVersions();
   private readonly requests = new Set<Watched>();

@@ -1,5 +1,5 @@
 import type { Stats } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MootError } from '../base/errors.js';
 
@@ -32,7 +32,10 @@ async function hasOpen(pid: string, file: Pick<Stats, 'dev' | 'ino'>): Promise<b
   const directory = `/proc/${pid}/fd`;
   try {
     for (const fd of await readdir(directory)) {
-      const open = await stat(join(directory, fd)).catch(() => null);
+      const link = join(directory, fd);
+      // Of another file, which may lie on a mount that waits for this very node, nothing is asked.
+      if (!/\/LOCK$/.test(await readlink(link).catch(() => ''))) continue;
+      const open = await stat(link).catch(() => null);
       if (open?.dev === file.dev && open.ino === file.ino) return true;
     }
     return false;

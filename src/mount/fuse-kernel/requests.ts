@@ -340,9 +340,8 @@ export function readHandle(body: Body): Handle {
   return readUint64(body.buffer, body.start);
 }
 
-/** fuse_read_in, of READ, READDIR and READDIRPLUS. */
 /**
- * fuse_read_in. `isPast`: what is read does not go into the page cache. A read(2) of an open file has a lock's
+ * fuse_read_in, of READ, READDIR and READDIRPLUS. `isPast`: what is read does not go into the page cache. A read(2) of an open file has a lock's
  * owner there, a page that is read has none (fuse_direct_io, fuse_read_args_fill).
  */
 export function readRead(body: Body): {
