@@ -66,9 +66,13 @@ export class Paths {
       yield { name, inode };
       return;
     }
+    // What somebody renames again and again is met once.
+    let end = Number.POSITIVE_INFINITY;
     for (let cookie = 0; ; ) {
       const page = await named(path, () => this.page(inode.ino, cookie, true));
+      if (cookie === 0) end = page.nextCookie;
       for (const entry of page.entries) {
+        if (entry.cookie >= end) return;
         if (entry.inode !== null) yield { name: entry.name, inode: entry.inode };
         cookie = entry.cookie;
       }

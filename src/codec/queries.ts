@@ -123,7 +123,13 @@ function packQueryValue(value: QueryValue): Packed {
   if ('inode' in value) return [RESULT_INODE, packInode(value.inode)];
   if ('data' in value) return [RESULT_DATA, value.data, value.size];
   if ('entries' in value) {
-    return [RESULT_ENTRIES, value.entries.map(packListed), value.parent, value.end];
+    return [
+      RESULT_ENTRIES,
+      value.entries.map(packListed),
+      value.parent,
+      value.end,
+      value.nextCookie,
+    ];
   }
   if ('value' in value) return [RESULT_XATTR, value.value];
   if ('lock' in value) {
@@ -148,6 +154,7 @@ function unpackQueryValue(packed: unknown): QueryValue {
         entries: r.array('entries', LISTED_ENTRIES_MAX).map(unpackListed),
         parent: r.uint('parent'),
         end: r.bool('end'),
+        nextCookie: r.uint('nextCookie'),
       };
     case RESULT_DATA:
       return { data: r.bytes('data', READ_BYTES_MAX), size: r.uint('size') };

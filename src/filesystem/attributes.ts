@@ -132,7 +132,9 @@ function refuseForFlags(inode: Inode, command: SetAttributes): void {
   const { mode, uid, gid, size, atime, mtime } = command;
   const explicit = (time: SetAttributes['atime']) => time !== undefined && time !== 'now';
   const named = [mode, uid, gid, size].some((value) => value !== undefined);
-  if (named || explicit(atime) || explicit(mtime)) refuseFrozen(inode);
+  // Both times set to now is touch(1); only one of them is an explicit time, too (do_utimes).
+  const isOne = (atime === 'now') !== (mtime === 'now');
+  if (named || explicit(atime) || explicit(mtime) || isOne) refuseFrozen(inode);
   if (atime === 'now' || mtime === 'now') refuseImmutable(inode);
 }
 

@@ -257,11 +257,21 @@ function clearChunk(
   const record = draft.get(key);
   assert(record !== undefined && record.length === length, 'a chunk is as its map says');
   if (to >= length) {
-    draft.put(key, new Uint8Array(record.subarray(0, from)));
-    return length - from;
+    // Zeros before it, of an earlier hole, need not be kept for what comes behind them any more.
+    const kept = lengthOfContent(record, from);
+    if (kept === 0) draft.delete(key);
+    else draft.put(key, new Uint8Array(record.subarray(0, kept)));
+    return length - kept;
   }
   draft.put(key, new Uint8Array(record).fill(0, from, to));
   return 0;
+}
+
+/** Up to the last byte before `end` that is no zero. */
+function lengthOfContent(record: Uint8Array, end: number): number {
+  let length = end;
+  while (length > 0 && record[length - 1] === 0) length--;
+  return length;
 }
 
 /**

@@ -26,15 +26,21 @@ export function inodeOfEntry(draft: Draft, entry: DirectoryEntry): Inode {
 }
 
 /**
- * Adds an entry for `inode` to a directory. A new entry always gets a new cookie, so that a listing
- * that has passed the old place of a renamed entry may meet it again under its new name, but never
- * misses another.
+ * Adds an entry for `inode` to a directory. A new name gets a new cookie, so that a listing that has
+ * passed the old place of a renamed entry may meet it again under its new name, but never misses
+ * another. A name that stays, and means another inode, keeps its `place`: a listing meets it once.
  */
-export function addEntry(draft: Draft, parent: Ino, name: string, inode: Inode): void {
+export function addEntry(
+  draft: Draft,
+  parent: Ino,
+  name: string,
+  inode: Inode,
+  place: number | null = null,
+): void {
   const directory = liveDirectory(draft, parent);
   refuseImmutable(directory);
   const type = fileType(inode.mode);
-  const cookie = directory.nextCookie;
+  const cookie = place ?? directory.nextCookie;
   const bytes = bytesOfLatin1(name);
   draft.put(entryKey(parent, name), { ino: inode.ino, type, cookie });
   draft.put(cookieKey(parent, cookie), { ino: inode.ino, type, name: bytes });
@@ -42,7 +48,7 @@ export function addEntry(draft: Draft, parent: Ino, name: string, inode: Inode):
     {
       ...directory,
       entries: directory.entries + 1,
-      nextCookie: cookie + 1,
+      nextCookie: Math.max(directory.nextCookie, cookie + 1),
       nlink: directory.nlink + (isDirectory(inode) ? 1 : 0),
       mtime: draft.time,
       ctime: draft.time,

@@ -57,7 +57,6 @@ export function makeNode(draft: Draft, command: MakeNode): { readonly inode: Ino
   if (!NODE_TYPES.has(type)) return refuse('EINVAL');
   refuseExisting(draft, parent.ino, name);
   const directory = type === S_IFDIR;
-  if (directory && parent.nlink >= LINKS_MAX) return refuse('EMLINK');
   const inherited = directory ? parent.mode & S_ISGID : 0;
   const device = type === S_IFCHR || type === S_IFBLK;
   const fresh = newInode(draft, parent, command.uid, command.gid);

@@ -70,6 +70,8 @@ export interface QueryValues {
     readonly parent: Ino;
     /** There is nothing behind these entries. */
     readonly end: boolean;
+    /** Names that come later stand here or behind. */
+    readonly nextCookie: number;
   };
   read: { readonly data: Uint8Array; readonly size: number };
   seek: { readonly offset: number };

@@ -58,7 +58,7 @@ const HANDLERS: { readonly [T in QueryType]: (view: View, query: QueryOf<T>) => 
     const found = view.scan(cookieRange(ino, cookie), limit);
     const entries = listedEntries(view, found, plus);
     const end = entries.length === found.length && found.length < limit;
-    return { entries, parent: directory.parent, end };
+    return { entries, parent: directory.parent, end, nextCookie: directory.nextCookie };
   },
 
   read(view, { ino, offset, size }) {

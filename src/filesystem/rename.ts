@@ -7,7 +7,7 @@ import { entryKey } from './keys.js';
 import { isDirectory } from './mode.js';
 import { entryName } from './name.js';
 import { existing, loseName } from './names.js';
-import { type DirectoryEntry, type Ino, type Inode, LINKS_MAX, ROOT_INO } from './records.js';
+import { type DirectoryEntry, type Ino, type Inode, ROOT_INO } from './records.js';
 import { refuse } from './refusal.js';
 
 /** A name that is there, with what it means. */
@@ -30,8 +30,7 @@ export function rename(draft: Draft, command: Rename): { readonly removed: Inode
   if (newEntry === undefined) {
     if (command.mode === 'exchange') return refuse('ENOENT');
     refuseCycle(draft, source, newParent.ino);
-    refuseFull(newParent, source, null);
-    move(draft, source, newParent.ino, newName);
+    move(draft, source, newParent.ino, newName, null);
     return { removed: null };
   }
   if (command.mode === 'no-replace') return refuse('EEXIST');
@@ -39,57 +38,48 @@ export function rename(draft: Draft, command: Rename): { readonly removed: Inode
   refuseFrozen(target.inode);
   refuseCycle(draft, source, newParent.ino);
   return command.mode === 'exchange'
-    ? exchange(draft, source, target, parent, newParent)
-    : replace(draft, source, target, newParent);
+    ? exchange(draft, source, target)
+    : replace(draft, source, target);
 }
 
-function replace(
-  draft: Draft,
-  source: Place,
-  target: Place,
-  newParent: Inode,
-): { readonly removed: Inode | null } {
+function replace(draft: Draft, source: Place, target: Place): { readonly removed: Inode | null } {
   if (source.inode.ino === target.inode.ino) return { removed: null };
   if (isDirectory(source.inode) && !isDirectory(target.inode)) return refuse('ENOTDIR');
   if (!isDirectory(source.inode) && isDirectory(target.inode)) return refuse('EISDIR');
   if (target.inode.entries > 0) return refuse('ENOTEMPTY');
-  refuseFull(newParent, source, target);
   removeEntry(draft, target.parent, target.name, target.entry);
   const removed = loseName(draft, target.inode);
-  move(draft, source, target.parent, target.name);
+  move(draft, source, target.parent, target.name, target.entry.cookie);
   return { removed };
 }
 
-function exchange(
-  draft: Draft,
-  source: Place,
-  target: Place,
-  parent: Inode,
-  newParent: Inode,
-): { readonly removed: Inode | null } {
+function exchange(draft: Draft, source: Place, target: Place): { readonly removed: Inode | null } {
   refuseCycle(draft, target, source.parent);
   if (source.inode.ino === target.inode.ino) return { removed: null };
-  if (parent.ino !== newParent.ino) {
-    refuseFull(newParent, source, target);
-    refuseFull(parent, target, source);
-  }
   removeEntry(draft, source.parent, source.name, source.entry);
   removeEntry(draft, target.parent, target.name, target.entry);
-  settle(draft, source.inode.ino, target.parent, target.name);
-  return { removed: settle(draft, target.inode.ino, source.parent, source.name) };
+  settle(draft, source.inode.ino, target.parent, target.name, target.entry.cookie);
+  const { name, entry } = source;
+  return { removed: settle(draft, target.inode.ino, source.parent, name, entry.cookie) };
 }
 
 function place(draft: Draft, parent: Ino, name: string, entry: DirectoryEntry): Place {
   return { parent, name, entry, inode: inodeOfEntry(draft, entry) };
 }
 
-function move(draft: Draft, source: Place, newParent: Ino, newName: string): void {
+function move(
+  draft: Draft,
+  source: Place,
+  newParent: Ino,
+  newName: string,
+  cookie: number | null,
+): void {
   removeEntry(draft, source.parent, source.name, source.entry);
-  settle(draft, source.inode.ino, newParent, newName);
+  settle(draft, source.inode.ino, newParent, newName, cookie);
 }
 
-/** Gives the inode, whose old entry is gone, its new place. */
-function settle(draft: Draft, ino: Ino, parent: Ino, name: string): Inode {
+/** Gives the inode, whose old entry is gone, its new place. `cookie`: see addEntry. */
+function settle(draft: Draft, ino: Ino, parent: Ino, name: string, cookie: number | null): Inode {
   // As it is now: an orphan that left the queue may have been this very inode.
   const inode = draft.inode(ino);
   assert(inode !== undefined, 'an inode with a name is there');
@@ -99,7 +89,7 @@ function settle(draft: Draft, ino: Ino, parent: Ino, name: string): Inode {
     ctime: draft.time,
   };
   draft.putInode(settled, false);
-  addEntry(draft, parent, name, settled);
+  addEntry(draft, parent, name, settled, cookie);
   return settled;
 }
 
@@ -112,11 +102,4 @@ function refuseCycle(draft: Draft, moved: Place, directory: Ino): void {
     assert(inode !== undefined, 'every directory with a name has a way to the root');
     ino = inode.parent;
   }
-}
-
-/** EMLINK when the directory has as many subdirectories as it may once `coming` is there for `going`. */
-function refuseFull(directory: Inode, coming: Place, going: Place | null): void {
-  if (!isDirectory(coming.inode) || coming.parent === directory.ino) return;
-  if (going !== null && isDirectory(going.inode)) return;
-  if (directory.nlink >= LINKS_MAX) refuse('EMLINK');
 }

@@ -48,13 +48,16 @@ export interface ListedPage {
 /**
  * One open directory as readdir(3) goes through it. The cookies that the kernel sees are the
  * tree's, moved by two for '.' and '..': they stay valid for ever, so that telldir, seekdir and
- * entries removed meanwhile need no state here. The page is kept only to ask seldom.
+ * entries removed meanwhile need no state here. The page is kept only to ask seldom. What comes
+ * later than the start is not listed: who renames each file that it meets would never come to an end.
  */
 export class Listing {
   private page: Page | null = null;
   /** Names of the page were looked up: those of the next will be, too. */
   private isLookedThrough = false;
   private entriesAsked = 0;
+  /** The cookie of the tree behind all that was there at the start. */
+  private endCookie = Number.POSITIVE_INFINITY;
 
   /** `keepsInodes`: what an answer says of inodes can be known to be right later on. */
   constructor(
@@ -112,8 +115,13 @@ export class Listing {
     const dots: ListedEntry[] = [];
     if (after < DOT_COOKIE) dots.push(dotEntry(DOT, this.ino, DOT_COOKIE));
     if (after < DOT_DOT_COOKIE) dots.push(dotEntry(DOT_DOT, answer.parent, DOT_DOT_COOKIE));
-    const moved = answer.entries.map((e) => ({ ...e, cookie: e.cookie + COOKIE_SHIFT }));
-    return { after, entries: [...dots, ...moved], end: answer.end };
+    if (after === 0 || this.endCookie === Number.POSITIVE_INFINITY) {
+      this.endCookie = answer.nextCookie;
+    }
+    const listed = answer.entries.filter(({ cookie }) => cookie < this.endCookie);
+    const moved = listed.map((e) => ({ ...e, cookie: e.cookie + COOKIE_SHIFT }));
+    const end = answer.end || listed.length < answer.entries.length;
+    return { after, entries: [...dots, ...moved], end };
   }
 }
 

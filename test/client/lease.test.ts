@@ -240,7 +240,7 @@ t.test(
     lease.missed(1);
     lease.missed(1);
     t.equal(listings().length, 1);
-    const value = { entries: [], parent: 1, end: true };
+    const value = { entries: [], parent: 1, end: true, nextCookie: 1 };
     listings()[0]?.({ type: 'query-reply', id: 0, index: 2, result: { ok: true, value } });
     lease.missed(1);
     t.equal(listings().length, 1, 'it did not help a moment ago');
@@ -271,7 +271,7 @@ t.test('entries that are looked up one after the other are listed ahead', async 
   const name = Buffer.from('f');
   const inode = { ...ROOT, ino: 10 };
   const entries = [{ name, ino: 10, type: 0, cookie: 30, inode }];
-  const value = { entries, parent: 1, end: false };
+  const value = { entries, parent: 1, end: false, nextCookie: 99 };
   listings()[0]?.onAnswer({ type: 'query-reply', id: 0, index: 1, result: { ok: true, value } });
   t.match(lease.answer({ type: 'lookup', parent: 9, name }), { value: { inode: { ino: 10 } } });
   lease.found(9, 31);

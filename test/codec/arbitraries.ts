@@ -317,7 +317,12 @@ const queryResult: Of<QueryResult> = fc.oneof(
     value: fc.oneof<Of<Extract<QueryResult, { ok: true }>['value']>[]>(
       fc.record({ inode }),
       fc.record({ inode, cookie: uint }),
-      fc.record({ entries: fc.array(listed, { maxLength: 20 }), parent: uint, end: bool }),
+      fc.record({
+        entries: fc.array(listed, { maxLength: 20 }),
+        parent: uint,
+        end: bool,
+        nextCookie: uint,
+      }),
       fc.record({ data: bytes, size: uint }),
       fc.record({ offset: uint }),
       lockAnswer,

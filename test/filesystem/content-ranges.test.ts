@@ -60,6 +60,20 @@ t.test('a file is made to reach, and nothing is stored for it', async (t) => {
   t.equal(world.code(session, { ...reserve, ino: ROOT, mode: 'punch', length: 1 }), 'EISDIR');
 });
 
+t.test('a chunk that is punched piece by piece is gone in the end', async (t) => {
+  const files = new Files('f');
+  const { world, session } = files;
+  const ino = files.ino(0);
+  world.do(session, { type: 'write', ino, offset: 0, data: new Uint8Array(CHUNK_BYTES).fill(7) });
+  const punch = { type: 'allocate', ino, length: CHUNK_BYTES / 8, mode: 'punch' } as const;
+  for (let piece = 0; piece < 7; piece++) {
+    world.do(session, { ...punch, offset: (piece * CHUNK_BYTES) / 8 });
+  }
+  const { inode } = world.do(session, { ...punch, offset: (7 * CHUNK_BYTES) / 8 });
+  t.match(inode, { size: CHUNK_BYTES, bytes: 0 });
+  checkTree(world.view);
+});
+
 t.test('punched and zeroed ranges are zeros and cost nothing', async (t) => {
   const files = new Files('f');
   const { world, session } = files;

@@ -221,7 +221,7 @@ t.test('a removed directory takes nothing', async (t) => {
 
 t.test('a listing neither skips nor repeats what is there throughout', async (t) => {
   const change = fc.record({
-    what: fc.constantFrom('add', 'remove', 'rename', 'list'),
+    what: fc.constantFrom('add', 'remove', 'rename', 'replace', 'exchange', 'list'),
     at: fc.nat(30),
     to: fc.nat(30),
     limit: fc.integer({ min: 1, max: 5 }),
@@ -251,6 +251,9 @@ t.test('a listing neither skips nor repeats what is there throughout', async (t)
           tree.world.run(tree.session, { type: 'unlink', parent: ROOT, name });
         } else if (what === 'rename') {
           tree.rename(ROOT, `comes and goes ${at}`, ROOT, `comes and goes ${to}`);
+        } else if (what === 'replace' || what === 'exchange') {
+          // What the name means changes; the name stays.
+          tree.rename(ROOT, `comes and goes ${at}`, ROOT, `stays ${to % 10}`, what);
         } else {
           const node = { mode: S_IFREG | 0o600, rdev: 0, uid: 0, gid: 0 };
           tree.world.run(tree.session, { type: 'make-node', parent: ROOT, name, ...node });

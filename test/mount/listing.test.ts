@@ -16,7 +16,7 @@ function directory() {
     asked.push({ cookie, limit, plus });
     const behind = all.slice(cookie, cookie + limit);
     const entries = plus ? behind : behind.map((entry) => ({ ...entry, inode: null }));
-    return { entries, parent: 1, end: cookie + limit >= ENTRIES };
+    return { entries, parent: 1, end: cookie + limit >= ENTRIES, nextCookie: ENTRIES + 1 };
   };
   return { asked, fetch };
 }
@@ -96,4 +96,21 @@ t.test('from the start means anew', async (t) => {
   t.notOk((await listing.read(10, BYTES, false, fetch, () => true)).isNew);
   t.ok((await listing.read(0, BYTES, false, fetch, () => true)).isNew);
   t.equal(asked.length, 2);
+});
+
+t.test('what comes after the start is not listed, until it is listed anew', async (t) => {
+  let made = 10;
+  // Whoever reads makes as many names again.
+  const fetch: FetchEntries = async (cookie, limit) => {
+    const entries = Array.from({ length: Math.min(limit, made - cookie) }, (_, i) =>
+      entryOf(cookie + i + 1),
+    );
+    const nextCookie = made + 1;
+    made += 10;
+    return { entries, parent: 1, end: false, nextCookie };
+  };
+  const listing = new Listing(INO, false);
+  const options = { plusAt: () => false, current: true, lookUp: false };
+  t.equal((await readAll(listing, fetch, options)).length, 2 + 10);
+  t.ok((await readAll(listing, fetch, options)).length > 2 + 10, 'rewinddir(3)');
 });

@@ -125,6 +125,13 @@ t.test('create finds a name that somebody else made', async (t) => {
     'ok',
     'all may read',
   );
+  const inode = await b.ops.lookup(ROOT, name('f'), caller);
+  await b.ops.setXattr(inode.inode.ino, name('user.a'), name('1'), 'set', false, caller);
+  t.equal(
+    await code(a.ops.create(ROOT, name('f'), node(0o644), readFlags, user)),
+    'ESTALE',
+    'an ACL may say otherwise',
+  );
 });
 
 t.test('create of a name that comes and goes makes it in the end', async (t) => {
