@@ -199,7 +199,9 @@ export class Cluster {
   /** The link to a node that is not among the given addresses. */
   learn(id: string, address: string): void {
     if (this.closed) return;
-    if (this.links.some((link) => link.nodeId === id || link.address === address)) return;
+    // Where its node was met before says nothing once that is over: members may move.
+    const isMet = (link: Link) => link.nodeId === id && link.open;
+    if (this.links.some((link) => isMet(link) || link.address === address)) return;
     if (this.links.length >= this.givenCount + LEARNED_LINKS_MAX) return;
     const link = this.linkTo(address);
     this.links.push(link);
@@ -209,10 +211,7 @@ export class Cluster {
   /** Of the learned nodes those that left: a client may outlive many. */
   private forgetAllBut(members: NodeStatus['peers']): void {
     for (const link of this.links.slice(this.givenCount)) {
-      const isMember = members.some(
-        ({ id, address }) => id === link.nodeId || address === link.address,
-      );
-      if (link.open || isMember) continue;
+      if (link.open || members.some(({ address }) => address === link.address)) continue;
       this.links.splice(this.links.indexOf(link), 1);
       link.close();
     }

@@ -127,7 +127,12 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
       service.query(
         request,
         (result, index) => {
-          const answer = () => send({ type: 'query-reply', id: request.id, index, result });
+          const answer = () => {
+            // Many large ones may have been asked for before the first was here.
+            if (client.queuedBytes > QUEUED_BYTES_MAX)
+              refuse(request.id, 'BUSY', 'too many answers wait to be read');
+            else send({ type: 'query-reply', id: request.id, index, result });
+          };
           if (request.level === 'session') for (const one of watchers) service.watches.bringUp(one);
           if (request.level !== 'strong') answer();
           else {

@@ -11,6 +11,10 @@ const LEASES_MAX = 1_024;
  * client (REQUESTS_MAX in clients.ts), which are taken over into the new set.
  */
 const INTEREST_MAX = 65_536;
+/** Of all clients together: a name takes about 100 bytes. Who keeps most is told to forget everything. */
+const INTERESTS_MAX = 2_000_000;
+/** They are counted after so many answers' worth of them. */
+const COUNTED_AFTER = 16_384;
 /**
  * Of answers to queries that wait until somebody has acknowledged, over all clients. Beyond it a
  * query is refused and asked again in a while. A lease's time is short: this is read much faster.
@@ -91,6 +95,8 @@ export class Leases {
   private waiting: Waiting[] = [];
   /** Of those that wait. */
   private waitingBytes = 0;
+  /** Since all interests were last counted. */
+  private notedSince = 0;
   private appliedIndex = 0;
   /** Pushes count up over all leases: a late acknowledgement must not be taken for one of a new lease. */
   private lastId = 0;
@@ -98,6 +104,7 @@ export class Leases {
   constructor(
     private readonly clock: Pick<Clock, 'monotonicMs'>,
     private readonly leaseMs: number,
+    private readonly interestsMax = INTERESTS_MAX,
   ) {}
 
   /** False: there are no leases, answers leave at once, and any node may confirm strong reads. */
@@ -259,7 +266,22 @@ export class Leases {
 
   private note(lease: Lease, keys: readonly FactKey[], nowMs: number): void {
     for (const key of keys) lease.interest.add(key);
-    if (lease.interest.size <= INTEREST_MAX) return;
+    if (lease.interest.size > INTEREST_MAX) this.forgetAll(lease, keys, nowMs);
+    this.notedSince += keys.length;
+    if (this.notedSince < Math.min(COUNTED_AFTER, this.interestsMax)) return;
+    this.notedSince = 0;
+    const bySize = [...this.leases.values()].sort((a, b) => a.interest.size - b.interest.size);
+    let total = bySize.reduce((sum, { interest }) => sum + interest.size, 0);
+    while (total > this.interestsMax) {
+      const most = bySize.pop();
+      if (most === undefined) return;
+      total -= most.interest.size;
+      // What is about to leave may be kept.
+      this.forgetAll(most, most === lease ? keys : [], nowMs);
+    }
+  }
+
+  private forgetAll(lease: Lease, keys: readonly FactKey[], nowMs: number): void {
     lease.interest = new Set(keys);
     for (const { holder, answer } of this.waiting) {
       // These leave after the reset, and what they say may be kept.

@@ -54,6 +54,7 @@ export class Replication {
     const others = membersOf(configuration).filter(({ id }) => id !== config.id);
     this.followers = others.map(({ id }) => byId.get(id) ?? this.createProgress(id));
     this.byId = new Map(this.followers.map((follower) => [follower.id, follower]));
+    this.awaited = this.awaited.filter(({ id }) => this.byId.has(id));
     this.quorums = voterSets(configuration).map((ids) =>
       ids.map((id) => this.byId.get(id) ?? null),
     );

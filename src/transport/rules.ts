@@ -25,8 +25,10 @@ export const CLIENT_QUEUE_BYTES_MAX = 64 * 1024 * 1024;
 /** Answers to pings that were not read; a node of ours has one on its way. */
 export const PONG_QUEUE_BYTES_MAX = CLIENT_QUEUE_BYTES_MAX;
 
-/** Connections of all kinds at one node; each may hold one unfinished frame in memory. */
-export const CONNECTIONS_MAX = 1_024;
+/** Clients at one node; each may hold one unfinished frame in memory. */
+export const CLIENTS_MAX = 1_024;
+/** Connections of all kinds: however many clients there are, members find a place, also before their last connection is found dead. */
+export const CONNECTIONS_MAX = CLIENTS_MAX + 256;
 
 /** Parts of one WebSocket message; our own frames have one. */
 const FRAGMENTS_MAX = 64;

@@ -8,6 +8,7 @@ import { CLIENT_FRAME_BYTES_MAX, FRAME_BYTES_MAX } from '../codec/limits.js';
 import { formatAddress, parseAddress } from './address.js';
 import type { ConnectOptions, Door, DoorOptions, Network, Path, Wire } from './network.js';
 import {
+  CLIENTS_MAX,
   CONNECTIONS_MAX,
   GREETING_TIMEOUT_MS,
   HEADER_BYTES_MAX,
@@ -49,7 +50,8 @@ async function open(options: DoorOptions): Promise<Door> {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
   });
-  server.on('drop', () => report('warn', 'a connection was refused: there are too many'));
+  let clients = 0;
+  server.on('drop', () => report('warn', TOO_MANY));
   server.on('clientError', (_, socket) => dismiss(socket, '400 Bad Request'));
   server.on('upgrade', (request, socket, head) => {
     const upgrade = upgraders[request.url ?? ''];
@@ -58,7 +60,16 @@ async function open(options: DoorOptions): Promise<Door> {
     // Only browsers send it (RFC 6455 §10.2): any page that somebody on this network visits could otherwise
     // speak to a node.
     else if (request.headers.origin !== undefined) dismiss(socket, '403 Forbidden');
-    else upgrade(request, socket as Socket, head);
+    else if (request.url === '/client' && clients >= CLIENTS_MAX) {
+      report('warn', TOO_MANY);
+      dismiss(socket, '503 Service Unavailable');
+    } else {
+      if (request.url === '/client') {
+        clients++;
+        socket.once('close', () => clients--);
+      }
+      upgrade(request, socket as Socket, head);
+    }
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
@@ -80,6 +91,8 @@ async function open(options: DoorOptions): Promise<Door> {
       }),
   };
 }
+
+const TOO_MANY = 'a connection was refused: there are too many';
 
 type Upgrader = (request: IncomingMessage, socket: Socket, head: Buffer) => void;
 

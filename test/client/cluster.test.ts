@@ -1,4 +1,4 @@
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { systemRandom } from '../../src/base/random.js';
 import { systemClock } from '../../src/base/system-clock.js';
 import { createFilesystemClient } from '../../src/client/client.js';
@@ -53,7 +53,28 @@ filesystemClientSuite(t, 'in the process of a node', () =>
 
 filesystemClientSuite(t, 'over WebSocket', async () => world(await webSocketNetwork()));
 
+t.test('a member that has moved is found where it is now', async (t) => {
+  const { told, links } = silentCluster(t);
+  t.strictSame(told({ b: 'b:1' }), ['a:1', 'b:1']);
+  const [, old] = links();
+  if (old !== undefined) old.nodeId = 'b';
+  t.strictSame(told({ b: 'b:2' }), ['a:1', 'b:2'], 'its old link is closed');
+});
+
 t.test('nodes that have left are forgotten, unless they were given', async (t) => {
+  const { told, links } = silentCluster(t);
+  const named = (...ids: readonly string[]) =>
+    told(Object.fromEntries(ids.map((id) => [id, `${id}:1`])));
+  t.strictSame(named('b', 'c'), ['a:1', 'b:1', 'c:1']);
+  const left = links()[1];
+  t.strictSame(named('c', 'd'), ['a:1', 'c:1', 'd:1']);
+  t.equal(left?.closed, true);
+  for (let n = 0; n < 100; n++) named('c', `e${n}`);
+  t.strictSame(named('c', 'f'), ['a:1', 'c:1', 'f:1']);
+});
+
+/** One whose nodes never answer; `told`: what a leader's status names makes the client dial these. */
+function silentCluster(t: Test) {
   const dialer = { dial: () => new Promise<never>(() => {}) };
   const unheard = () => {};
   const cluster = new Cluster(['a:1'], dialer, systemClock, systemRandom, {
@@ -64,18 +85,13 @@ t.test('nodes that have left are forgotten, unless they were given', async (t) =
   });
   t.teardown(() => cluster.close());
   const [given] = cluster.links;
-  const told = (...peers: readonly string[]) => {
+  const told = (peers: Readonly<Record<string, string>>) => {
     const status = {
       ...{ id: 'a', role: 'leader', term: 1, leader: 'a', appliedIndex: 1, leaseMs: 0 },
-      peers: peers.map((id) => ({ id, address: `${id}:1` })),
+      peers: Object.entries(peers).map(([id, address]) => ({ id, address })),
     };
     if (given !== undefined) cluster.onStatus(given, status as never);
     return cluster.links.map(({ address }) => address);
   };
-  t.strictSame(told('b', 'c'), ['a:1', 'b:1', 'c:1']);
-  const left = cluster.links[1];
-  t.strictSame(told('c', 'd'), ['a:1', 'c:1', 'd:1']);
-  t.equal(left?.closed, true);
-  for (let n = 0; n < 100; n++) told('c', `e${n}`);
-  t.strictSame(told('c', 'f'), ['a:1', 'c:1', 'f:1']);
-});
+  return { told, links: () => cluster.links };
+}

@@ -221,6 +221,26 @@ t.test('a client that keeps too much forgets everything', async (t) => {
   t.match(reader.pushes.at(-1), { index: 3, effects: [{ ino: 2 }] });
 });
 
+t.test('when all clients together keep too much, who keeps most forgets everything', async (t) => {
+  const leases = new Leases({ monotonicMs: () => 1_000 }, LEASE_MS, 100);
+  leases.begin(1, { grantsOver: true });
+  const [some, most] = [new Client(), new Client()];
+  const ask = (client: Client, from: number, count: number) =>
+    leases.answer(client, {
+      ...{ index: 1, bytes: 0, ownCommand: false },
+      reveals: () => Array.from({ length: count }, (_, i) => from + i),
+      send: () => client.heard.push('answer'),
+      refuse: () => client.heard.push('refused'),
+    });
+  for (const client of [some, most]) leases.grant(client);
+  ask(most, 1_000, 60);
+  ask(some, 2_000, 30);
+  t.same([...some.pushes, ...most.pushes], []);
+  ask(some, 3_000, 20);
+  t.same(some.pushes, []);
+  t.match(most.pushes, [{ reset: true }]);
+});
+
 t.test('without leases everything leaves at once', async (t) => {
   const leases = new Leases({ monotonicMs: () => 0 }, 0);
   let sent = false;

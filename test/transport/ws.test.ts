@@ -5,6 +5,7 @@ import { WebSocket } from 'ws';
 import { createWebSocketDialer, createWebSocketTransport } from '../../src/transport/ws.js';
 import { transportConformance } from '../conformance/transport.js';
 import { freeAddresses } from '../support/ports.js';
+import { until } from '../support/until.js';
 
 transportConformance(t, 'ws', {
   addresses: freeAddresses,
@@ -47,6 +48,30 @@ t.test('no page in a browser speaks to a node', async (t) => {
     t.match(error.message, /403/);
   }
   t.equal(clients, 0);
+});
+
+t.test('however many clients there are, a member finds a place', async (t) => {
+  const [address] = (await freeAddresses(1)) as [string];
+  const node = transport(address);
+  t.teardown(() => node.close());
+  await node.start(HANDLERS);
+  const sockets: WebSocket[] = [];
+  t.teardown(() => {
+    for (const ws of sockets) ws.terminate();
+  });
+  let refused = 0;
+  const visit = (path: string) => {
+    const ws = new WebSocket(`ws://${address}${path}`, { perMessageDeflate: false });
+    ws.on('error', () => refused++);
+    sockets.push(ws);
+    return ws;
+  };
+  // Who says nothing is sent away some seconds later: more and more come.
+  await until('clients are refused', () => {
+    for (let i = 0; i < 50 && sockets.length < 10_000; i++) visit('/client');
+    return refused > 0;
+  });
+  await once(visit('/peer'), 'open');
 });
 
 t.test('a browser gets one line', async (t) => {
