@@ -62,7 +62,7 @@ export async function compareRun(
         one.call(step, abilities.manyMounts),
         other.call(step, false),
       ]);
-      if (abilities.manyMounts && isOutOfReach(step, a)) return null;
+      if (abilities.manyMounts && isOutOfReach(step, a, b)) return null;
       if (a !== b && !mayDiffer(step, a, b)) return { at, step, mootfs: a, local: b };
       const times =
         timesDifference(one.changed, other.changed) ??
@@ -87,10 +87,15 @@ const MAY_DIFFER: readonly {
 ];
 
 /**
- * A directory in use that another mount has moved: in rename(2) between two directories the kernel cannot
- * move what it has of it (__d_unalias). A local filesystem may have renamed it, so that is the end.
+ * What the kernel decides by what it has, and another mount has changed. The two go different ways from there, so
+ * that is the end.
+ * - A directory in use that another mount has moved: in rename(2) between two directories the kernel cannot move what
+ *   it has of it (__d_unalias). A local filesystem may have renamed it.
+ * - An open file that another mount has made set-user-ID: linkat(2) of a descriptor asks nobody for its mode
+ *   (may_linkat).
  */
-function isOutOfReach({ call }: Step, mootfs: string): boolean {
+function isOutOfReach({ call }: Step, mootfs: string, local: string): boolean {
+  if (call.startsWith('linkfd ')) return mootfs.startsWith('= ') && local.startsWith('! EPERM');
   return call.startsWith('rename ') && mootfs.startsWith('! ESTALE');
 }
 
