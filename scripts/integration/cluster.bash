@@ -174,6 +174,29 @@ nodes_agree() {
     END { exit silent || different != 1 }'
 }
 
+# own_tree I COMMAND...: COMMAND with a directory behind it in which node I's own tree is mounted, while all
+# other nodes stand still. Digests say what was applied, and a mount at level strong shows the leader's
+# tree; this is what the node itself reads from its disk.
+own_tree() {
+  local i=$1 other
+  shift
+  need_mounts
+  mkdir -p "$ROOT/mnt/own$i"
+  background "own$i" mount "$ROOT/mnt/own$i" --nodes "127.0.0.1:${PORTS[i - 1]}" --level local
+  wait_for "node $i's own tree" is_mounted "own$i"
+  # A mount learns of other nodes, and would ask them, too, if its own one were slow.
+  for ((other = 1; other <= COUNT; other++)); do [ "$other" = "$i" ] || process_kill "n$other" STOP; done
+  "$@" "$ROOT/mnt/own$i"
+  for ((other = 1; other <= COUNT; other++)); do [ "$other" = "$i" ] || process_kill "n$other" CONT; done
+  process_kill "own$i" TERM
+}
+
+# own_trees COMMAND...: the same for each node.
+own_trees() {
+  local node
+  for ((node = 1; node <= COUNT; node++)); do own_tree "$node" "$@"; done
+}
+
 pid_of() { cat "$ROOT/pids/$1"; }
 
 # process_kill NAME [SIGNAL]: signals n1, mount2, … and, unless it is only stopped, waits for its end.
