@@ -33,6 +33,13 @@ up_start() {
   run timeout 60 "$MOOTFS" up --data "$ROOT/data" --mounts "$ROOT/mnt" --port "$PORT" --nodes 5
   [ "$status" -eq 2 ]
   [[ "$output" == *"was made for 3 nodes"*"not for 5 nodes"* ]]
+  # What a node cannot use is as if up could not.
+  echo '{' >"$ROOT/data/n2/mootfs.json"
+  run timeout 120 "$MOOTFS" up --data "$ROOT/data" --mounts "$ROOT/mnt" --port "$PORT"
+  [ "$status" -eq 4 ]
+  [[ "$output" == "mootfs up: n2: "*"$ROOT/data/n2/mootfs.json"* ]]
+  [ "${#lines[@]}" -eq 1 ]
+  run ! grep -q " $ROOT/" /proc/self/mounts
 }
 
 @test "mounts lock as up is told, and settings of its environment are not the nodes' own" {

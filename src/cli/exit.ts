@@ -1,4 +1,4 @@
-import { describe, type ErrorCode, isMootError } from '../base/errors.js';
+import { describe, type ErrorCode, isMootError, MootError } from '../base/errors.js';
 
 /** Exit codes, for scripts. Part of the interface: they do not change meaning. */
 export const EXIT = {
@@ -33,7 +33,20 @@ const EXIT_OF_CODE: Partial<Record<ErrorCode, number>> = {
   NATIVE_UNUSABLE: EXIT.prerequisite,
 };
 
+/** A process of ours that we had started has ended: what it said, and its exit code if that is one of these. */
+export class ChildFailed extends MootError {
+  readonly exitCode: number;
+
+  constructor(message: string, exitCode: number | null) {
+    super('CLOSED', message);
+    const ours: readonly (number | null)[] = Object.values(EXIT);
+    this.exitCode =
+      exitCode !== null && exitCode !== EXIT.ok && ours.includes(exitCode) ? exitCode : EXIT.failed;
+  }
+}
+
 export function exitCodeOf(error: unknown): number {
+  if (error instanceof ChildFailed) return error.exitCode;
   return isMootError(error) ? (EXIT_OF_CODE[error.code] ?? EXIT.failed) : EXIT.failed;
 }
 

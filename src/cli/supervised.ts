@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { MootError } from '../base/errors.js';
-import { EXIT } from './exit.js';
+import { ChildFailed } from './exit.js';
 
 export type ChildState = 'starting' | 'up' | 'down' | 'stopped';
 
@@ -162,11 +162,8 @@ function withoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !isOfOne(name)));
 }
 
-function startFailure(name: string, code: number | null, said: string): MootError {
+function startFailure(name: string, code: number | null, said: string): ChildFailed {
   const line = said.trim().split('\n').at(-1) ?? '';
   const text = line.replace(/^mootfs \w+: /, '') || `ended with exit code ${code}`;
-  return new MootError(
-    code === EXIT.prerequisite ? 'MOUNT_UNAVAILABLE' : 'CLOSED',
-    `${name}: ${text}`,
-  );
+  return new ChildFailed(`${name}: ${text}`, code);
 }

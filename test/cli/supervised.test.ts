@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { mock } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
+import { exitCodeOf } from '../../src/cli/exit.js';
 import { Supervised } from '../../src/cli/supervised.js';
 
 // What is supervised is started by the program's own name.
@@ -10,12 +11,12 @@ process.argv[1] = fileURLToPath(new URL('../support/supervised-child.js', import
 /** Beyond any delay before a restart. */
 const LONG_MS = 60_000;
 
-function supervise(t: Test, log?: string) {
+function supervise(t: Test, log?: string, ...args: readonly string[]) {
   const directory = t.testdir();
   const starts = join(directory, 'starts');
   const child = new Supervised({
     name: 'child',
-    args: [starts],
+    args: [starts, ...args],
     readyLine: 'I am up',
     log: log ?? join(directory, 'log'),
     restart: true,
@@ -66,6 +67,22 @@ t.test('a log that cannot be written ends nobody', async (t) => {
   const { child } = supervise(t, '/proc/no/such/directory');
   await child.start();
   t.equal(child.state, 'up');
+});
+
+t.test('how it fails to start is how its parent fails', async (t) => {
+  for (const [code, meaning] of [
+    [4, 4],
+    [5, 5],
+    // None of ours, or no failure.
+    [0, 1],
+    [99, 1],
+  ] as const) {
+    const { child } = supervise(t, undefined, String(code));
+    const failure = await child.start().catch((error: unknown) => error);
+    t.match(failure, { message: /^child: (it cannot be)$/ });
+    t.equal(exitCodeOf(failure), meaning, `exit code ${code}`);
+    t.equal(child.state, 'down');
+  }
 });
 
 t.test('what the environment sets for its parent is not set for it', async (t) => {
