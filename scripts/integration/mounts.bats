@@ -46,6 +46,60 @@ use() { # DIRECTORY: what every mount can do
   run ! grep " $ROOT/mnt/1 fuse" /proc/self/mounts
 }
 
+@test "what is missing is said in one line, with exit code 5" {
+  command -v setpriv >/dev/null || skip "no setpriv (package util-linux)"
+  [ -d "$PROJECT/node_modules/fuse-native" ] || skip "fuse-native is not installed"
+  # Nobody is there: what is missing shows all the same.
+  local port mounting=(mount "$ROOT/mnt/1" --nodes 127.0.0.1:1)
+  missing "there is no /dev/fuse: load the fuse module" without_fuse "${mounting[@]}"
+  missing "there is no /dev/fuse: load the fuse module" without_fuse "${mounting[@]}" --adapter fuse-native
+  missing "permission denied. (in a container, mounting needs --cap-add SYS_ADMIN)" without_right "${mounting[@]}"
+  missing "in a container, mounting needs --cap-add SYS_ADMIN" without_right "${mounting[@]}" --adapter fuse-native
+  missing "install libfuse2 (Debian: apt-get install libfuse2 fuse) or use the default adapter" \
+    without_libfuse "${mounting[@]}" --adapter fuse-native
+  port=$(free_ports_in_a_row 3)
+  missing "mount n" without_fuse up --data "$ROOT/data" --mounts "$ROOT/mnt" --port "$port"
+  [[ "$stderr" == *": there is no /dev/fuse: load the fuse module"* ]]
+  # What nobody could stop is not begun.
+  for command in "${mounting[*]}" "up --data $ROOT/data --mounts $ROOT/mnt --port $port"; do
+    # Several words.
+    # shellcheck disable=SC2086
+    run --separate-stderr timeout 60 "$MOOTFS" $command --adapter fuse-native --deadline hard
+    [ "$status" -eq 2 ]
+    [[ "$stderr" == *"--deadline hard cannot be had with --adapter fuse-native"* ]]
+    [ "${#stderr_lines[@]}" -eq 1 ]
+  done
+  run ! grep " $ROOT/" /proc/self/mounts
+}
+
+# missing SENTENCE COMMAND...: it ends for that reason, and says nothing else.
+missing() {
+  local sentence=$1
+  shift
+  run --separate-stderr "$@"
+  echo "$stderr"
+  [ "$status" -eq 5 ]
+  [[ "$stderr" == "mootfs "*": "*"$sentence"* ]]
+  [ "${#stderr_lines[@]}" -eq 1 ]
+}
+
+# Each runs the command as on a machine that lacks something. A mount namespace goes with its last process.
+without_fuse() {
+  timeout 120 unshare --mount sh -euc \
+    'mount -t tmpfs none /dev; mknod -m 666 /dev/null c 1 3; exec "$@"' sh "$MOOTFS" "$@"
+}
+
+without_right() { timeout 60 setpriv --bounding-set -sys_admin "$MOOTFS" "$@"; }
+
+without_libfuse() {
+  : >"$ROOT/empty"
+  timeout 60 unshare --mount sh -euc '
+    empty=$1
+    shift
+    for library in $(ldconfig -p | sed -n "s/.*libfuse\.so\.2 .*=> //p"); do mount --bind "$empty" "$library"; done
+    exec "$@"' sh "$ROOT/empty" "$MOOTFS" "$@"
+}
+
 # As mount(8) calls it: returns when it is mounted, and the mount lives on.
 helper() {
   ln -sf "$MOOTFS" "$ROOT/mount.mootfs"

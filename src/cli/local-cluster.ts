@@ -5,7 +5,7 @@ import type { WriteConcern } from '../codec/client-messages.js';
 import { freePorts } from './free-ports.js';
 import { keepMadeFor, refuseMadeForOthers } from './made-for.js';
 import { CONTROL_PORT_ABOVE, type Member } from './members.js';
-import type { MountOptions } from './mount-options.js';
+import { type MountOptions, refuseWaitingForEver } from './mount-options.js';
 import { Supervised } from './supervised.js';
 
 /** All nodes and mounts must be up within this, or it is given up and what is missing is said. */
@@ -62,6 +62,7 @@ export class LocalCluster {
 
   constructor(private readonly options: LocalClusterOptions) {
     const { ports, nodes, mounts } = options;
+    if (mounts !== null) refuseWaitingForEver(options);
     this.members = Array.from({ length: nodes }, (_, i) => ({
       id: `n${i + 1}`,
       address: `127.0.0.1:${ports.nodes[i]}`,

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { MootError } from '../base/errors.js';
 import type { ReadLevel } from '../codec/client-messages.js';
 import { addFlag, deadline, setting } from './settings.js';
 
@@ -49,6 +50,18 @@ export function addMountOptions(command: Command): void {
       .default('cluster'),
   );
   addFlag(command, '--write-through', 'every write(2) waits for its commit');
+}
+
+/** Together they would keep a program for ever, whom not even SIGKILL ends: libfuse tells of no interrupts. */
+export function refuseWaitingForEver({
+  adapter,
+  deadline,
+}: Pick<MountOptions, 'adapter' | 'deadline'>): void {
+  if (adapter === 'kernel' || Number.isFinite(deadline)) return;
+  throw new MootError(
+    'BAD_ARGUMENT',
+    `--deadline hard cannot be had with --adapter ${adapter}, where nothing ends a program that waits: give a number of seconds`,
+  );
 }
 
 /** What is on by default and this adapter cannot do is said, and not only written down. */

@@ -9,7 +9,12 @@ import { NO_LOG, startDaemon, starterGone, tellStarter } from './daemon.js';
 import { EXIT } from './exit.js';
 import { clusterOption, nodesOption, parseAddressText } from './members.js';
 import { type MountFlags, parseMountFlags, SOURCE } from './mount-flags.js';
-import { addMountOptions, type MountOptions, noteLocks } from './mount-options.js';
+import {
+  addMountOptions,
+  type MountOptions,
+  noteLocks,
+  refuseWaitingForEver,
+} from './mount-options.js';
 import {
   addExample,
   applyConfigFile,
@@ -66,6 +71,7 @@ export function addMountCommand(program: Command): void {
     const given = command.opts<MountCommandOptions>();
     const { kernel, settings, remount } = readFlags(given);
     const options = { ...given, ...settings };
+    refuseWaitingForEver(options);
     // mount -f: all but the mounting itself.
     if (options.fake === true) return;
     if (remount) {
@@ -151,7 +157,6 @@ async function serve(
 ): Promise<void> {
   const stop = stopRequested(options.stopWithStdin === true);
   const at = resolve(directory);
-  noteLocks(options);
   const assemble = await import('./assemble/mount.js');
   const control =
     options.metrics === undefined ? null : await assemble.startMountControl(options.metrics, at);
@@ -176,6 +181,7 @@ async function serveUntil(
     unwanted = true;
   });
   const mount = await startMount({ ...settings, ...observer });
+  noteLocks(settings);
   if (!unwanted) {
     control?.mounted();
     process.stdout.write(`mounted ${mount.mount.directory}\n`);

@@ -21,7 +21,12 @@ import {
   reachedAt,
   writeConcernOption,
 } from './members.js';
-import { addMountOptions, type MountOptions, noteLocks } from './mount-options.js';
+import {
+  addMountOptions,
+  type MountOptions,
+  noteLocks,
+  refuseWaitingForEver,
+} from './mount-options.js';
 import {
   addExample,
   addFlag,
@@ -182,6 +187,7 @@ async function runNode(options: NodeOptions): Promise<void> {
   const { id, data } = options;
   if (id === undefined) throw missing('id');
   if (data === undefined) throw missing('data');
+  if (options.mount !== undefined) refuseWaitingForEver(options);
   const { self, peers } = whoIsWho(id, options);
   if (options.heartbeatMs * 3 > options.electionTimeoutMs) {
     throw new MootError(
@@ -207,7 +213,6 @@ async function runNode(options: NodeOptions): Promise<void> {
   try {
     process.stdout.write(`node ${id} listens on ${listen}\n`);
     if (options.join !== undefined) joining = join(node.node, self, options.join, options);
-    if (options.mount !== undefined) noteLocks(options);
     const mount =
       options.mount === undefined || startMount === null
         ? null
@@ -221,7 +226,10 @@ async function runNode(options: NodeOptions): Promise<void> {
             node: node.node,
             observer: node.fuse,
           });
-    if (mount !== null) process.stdout.write(`mounted ${mount.mount.directory}\n`);
+    if (mount !== null) {
+      noteLocks(options);
+      process.stdout.write(`mounted ${mount.mount.directory}\n`);
+    }
     const ended = await Promise.race([
       stop.then(() => null),
       node.failed,

@@ -2,10 +2,13 @@ import { describe } from '../base/errors.js';
 import { PathOperations } from './fuse-native-paths.js';
 import type { Mount, MountCapabilities, MountOperations } from './mount.js';
 import {
+  checkFuse,
   errnoNameOf,
   FLAGS_DEFAULT,
+  isRoot,
   mountAt,
   prepareDirectory,
+  RIGHT_TO_MOUNT,
   readMountinfo,
   unavailable,
   unmountPath,
@@ -89,12 +92,14 @@ function flagsOf({ flags }: FuseNativeOptions): readonly string[] {
 export async function mountFuseNative(options: FuseNativeOptions): Promise<Mount> {
   const { default: Fuse } = await loadPackage();
   const path = await prepareDirectory(options.directory);
+  // libfuse itself would say on standard error what is missing.
+  await checkFuse();
   const adapter = new PathOperations(options.operations);
   // We unmount ourselves; the package would stop halfway when it finds no mount any more.
   Fuse.unmount = (_directory, done) => done(null);
   const fuse = new Fuse(path, adapter.handlers(), {
     // Others than the mounting user need user_allow_other in /etc/fuse.conf, but for root.
-    allowOther: process.geteuid?.() === 0,
+    allowOther: isRoot(),
     defaultPermissions: true,
     fsname: [options.source, LIBFUSE_OPTIONS, ...flagsOf(options)].join(','),
     subtype: 'mootfs',
@@ -104,8 +109,9 @@ export async function mountFuseNative(options: FuseNativeOptions): Promise<Mount
   await new Promise<void>((resolve, reject) => {
     fuse.mount((error) => {
       if (error instanceof Error) {
-        const hint =
-          'without root it needs fusermount (Debian: apt-get install fuse) and the right to open /dev/fuse';
+        const hint = isRoot()
+          ? RIGHT_TO_MOUNT
+          : 'without root it needs fusermount (Debian: apt-get install fuse)';
         reject(unavailable(`fuse-native cannot mount ${path}: ${hint}`, error));
       } else {
         resolve();

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { readFile, realpath, stat } from 'node:fs/promises';
+import { constants, existsSync } from 'node:fs';
+import { type FileHandle, open, readFile, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { describe, MootError } from '../base/errors.js';
 
@@ -23,6 +23,41 @@ export function unavailable(message: string, cause?: unknown): MootError {
 
 export function errnoNameOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+/** What root may lack, too. */
+export const RIGHT_TO_MOUNT = 'in a container, mounting needs --cap-add SYS_ADMIN';
+
+/** Opens /dev/fuse, or says what is missing. */
+export async function openFuse(): Promise<FileHandle> {
+  try {
+    return await open('/dev/fuse', constants.O_RDWR);
+  } catch (error) {
+    switch (errnoNameOf(error)) {
+      case 'ENOENT':
+      case 'ENODEV':
+      case 'ENXIO':
+        throw unavailable(
+          'there is no /dev/fuse: load the fuse module (modprobe fuse), or give the container the device (--device /dev/fuse)',
+          error,
+        );
+      case 'EACCES':
+      case 'EPERM':
+        throw unavailable(
+          isRoot()
+            ? '/dev/fuse may not be opened: give the container the device and the right to mount (--device /dev/fuse --cap-add SYS_ADMIN)'
+            : '/dev/fuse may be opened by root only: open it to all (chmod 666 /dev/fuse, as udev does), or mount as root',
+          error,
+        );
+      default:
+        throw unavailable('/dev/fuse cannot be opened', error);
+    }
+  }
+}
+
+/** Before somebody else opens /dev/fuse for us, as us. */
+export async function checkFuse(): Promise<void> {
+  await (await openFuse()).close();
 }
 
 /**
@@ -160,6 +195,7 @@ export function forceUnmountCommand(path: string): readonly [string, ...string[]
 interface ProgramResult {
   /** null: could not be started, or did not end in time. */
   readonly status: number | null;
+  /** One line. */
   readonly errorText: string;
 }
 
@@ -179,7 +215,8 @@ export function run(
     let errorText = '';
     const end = (status: number | null, reason = '') => {
       clearTimeout(timer);
-      settle({ status, errorText: (errorText.trim() || reason).slice(0, ERROR_TEXT_CHARS_MAX) });
+      const text = errorText.trim().replace(/\s*\n\s*/g, ' ') || reason;
+      settle({ status, errorText: text.slice(0, ERROR_TEXT_CHARS_MAX) });
     };
     const timer = setTimeout(() => {
       child.kill('SIGKILL');

@@ -1,7 +1,7 @@
-import { access, constants, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { installed } from '../../base/installation.js';
 import { WRITE_BYTES_MAX } from '../../filesystem/records.js';
-import { errnoNameOf, prepareDirectory, unavailable } from '../mount-point.js';
+import { checkFuse, prepareDirectory } from '../mount-point.js';
 
 /** Made from mount-as-user.c by the build. */
 const MOUNT_AS_USER = installed('dist/src/mount/fuse-kernel/mount-as-user');
@@ -26,7 +26,7 @@ export async function mountAsUser(
   withParent: boolean,
 ): Promise<readonly [string, ...string[]]> {
   const path = await prepareDirectory(directory);
-  await checkDevice();
+  await checkFuse();
   const options = [
     `fsname=${source}`,
     'subtype=mootfs',
@@ -45,20 +45,6 @@ export function takeHandedMount(): HandedMount | null {
   const [, descriptor, directory] = /^(\d+) (\/.*)$/s.exec(text ?? '') ?? [];
   if (descriptor === undefined || directory === undefined) return null;
   return { descriptor: Number(descriptor), directory };
-}
-
-/** fusermount3 opens it as the user who mounts. */
-async function checkDevice(): Promise<void> {
-  try {
-    await access('/dev/fuse', constants.R_OK | constants.W_OK);
-  } catch (error) {
-    throw unavailable(
-      errnoNameOf(error) === 'ENOENT'
-        ? 'there is no /dev/fuse: load the fuse module (modprobe fuse)'
-        : '/dev/fuse may be opened by root only: open it to all (chmod 666 /dev/fuse, as udev does), or mount as root',
-      error,
-    );
-  }
 }
 
 async function othersMayBeAllowed(): Promise<boolean> {

@@ -1,8 +1,16 @@
-import { close, constants } from 'node:fs';
-import { type FileHandle, open, writeFile } from 'node:fs/promises';
+import { close } from 'node:fs';
+import { type FileHandle, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { WRITE_BYTES_MAX } from '../../filesystem/records.js';
-import { errnoNameOf, isRoot, mountAt, readMountinfo, run, unavailable } from '../mount-point.js';
+import {
+  isRoot,
+  mountAt,
+  openFuse,
+  RIGHT_TO_MOUNT,
+  readMountinfo,
+  run,
+  unavailable,
+} from '../mount-point.js';
 import type { HandedMount } from './as-user.js';
 
 /** The type in mtab and df: the kernel takes what follows the dot for a name. */
@@ -30,27 +38,7 @@ export async function openDevice(): Promise<Device> {
       'mounting from this process needs root: use mootfs mount, which goes through fusermount3, or --adapter fuse-native',
     );
   }
-  try {
-    return await open('/dev/fuse', constants.O_RDWR);
-  } catch (error) {
-    switch (errnoNameOf(error)) {
-      case 'ENOENT':
-      case 'ENODEV':
-      case 'ENXIO':
-        throw unavailable(
-          'there is no /dev/fuse: load the fuse module (modprobe fuse), or give the container the device (--device /dev/fuse)',
-          error,
-        );
-      case 'EACCES':
-      case 'EPERM':
-        throw unavailable(
-          '/dev/fuse may not be opened: give the container the device and the right to mount (--device /dev/fuse --cap-add SYS_ADMIN)',
-          error,
-        );
-      default:
-        throw unavailable('/dev/fuse cannot be opened', error);
-    }
-  }
+  return openFuse();
 }
 
 /** Runs mount(8) with the descriptor of /dev/fuse as its third; `flags` are its own options. */
@@ -73,10 +61,10 @@ export async function mountDescriptor(
   const args = ['-i', '-t', FILESYSTEM_TYPE, '-o', options, '--', source, path];
   const mount = await run('mount', args, fd);
   if (mount.status === 0) return;
-  const hint = mount.errorText.includes('permission denied')
-    ? ' (in a container, mounting needs --cap-add SYS_ADMIN)'
-    : '';
-  throw unavailable(`mount(8) failed at ${path}: ${mount.errorText}${hint}`);
+  // Nothing more about it is there.
+  const reason = mount.errorText.replace(/ *dmesg\(1\) may have more information.*$/, '');
+  const hint = reason.includes('permission denied') ? ` (${RIGHT_TO_MOUNT})` : '';
+  throw unavailable(`mount(8) failed at ${path}: ${reason}${hint}`);
 }
 
 /** A favour of the kernel, which INIT cannot ask for: it only takes less than the default. */
