@@ -136,12 +136,23 @@ t.test('all nodes are killed and start again with their disks', async (t) => {
   const cluster = await startMemoryCluster({ nodes: 3 });
   t.teardown(() => cluster.stop());
   const client = await cluster.client();
-  for (let i = 0; i < 20; i++) await client.execute(makeFile(`f${i}`));
-  await Promise.all(cluster.members.map((member) => member.kill()));
-  await Promise.all(cluster.members.map((member) => member.start()));
-  await client.execute(makeFile('after'));
+  const commands = Array.from({ length: 20 }, (_, i) => makeFile(`f${i}`));
+  // Of which one is refused: that, too, is a reply to be kept.
+  commands.push(makeFile('f7'));
+  const first: SubmitResponse[] = [];
+  for (const command of commands) first.push(await client.send(command, ++client.sequence));
+  t.match(first.at(-1)?.outcome, { reply: { ok: false, code: 'EEXIST' } });
+  for (let round = 0; round < 2; round++) {
+    await Promise.all(cluster.members.map((member) => member.kill()));
+    await Promise.all(cluster.members.map((member) => member.start()));
+    for (const [i, command] of commands.entries()) {
+      const { outcome } = await client.send(command, i + 1);
+      t.strictSame(outcome, first[i]?.outcome, 'sent again, it is answered with the first reply');
+    }
+    await client.execute(makeFile(`after${round}`));
+  }
   await cluster.converged();
-  t.equal((await cluster.leader()).node.status().inodes, 22);
+  t.equal((await cluster.leader()).node.status().inodes, 23);
 });
 
 t.test('a cluster of one', async (t) => {
