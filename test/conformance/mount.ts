@@ -10,6 +10,7 @@ import {
   type MountServer,
   mounted,
   mountPoint,
+  mountsLack,
   type Outcome,
   type RunOptions,
   run,
@@ -50,8 +51,9 @@ export async function mountConformance(t: Test, subject: MountSubject): Promise<
   const directory = await mountPoint(t);
   const made = await mounted(t, subject.serverModule, subject.adapter, directory);
   if (typeof made === 'string') {
-    // Not root, no /dev/fuse, no libfuse: the sentence says what to do.
-    skipped(t, made);
+    const lacking = await mountsLack(subject.adapter);
+    if (lacking === null) t.fail(made);
+    else skipped(t, `${lacking}: ${made}`);
     return;
   }
   await onOneMount(t, made);
@@ -537,10 +539,20 @@ async function mountsAndUnmounts(t: Test, subject: MountSubject): Promise<void> 
 
   await t.test('a server that crashes leaves no waiting process', async (t) => {
     const directory = await mountPoint(t);
-    const { server } = await mustMount(t, subject, directory);
-    server.process.send({ type: 'crash' });
-    await server.exited;
-    t.not(server.process.exitCode, 0);
+    for (const end of ['crash', 'kill'] as const) {
+      const { server } = await mustMount(t, subject, directory);
+      await server.ask({ type: 'pause' });
+      const reached = server.heard('waiting');
+      const waiting = start('sh', ['-c', `echo x > ${join(directory, 'a')}`]);
+      t.teardown(() => waiting.child.kill('SIGKILL'));
+      await reached;
+      if (end === 'crash') server.process.send({ type: 'crash' });
+      else server.process.kill('SIGKILL');
+      await server.exited;
+      t.not(server.process.exitCode, 0);
+      const { status, signal } = await waiting.ended;
+      t.same({ status, signal }, { status: 2, signal: null }, 'it is told of an error');
+    }
     await mustMount(t, subject, directory);
   });
 

@@ -1,5 +1,6 @@
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -47,7 +48,10 @@ export class MountServer {
 
   /** What the server says first. */
   async ready(): Promise<FromServer> {
-    const [message] = await once(this.process, 'message');
+    const gone = once(this.process, 'disconnect').then((): never => {
+      throw new Error('the process that was to serve the mount ended without a word');
+    });
+    const [message] = await Promise.race([once(this.process, 'message'), gone]);
     return message as FromServer;
   }
 
@@ -97,6 +101,20 @@ export async function mountPoint(t: Test): Promise<string> {
 export async function isMounted(directory: string): Promise<boolean> {
   const { stdout } = await run('cat', ['/proc/self/mountinfo']);
   return stdout.includes(` ${directory} `);
+}
+
+/** What this machine lacks to mount; null: nothing, so a mount that fails is a bug. */
+export async function mountsLack(adapter: Adapter): Promise<string | null> {
+  if (process.geteuid?.() !== 0) return 'needs root';
+  if (!existsSync('/dev/fuse')) return 'needs /dev/fuse';
+  if (adapter === 'fuse-kernel') return null;
+  try {
+    import.meta.resolve('fuse-native');
+  } catch {
+    return 'needs the package fuse-native';
+  }
+  const { stdout } = await run('ldconfig', ['-p']);
+  return stdout.includes('libfuse.so.2 ') ? null : 'needs libfuse.so.2';
 }
 
 /** A mounted directory that is unmounted when the test ends, or why it cannot be. */
