@@ -296,6 +296,8 @@ snapshots_of() {
 }
 
 @test "mount --daemon returns when mounted; umount ends it" {
+  need_mounts
+  need curl
   # Below $ROOT: whatever stays mounted there is unmounted in the end.
   local at="$ROOT/mnt/daemon"
   mkdir -p "$at"
@@ -391,6 +393,33 @@ server_started() { server=$(pgrep -P "$starter" -f -- --serve) || process_gone "
   wait_for "its end" process_gone "$server"
   run ! grep -q " $at fuse" /proc/self/mounts
 }
+
+@test "frames that nobody sends: the nodes work on, and their memory does not grow" {
+  local thrower i k before=() after
+  for i in 1 2 3; do before[i]=$(resident_kib "n$i"); done
+  mkfifo "$LOCAL/until"
+  # Several words.
+  # shellcheck disable=SC2086
+  node "$PROJECT/dist/test/support/throw-bad-frames.js" mootfs ${PEERS//,/ } \
+    <"$LOCAL/until" >"$LOCAL/thrown" 3>&- &
+  thrower=$!
+  exec {UNTIL}>"$LOCAL/until"
+  for ((k = 0; k == 0 || $(wc -l <"$LOCAL/thrown") < 3; k++)); do
+    echo "$k" | mootfs put - /thrown-at
+    [ "$(mootfs cat /thrown-at)" = "$k" ]
+  done
+  exec {UNTIL}>&-
+  wait "$thrower"
+  for i in 1 2 3; do
+    after=$(resident_kib "n$i")
+    echo "n$i: ${before[i]} KiB before, $after KiB after, $(tail -n 1 "$LOCAL/thrown") connections"
+    # As much as three rounds bring each node.
+    [ "$((after - before[i]))" -lt 102400 ]
+  done
+  mootfs rm /thrown-at
+}
+
+resident_kib() { awk '$1 == "VmRSS:" { print $2 }' "/proc/$(pid_of "$1")/status"; }
 
 @test "what mounts without root needs no library of the machine that it comes to" {
   echo 'int main(void) { return 0; }' | cc -static -x c -o "$LOCAL/static" - 2>/dev/null || skip "no static C library"

@@ -1,10 +1,21 @@
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import t from 'tap';
-import { WebSocket } from 'ws';
 import { PROTOCOL_VERSION } from '../../src/codec/greeting.js';
 import { pack } from '../../src/codec/msgpack.js';
 import type { Channel, ClientConnection, Transport } from '../../src/transport/transport.js';
 import { createWebSocketDialer, createWebSocketTransport } from '../../src/transport/ws.js';
+import {
+  BAD_FRAMES,
+  clientGreeting,
+  dialed,
+  masked,
+  NO_WEBSOCKET,
+  peerGreeting,
+  TOO_LARGE,
+  upgraded as upgradedAt,
+  visit as visitAt,
+  WRONG_BITS,
+} from '../support/bad-frames.js';
 import { freeAddresses } from '../support/ports.js';
 import { until } from '../support/until.js';
 
@@ -13,7 +24,6 @@ const CLUSTER = 'moot';
 const GROWTH_BYTES_MAX = 150 * 1024 * 1024;
 
 let address: string;
-let port: number;
 let node: Transport;
 let reports: string[] = [];
 let witness: Channel;
@@ -28,7 +38,6 @@ let clientsEver = 0;
 t.before(async () => {
   const [free] = (await freeAddresses(1)) as [string];
   address = free;
-  port = Number(free.split(':')[1]);
   node = createWebSocketTransport({
     cluster: CLUSTER,
     id: 'n1',
@@ -82,26 +91,12 @@ async function allIsWell(): Promise<void> {
   await until('the node answers others', () => answers === before + 1);
 }
 
-interface Visit {
-  readonly ws: WebSocket;
-  /** Close code and reason, when it is over. */
-  readonly end: Promise<{ readonly code: number; readonly reason: string }>;
-}
+const visit = (path: string, frames: readonly (Uint8Array | string)[]) =>
+  visitAt(address, path, frames);
+const upgraded = (path: string) => upgradedAt(address, path);
 
-function visit(path: string, frames: readonly (Uint8Array | string)[]): Visit {
-  const ws = new WebSocket(`ws://${address}${path}`, { perMessageDeflate: false });
-  const end = new Promise<{ code: number; reason: string }>((resolve) => {
-    ws.on('close', (code, reason) => resolve({ code, reason: reason.toString() }));
-  });
-  ws.on('error', () => undefined);
-  ws.on('open', () => {
-    for (const frame of frames) ws.send(frame);
-  });
-  return { ws, end };
-}
-
-const asClient = pack(['mootfs', PROTOCOL_VERSION, 0, CLUSTER, [2, 'visitor'], 0]);
-const asPeer = pack(['mootfs', PROTOCOL_VERSION, 0, CLUSTER, [1, 'n2', 'n1', '127.0.0.1:1'], 0]);
+const asClient = clientGreeting(CLUSTER);
+const asPeer = peerGreeting(CLUSTER, 'n2', 'n1');
 
 t.test('greetings that cannot be are answered with a code and a reason', async (t) => {
   const cases: readonly (readonly [string, string, Uint8Array | string, number, RegExp])[] = [
@@ -165,33 +160,15 @@ t.test('greetings that cannot be are answered with a code and a reason', async (
 });
 
 t.test('frames that cannot be end their connection', async (t) => {
-  const deep = new Uint8Array(1_000_000).fill(0x91);
-  const bomb = new Uint8Array(2_000_000).fill(0x90);
-  bomb.set([0xdd, 0, 0x1e, 0x84, 0x7b]);
-  const good = pack([4, 1]);
-  const frames: Record<string, Uint8Array | string> = {
-    'unknown type': pack([77, 1]),
-    'no array': pack(5),
-    'deep nesting': deep,
-    'many small values': bomb,
-    truncated: pack([1, 1, 1, 1, 0, [13, 1, 0, new Uint8Array(1000), 0]]).slice(0, 500),
-    'a tail': Uint8Array.from([...good, 0]),
-    random: Uint8Array.from({ length: 5000 }, (_, i) => (i * 7919) % 251),
-    text: 'a text frame',
-    'an endless array': Uint8Array.from([0xdd, 0xff, 0xff, 0xff, 0xff]),
-  };
-  for (const [name, frame] of Object.entries(frames)) {
+  for (const [name, frame] of Object.entries(BAD_FRAMES)) {
     reports = [];
     t.match(await visit('/client', [asClient, frame]).end, { code: 4000, reason: /./ }, name);
     t.match(await visit('/peer', [asPeer, frame]).end, { code: 4000, reason: /./ }, name);
   }
-  const large = new Uint8Array(9 * 1024 * 1024);
-  t.match(await visit('/peer', [asPeer, large]).end, { code: 1009 }, 'too large for a peer');
-  t.match(
-    await visit('/client', [asClient, large.subarray(0, 3 * 1024 * 1024)]).end,
-    { code: 1009 },
-    'too large for a client',
-  );
+  for (const [path, large] of Object.entries(TOO_LARGE)) {
+    const greeting = path === '/peer' ? asPeer : asClient;
+    t.match(await visit(path, [greeting, large]).end, { code: 1009 }, `too large for ${path}`);
+  }
   t.equal(peerMessages, 0);
   await allIsWell();
 });
@@ -204,17 +181,8 @@ t.test('good frames behind a bad one have no effect', async (t) => {
 });
 
 t.test('what is not WebSocket ends', async (t) => {
-  const garbage: Record<string, string | Uint8Array> = {
-    garbage: Uint8Array.from({ length: 4000 }, (_, i) => (i * 31) % 256),
-    'an endless header': `GET / HTTP/1.1\r\n${'x: y\r\n'.repeat(10_000)}`,
-    'another path':
-      'GET /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
-    'no key': 'GET /peer HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
-  };
-  for (const [name, bytes] of Object.entries(garbage)) {
-    const socket = connect(port, '127.0.0.1');
-    socket.on('error', () => undefined);
-    socket.resume();
+  for (const [name, bytes] of Object.entries(NO_WEBSOCKET)) {
+    const socket = dialed(address).resume();
     socket.write(bytes);
     await new Promise((resolve) => socket.once('close', resolve));
     t.pass(name);
@@ -223,15 +191,7 @@ t.test('what is not WebSocket ends', async (t) => {
 });
 
 t.test('frames with wrong WebSocket bits end their connection', async (t) => {
-  const frames: Record<string, number[]> = {
-    'no mask': [0x82, 0x01, 0x05],
-    'reserved bits': [0xf2, 0x80, 0, 0, 0, 0],
-    'unknown opcode': [0x83, 0x80, 0, 0, 0, 0],
-    'a length beyond all bounds': [0x82, 0xff, 0x00, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-    'a fragmented ping': [0x09, 0x80, 0, 0, 0, 0],
-    'a continuation of nothing': [0x80, 0x80, 0, 0, 0, 0],
-  };
-  for (const [name, bytes] of Object.entries(frames)) {
+  for (const [name, bytes] of Object.entries(WRONG_BITS)) {
     const socket = await upgraded('/client');
     socket.write(Uint8Array.from(bytes));
     await new Promise((resolve) => socket.once('close', resolve));
@@ -240,24 +200,9 @@ t.test('frames with wrong WebSocket bits end their connection', async (t) => {
   await allIsWell();
 });
 
-/** A connection that has been upgraded by hand. */
-async function upgraded(path: string): Promise<Socket> {
-  const socket = connect(port, '127.0.0.1');
-  socket.on('error', () => undefined);
-  socket.write(
-    `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
-      'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
-  );
-  await new Promise((resolve) => socket.once('data', resolve));
-  socket.resume();
-  return socket;
-}
-
 t.test('who does not greet, or stops in the middle, is left', async (t) => {
   const silent = await upgraded('/client');
-  const halfHeader = connect(port, '127.0.0.1');
-  halfHeader.on('error', () => undefined);
-  halfHeader.resume();
+  const halfHeader = dialed(address).resume();
   halfHeader.write('GET /peer HTTP/1.1\r\nHost:');
   const halfFrame = await upgraded('/peer');
   halfFrame.write(Uint8Array.from([0x82, 0xfe, 0x7f]));
@@ -277,11 +222,6 @@ t.test('a greeted connection that answers no ping is left', async () => {
   await until('the node knows', () => clients.size === before);
   await allIsWell();
 });
-
-/** One binary frame with a mask of zeros. */
-function masked(payload: Uint8Array): Uint8Array {
-  return Uint8Array.from([0x82, 0x80 | payload.length, 0, 0, 0, 0, ...payload]);
-}
 
 t.test('floods do not fill the memory', async (t) => {
   await allIsWell();
@@ -325,9 +265,7 @@ t.test('more connections than there may be are refused, and the others live', as
   let refused = 0;
   const sockets: Socket[] = [];
   const open = () => {
-    const socket = connect(port, '127.0.0.1');
-    socket.on('error', () => undefined);
-    socket.resume();
+    const socket = dialed(address).resume();
     // Refused without a word; those that came in are told what was wrong, later.
     socket.on('close', () => {
       if (socket.bytesRead === 0) refused++;
