@@ -10,7 +10,10 @@ setup() {
   export MOOTFS_NODES="127.0.0.1:$PORT,127.0.0.1:$((PORT + 1)),127.0.0.1:$((PORT + 2))"
 }
 
-teardown() { cluster_end; }
+teardown() {
+  [ -z "${TMUX_SOCKET:-}" ] || tmux -S "$TMUX_SOCKET" kill-server 2>/dev/null || true
+  cluster_end
+}
 
 up_start() {
   : >"$ROOT/logs/up.log"
@@ -82,6 +85,41 @@ pkill_child() { pkill -KILL -P "$(pid_of up)" -f "$1"; }
   process_kill up KILL
   wait_for "no mounts" no_mounts
   wait_for "no nodes" no_answer
+}
+
+@test "in a terminal: who leads, terms, indexes and mounts on the screen; Ctrl-C ends all" {
+  need tmux
+  TMUX_SOCKET="$ROOT/tmux"
+  tmux -S "$TMUX_SOCKET" new-session -d -x 250 -y 50 \
+    "'$MOOTFS' up --data '$ROOT/data' --mounts '$ROOT/mnt' --port $PORT --control off"
+  tmux -S "$TMUX_SOCKET" list-panes -F '#{pane_pid}' >"$ROOT/pids/up"
+  wait_for "the screen" screen_is_whole
+  local i processes
+  for i in 1 2 3; do is_mounted "n$i"; done
+  processes=$(sed -nE 's/^(mount )?n[123] +([0-9]+)  up .*/\2/p' <<<"$SCREEN")
+  [ "$(wc -w <<<"$processes")" = 6 ]
+  tmux -S "$TMUX_SOCKET" send-keys C-c
+  wait_for "the end" eval '! tmux -S "$TMUX_SOCKET" has-session 2>/dev/null'
+  rm "$ROOT/pids/up"
+  no_mounts
+  for i in $processes; do process_gone "$i"; done
+}
+
+# One leads, all are in its term and have committed and applied the same, and all six processes are up.
+screen_is_whole() {
+  SCREEN=$(tmux -S "$TMUX_SOCKET" capture-pane -p)
+  awk '
+    $1 == "NODE" { for (i = 1; i <= NF; i++) column[$i] = i }
+    $1 ~ /^n[123]$/ && $2 ~ /:/ {
+      nodes++
+      leaders += $column["ROLE"] == "leader"
+      different += !seen[$column["TERM"] " " $column["COMMIT"] " " $column["APPLIED"]]++
+      numbers += $column["TERM"] > 0 && $column["COMMIT"] > 0 && $column["APPLIED"] > 0
+    }
+    /^leader n[123];/ { named = 1 }
+    /^(mount )?n[123] +[0-9]+ +up / { up++ }
+    /Ctrl-C unmounts and stops/ { told = 1 }
+    END { exit !(nodes == 3 && leaders == 1 && different == 1 && numbers == 3 && named && up == 6 && told) }' <<<"$SCREEN"
 }
 
 no_mounts() { ! grep -q " $ROOT/" /proc/self/mounts; }
