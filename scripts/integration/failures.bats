@@ -154,14 +154,39 @@ two_snapshots() { [ "$(mootfs snapshot 2>/dev/null | grep -c 'snapshot at index'
   # A local mount is served by the node it prefers: that one stays.
   wait_for "the first write" sh -c "echo before >'$ROOT/mnt/1/file'"
   wait_for "the file at node 2" grep -q before "$ROOT/mnt/2/file"
+  # Meanwhile, with files that were open before.
+  node -e '
+    const fs = require("fs");
+    const [directory, go] = process.argv.slice(1);
+    const open = (name) => {
+      for (;;) try { return fs.openSync(directory + name, "w"); } catch {}
+    };
+    const files = [open("/synced"), open("/closed")];
+    const say = (what, act) => {
+      try { act(); console.log(what, "done"); } catch ({ code }) { console.log(what, code); }
+    };
+    console.log("open");
+    const timer = setInterval(() => {
+      if (!fs.existsSync(go)) return;
+      clearInterval(timer);
+      for (const file of files) fs.writeSync(file, "lost");
+      say("fsync", () => fs.fsyncSync(files[0]));
+      say("close", () => fs.closeSync(files[1]));
+    }, 10);' "$ROOT/mnt/1" "$LOCAL/go" >"$LOCAL/said" 3>&- &
+  local program=$!
+  wait_for "the open files" grep -q open "$LOCAL/said"
   process_kill n1
   process_kill n3
+  touch "$LOCAL/go"
   run timeout 60 sh -c "echo after >'$ROOT/mnt/1/new'"
   [ "$status" -ne 0 ]
   [ "$status" -ne 124 ]
   [[ "$output" == *"timed out"* ]]
   run timeout 60 cat "$ROOT/mnt/1/file"
   [ "$status" -eq 1 ]
+  [[ "$output" == *"timed out"* ]]
+  wait_for "the end of fsync and close" process_gone "$program"
+  [ "$(cat "$LOCAL/said")" = $'open\nfsync ETIMEDOUT\nclose ETIMEDOUT' ]
   wait_for "a local read" reads "$ROOT/mnt/2/file" before
   run mootfs cat --level local --nodes "127.0.0.1:${PORTS[1]}" /file
   [ "$output" = before ]
@@ -201,13 +226,21 @@ reads() { [ "$(timeout 60 cat "$1")" = "$2" ]; }
   mount_start 1
   echo kept >"$ROOT/mnt/1/file"
   exec 5<"$ROOT/mnt/1/file"
+  # It would never end by itself.
+  cp /dev/zero "$ROOT/mnt/1/endless" 2>"$LOCAL/errors" 3>&- &
+  local program=$!
+  wait_for "cp to be at work" has_bytes "$ROOT/mnt/1/endless"
   process_kill mount1
+  wait_for "the end of cp" process_gone "$program"
+  run ! wait "$program"
+  grep -q "endless" "$LOCAL/errors"
   run timeout 20 cat "$ROOT/mnt/1/file"
   [ "$status" -ne 0 ]
   [ "$status" -ne 124 ]
   exec 5<&-
   mount_start 1
   [ "$(cat "$ROOT/mnt/1/file")" = kept ]
+  rm "$ROOT/mnt/1/endless"
 }
 
 @test "Ctrl-C of the mount process: what was written is there, nothing stays mounted" {
