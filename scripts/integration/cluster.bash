@@ -212,6 +212,8 @@ process_kill() {
 # What cannot be tested here is skipped, and says why.
 need_mounts() { [ "$(id -u)" = 0 ] && [ -e /dev/fuse ] || skip "mounting needs root and /dev/fuse"; }
 
+need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
+
 # Gone, or a zombie whose parent has not looked yet.
 process_gone() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
 

@@ -165,6 +165,7 @@ SCRIPT
 }
 
 @test "join a running cluster; a node that does not allow faults refuses them" {
+  need curl
   read -r PORT CONTROL < <(free_ports 2)
   background n1 node --id n1 --data "$ROOT/n1" --listen "127.0.0.1:$PORT" --control "127.0.0.1:$CONTROL"
   wait_for "the node" eval 'curl -sf "http://127.0.0.1:$CONTROL/readyz"'
@@ -188,7 +189,7 @@ SCRIPT
 }
 
 @test "a terminal: completion, history, and watching" {
-  command -v tmux >/dev/null || skip "tmux is not installed"
+  need tmux
   TMUX_SOCKET="$ROOT/tmux"
   tmux -S "$TMUX_SOCKET" new-session -d -x 150 -y 50 "$MOOTFS repl --no-mount --stretch 2"
   screen() { tmux -S "$TMUX_SOCKET" capture-pane -p; }
