@@ -44,7 +44,7 @@ has_led() { grep -E "info n$DEAD .* in term [0-9]+$" "$ROOT/logs/n$DEAD.log" | t
   cluster_with_mounts
   head -c 200M /dev/urandom >"$LOCAL/big"
   kill_leader_during 'has_bytes "$ROOT/mnt/1/big"' 'rm "$ROOT/mnt/1/big"' cp "$LOCAL/big" "$ROOT/mnt/1/big"
-  cmp "$LOCAL/big" "$ROOT/mnt/2/big"
+  for i in 1 2; do cmp "$LOCAL/big" "$ROOT/mnt/$i/big"; done
   node_start "$DEAD"
   wait_for "equal trees on all nodes" nodes_agree
   own_trees same_file
