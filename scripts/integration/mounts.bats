@@ -49,38 +49,49 @@ use() { # DIRECTORY: what every mount can do
 @test "what is missing is said in one line, with exit code 5" {
   command -v setpriv >/dev/null || skip "no setpriv (package util-linux)"
   [ -d "$PROJECT/node_modules/fuse-native" ] || skip "fuse-native is not installed"
-  # Nobody is there: what is missing shows all the same.
-  local port mounting=(mount "$ROOT/mnt/1" --nodes 127.0.0.1:1)
-  missing "there is no /dev/fuse: load the fuse module" without_fuse "${mounting[@]}"
-  missing "there is no /dev/fuse: load the fuse module" without_fuse "${mounting[@]}" --adapter fuse-native
-  missing "permission denied. (in a container, mounting needs --cap-add SYS_ADMIN)" without_right "${mounting[@]}"
-  missing "in a container, mounting needs --cap-add SYS_ADMIN" without_right "${mounting[@]}" --adapter fuse-native
-  missing "install libfuse2 (Debian: apt-get install libfuse2 fuse) or use the default adapter" \
-    without_libfuse "${mounting[@]}" --adapter fuse-native
-  port=$(free_ports_in_a_row 3)
-  missing "mount n" without_fuse up --data "$ROOT/data" --mounts "$ROOT/mnt" --port "$port"
-  [[ "$stderr" == *": there is no /dev/fuse: load the fuse module"* ]]
+  # Nobody is there: each looks for a second, and then what is missing shows all the same. All at once.
+  local mounting=(mount "$ROOT/mnt/1" --nodes 127.0.0.1:1) native=(--adapter fuse-native) attempts=()
+  local starting=(up --data "$ROOT/data" --mounts "$ROOT/mnt" --port "$(free_ports_in_a_row 3)")
+  attempt no-fuse without_fuse "${mounting[@]}"
+  attempt no-fuse-native without_fuse "${mounting[@]}" "${native[@]}"
+  attempt no-fuse-up without_fuse "${starting[@]}"
+  attempt no-right without_right "${mounting[@]}"
+  attempt no-right-native without_right "${mounting[@]}" "${native[@]}"
+  attempt no-libfuse without_libfuse "${mounting[@]}" "${native[@]}"
   # What nobody could stop is not begun.
-  for command in "${mounting[*]}" "up --data $ROOT/data --mounts $ROOT/mnt --port $port"; do
-    # Several words.
-    # shellcheck disable=SC2086
-    run --separate-stderr timeout 60 "$MOOTFS" $command --adapter fuse-native --deadline hard
-    [ "$status" -eq 2 ]
-    [[ "$stderr" == *"--deadline hard cannot be had with --adapter fuse-native"* ]]
-    [ "${#stderr_lines[@]}" -eq 1 ]
-  done
+  attempt hard timeout 60 "$MOOTFS" "${mounting[@]}" "${native[@]}" --deadline hard
+  attempt hard-up timeout 60 "$MOOTFS" "${starting[@]}" "${native[@]}" --deadline hard
+  wait "${attempts[@]}"
+  said no-fuse 5 "there is no /dev/fuse: load the fuse module"
+  said no-fuse-native 5 "there is no /dev/fuse: load the fuse module"
+  said no-fuse-up 5 "mount n[123]: there is no /dev/fuse: load the fuse module"
+  said no-right 5 "permission denied. (in a container, mounting needs --cap-add SYS_ADMIN)"
+  said no-right-native 5 "in a container, mounting needs --cap-add SYS_ADMIN"
+  said no-libfuse 5 "install libfuse2 (Debian: apt-get install libfuse2 fuse) or use the default adapter"
+  said hard 2 "--deadline hard cannot be had with --adapter fuse-native"
+  said hard-up 2 "--deadline hard cannot be had with --adapter fuse-native"
   run ! grep " $ROOT/" /proc/self/mounts
 }
 
-# missing SENTENCE COMMAND...: it ends for that reason, and says nothing else.
-missing() {
-  local sentence=$1
+# attempt NAME COMMAND...: in the background; `said` looks at how it ended.
+attempt() {
+  local name=$1
   shift
-  run --separate-stderr "$@"
-  echo "$stderr"
-  [ "$status" -eq 5 ]
-  [[ "$stderr" == "mootfs "*": "*"$sentence"* ]]
-  [ "${#stderr_lines[@]}" -eq 1 ]
+  {
+    local code=0
+    "$@" 2>"$ROOT/logs/$name" || code=$?
+    echo "$code" >"$ROOT/$name.code"
+  } >/dev/null 3>&- &
+  attempts+=($!)
+}
+
+# said NAME CODE PATTERN: that was its exit code, and one line that matches all that it said.
+said() {
+  echo "$1: exit code $(cat "$ROOT/$1.code")"
+  cat "$ROOT/logs/$1"
+  [ "$(cat "$ROOT/$1.code")" = "$2" ]
+  [ "$(wc -l <"$ROOT/logs/$1")" = 1 ]
+  grep -q "^mootfs [a-z]*: .*$3" "$ROOT/logs/$1"
 }
 
 # Each runs the command as on a machine that lacks something. A mount namespace goes with its last process.
