@@ -16,6 +16,10 @@ need fusermount3 fuse3
 need chromium chromium
 need tmux tmux
 need curl curl
+need nano nano
+need getfattr attr
+need getfacl acl
+need inotifywait inotify-tools
 ldconfig -p 2>/dev/null | grep -q 'libfuse\.so\.2' || missing="$missing libfuse2"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

@@ -261,6 +261,18 @@ end_processes() {
   done
 }
 
+# screen_start SOCKET COMMAND: in a terminal, which screen_end ends in any case.
+screen_start() {
+  TMUX_SOCKET=$1
+  tmux -S "$TMUX_SOCKET" new-session -d -x 150 -y 50 "$2"
+}
+
+screen() { tmux -S "$TMUX_SOCKET" capture-pane -p; }
+on_screen() { screen | grep -q -- "$1"; }
+keys() { tmux -S "$TMUX_SOCKET" send-keys "$@"; }
+screen_gone() { ! tmux -S "$TMUX_SOCKET" has-session 2>/dev/null; }
+screen_end() { [ -z "${TMUX_SOCKET:-}" ] || tmux -S "$TMUX_SOCKET" kill-server 2>/dev/null || true; }
+
 # make_tree DIR FILES: a package-like tree, the same bytes for the same arguments.
 make_tree() {
   node -e '

@@ -10,7 +10,7 @@ setup() {
 
 teardown() {
   cd / || return 1
-  [ -z "${TMUX_SOCKET:-}" ] || tmux -S "$TMUX_SOCKET" kill-server 2>/dev/null || true
+  screen_end
   cluster_end
 }
 
@@ -190,11 +190,7 @@ SCRIPT
 
 @test "a terminal: completion, history, and watching" {
   need tmux
-  TMUX_SOCKET="$ROOT/tmux"
-  tmux -S "$TMUX_SOCKET" new-session -d -x 150 -y 50 "$MOOTFS repl --no-mount --stretch 2"
-  screen() { tmux -S "$TMUX_SOCKET" capture-pane -p; }
-  on_screen() { screen | grep -q -- "$1"; }
-  keys() { tmux -S "$TMUX_SOCKET" send-keys "$@"; }
+  screen_start "$ROOT/tmux" "$MOOTFS repl --no-mount --stretch 2"
   wait_for "a prompt" on_screen 'moot>'
   keys 'star'
   wait_for "the letters" on_screen 'moot> star'
@@ -233,5 +229,5 @@ SCRIPT
   keys C-u 'history' Enter
   wait_for "history" on_screen '^recover n1$'
   keys 'quit' Enter
-  wait_for "the end" eval '! tmux -S "$TMUX_SOCKET" has-session 2>/dev/null'
+  wait_for "the end" screen_gone
 }

@@ -10,6 +10,8 @@ setup_file() {
   export ROOT COUNT NODES PEERS
 }
 
+teardown() { screen_end; }
+
 teardown_file() { cluster_end; }
 
 setup() {
@@ -132,6 +134,34 @@ setup() {
   [ "$(sqlite3 "$A/db" 'pragma integrity_check; select count(*) from t')" = "$(printf 'ok\n5')" ]
 }
 
+@test "sqlite3 in WAL mode, by several processes at once" {
+  need sqlite3
+  local i pids=()
+  [ "$(sqlite3 "$A/db" 'pragma journal_mode = wal; create table t(a integer primary key, b text)')" = wal ]
+  # A reader that stays: it sees what was there when it began. Without it whoever ends last removes the log.
+  mkfifo "$LOCAL/asked"
+  sqlite3 "$A/db" <"$LOCAL/asked" >"$LOCAL/said" 3>&- &
+  local reader=$!
+  exec 5>"$LOCAL/asked"
+  echo 'begin; select count(*) from t;' >&5
+  wait_for "a reader" test -s "$LOCAL/said"
+  for i in 1 2 3; do
+    for _ in $(seq 20); do echo "insert into t(b) values('from $i');"; done |
+      sqlite3 -cmd '.timeout 60000' "$A/db" 3>&- 5>&- &
+    pids+=($!)
+  done
+  for i in "${pids[@]}"; do wait "$i"; done
+  [ -s "$A/db-wal" ]
+  echo 'select count(*) from t; commit; select count(*), count(distinct b) from t;' >&5
+  exec 5>&-
+  wait "$reader"
+  [ "$(cat "$LOCAL/said")" = "$(printf '0\n0\n60|3')" ]
+  [ ! -e "$B/db-wal" ]
+  for i in "$A" "$B"; do
+    [ "$(sqlite3 "$i/db" 'pragma integrity_check; select count(*) from t')" = "$(printf 'ok\n60')" ]
+  done
+}
+
 @test "an editor's save by rename" {
   echo old >"$A/file"
   exec 5<"$A/file"
@@ -151,6 +181,171 @@ setup() {
   vim -u NONE -es -c 's/old/from vim/' -c 'wq' "$A/file"
   [ "$(cat "$B/file")" = "from vim" ]
   [ "$(ls -A "$B")" = file ]
+}
+
+@test "nano in a terminal" {
+  need tmux
+  need nano
+  echo old >"$A/file"
+  screen_start "$LOCAL/tmux" "nano --ignorercfiles --backup '$A/file'"
+  wait_for "the file" on_screen '^old'
+  keys 'new and '
+  wait_for "what was typed" on_screen '^new and old'
+  keys C-o
+  wait_for "the name" on_screen 'File Name to Write'
+  keys Enter
+  wait_for "that it is written" on_screen 'Wrote 1 line'
+  [ "$(cat "$B/file")" = "new and old" ]
+  keys C-x
+  wait_for "the end" screen_gone
+  [ "$(ls "$B")" = "$(printf 'file\nfile~')" ]
+  [ "$(cat "$B/file~")" = old ]
+}
+
+@test "make -j2 of a program of several files" {
+  need make
+  need cc
+  local i
+  mkdir "$A/src"
+  for i in 1 2 3 4 5 6; do
+    printf '#include "part.h"\nint part%s(void) { return FACTOR * %s; }\n' "$i" "$i" >"$A/src/part$i.c"
+    printf 'int part%s(void);\n' "$i" >>"$A/src/part.h"
+  done
+  echo '#define FACTOR 1' >>"$A/src/part.h"
+  cat >"$A/src/main.c" <<'C'
+#include <stdio.h>
+#include "part.h"
+int main(void) { printf("%d\n", part1() + part2() + part3() + part4() + part5() + part6()); return 0; }
+C
+  cat >"$A/src/Makefile" <<'MAKE'
+objects = $(patsubst %.c,%.o,$(wildcard *.c))
+program: $(objects) ; $(CC) -o $@ $^
+$(objects): part.h
+MAKE
+  in_src() { (cd "$A/src" && "$@"); }
+  in_src make -j2 3>&- >"$LOCAL/said" 2>&1
+  [ "$(in_src ./program)" = 21 ]
+  [ "$("$B/src/program")" = 21 ]
+  in_src make -q
+  # By times alone it shows what is to be made anew.
+  sed -i 's/FACTOR 1/FACTOR 2/' "$A/src/part.h"
+  in_src make -j2 3>&- >>"$LOCAL/said" 2>&1
+  [ "$("$B/src/program")" = 42 ]
+  in_src make -q
+  cat "$LOCAL/said"
+  run ! grep -i -e skew -e warning "$LOCAL/said"
+}
+
+# rich_tree DIR: files with hard links, symbolic links, ACLs, extended attributes, and a default ACL.
+rich_tree() {
+  need setfacl
+  need setfattr
+  mkdir -p "$1/d/e"
+  echo one >"$1/one"
+  ln "$1/one" "$1/d/also-one"
+  ln "$1/one" "$1/d/e/one-more"
+  echo two >"$1/d/two"
+  ln -s ../one "$1/d/soft"
+  setfacl -m u:1234:rw,g:4321:r,m::rw "$1/one"
+  setfacl -d -m u:1234:rwx,o::- "$1/d/e"
+  # Made under it.
+  echo three >"$1/d/e/three"
+  chown 1234:4321 "$1/d/two"
+  chmod 2751 "$1/d"
+  setfattr -n user.colour -v blue "$1/one" 2>/dev/null || skip "$1 takes no extended attributes"
+  setfattr -n user.empty "$1/d/two"
+  setfattr -n user.bytes -v 0x00ff0a00 "$1/d"
+  # All in the past: rsync takes times of one second for equal.
+  find "$1" -depth -exec touch -h -d '2001-02-03 04:05:06.789' {} +
+}
+
+# rich_tree_text DIR: all that is to be kept of it, the bytes and which names are of one file, too.
+rich_tree_text() {
+  (
+    cd "$1"
+    find . ! -type d -printf '%P %y %m %U:%G %s %n %T@ %l\n' | sort
+    find . -type d -printf '%P %y %m %U:%G %T@\n' | sort
+    find . -samefile one | sort
+    find . ! -type l | sort | xargs getfacl -n
+    find . ! -type l | sort | xargs getfattr -d -e hex
+    find . -type f | sort | xargs sha256sum
+  )
+}
+
+@test "rsync -aHAX there and back: hard links, ACLs, extended attributes" {
+  need rsync
+  rich_tree "$LOCAL/tree"
+  rsync -aHAX "$LOCAL/tree/" "$A/tree/"
+  rich_tree_text "$LOCAL/tree" >"$LOCAL/before"
+  diff "$LOCAL/before" <(rich_tree_text "$B/tree")
+  [ -z "$(rsync -aHAXi "$LOCAL/tree/" "$B/tree/")" ]
+  rsync -aHAX "$B/tree/" "$LOCAL/back/"
+  diff "$LOCAL/before" <(rich_tree_text "$LOCAL/back")
+}
+
+@test "tar --xattrs --acls there and back" {
+  rich_tree "$LOCAL/tree"
+  rich_tree_text "$LOCAL/tree" >"$LOCAL/before"
+  tar -c --xattrs --acls --format=posix -C "$LOCAL" tree | tar -x -p --xattrs --acls -C "$A"
+  diff "$LOCAL/before" <(rich_tree_text "$B/tree")
+  mkdir "$LOCAL/back"
+  tar -c --xattrs --acls --format=posix -C "$B" tree | tar -x -p --xattrs --acls -C "$LOCAL/back"
+  diff "$LOCAL/before" <(rich_tree_text "$LOCAL/back/tree")
+}
+
+@test "mkdir as a lock between mounts" {
+  local where pids=()
+  mkdir "$A/held"
+  echo 0 >"$A/count"
+  for where in "$A" "$B"; do
+    node -e '
+      const fs = require("fs");
+      const [dir] = process.argv.slice(1);
+      const end = Date.now() + 100_000;
+      const wins = (path) => {
+        if (Date.now() > end) throw new Error("never free");
+        try { fs.mkdirSync(path); return true; }
+        catch (error) { if (error.code === "EEXIST") return false; throw error; }
+      };
+      for (let i = 0; i < 100; i++) if (wins(`${dir}/held/${i}`)) console.log(i);
+      // And what it is for: who has it alone counts on, in a file.
+      for (let i = 0; i < 10; i++) {
+        while (!wins(`${dir}/lock`));
+        fs.writeFileSync(`${dir}/count`, `${Number(fs.readFileSync(`${dir}/count`, "utf8")) + 1}\n`);
+        fs.rmdirSync(`${dir}/lock`);
+      }' "$where" >>"$LOCAL/winners" 3>&- &
+    pids+=($!)
+  done
+  for where in "${pids[@]}"; do wait "$where"; done
+  [ "$(sort -n "$LOCAL/winners")" = "$(seq 0 99)" ]
+  [ "$(cat "$A/count")" = 20 ]
+  [ "$(cat "$B/count")" = 20 ]
+}
+
+@test "inotify tells what programs on the same mount do" {
+  need inotifywait
+  mkdir "$A/d"
+  inotifywait -m -e create,modify,close_write,move,attrib,delete --format '%e %f' "$A/d" \
+    >"$LOCAL/said" 2>"$LOCAL/begun" 3>&- &
+  echo $! >"$ROOT/pids/watcher"
+  wait_for "the watch" grep -q established "$LOCAL/begun"
+  echo text >"$A/d/one"
+  mkdir "$A/d/two"
+  mv "$A/d/one" "$A/d/three"
+  chmod 600 "$A/d/three"
+  rm "$A/d/three"
+  wait_for "the last of it" grep -q 'DELETE three' "$LOCAL/said"
+  process_kill watcher TERM
+  diff - "$LOCAL/said" <<'SAID'
+CREATE one
+MODIFY one
+CLOSE_WRITE,CLOSE one
+CREATE,ISDIR two
+MOVED_FROM one
+MOVED_TO three
+ATTRIB three
+DELETE three
+SAID
 }
 
 @test "npm install of a small package" {
