@@ -53,25 +53,51 @@ test_inodes() {
     console.log(Math.max(...nodes.map((n) => n.status ? n.status.inodes : 0)));')" = "$1" ]
 }
 
-@test "a directory removed elsewhere while it is open or somebody's current one" {
-  mkdir "$A/d" "$A/e"
+@test "a directory removed while it is open, or somebody's current one, here or elsewhere" {
+  mkdir "$A/d" "$A/e" "$A/g"
   node -e '
     const fs = require("fs"), { execFileSync } = require("child_process");
     const [a, b] = process.argv.slice(1);
-    const open = fs.opendirSync(a + "/d");
-    process.chdir(a + "/e");
-    execFileSync("rmdir", [b + "/d", a + "/e"]);
-    setTimeout(() => {
-      let name = "none";
-      try { const entry = open.readSync(); name = entry === null ? "none" : entry.name; }
-      catch (error) { if (error.code !== "ENOENT") throw error; }
-      if (name !== "none") throw new Error("it has " + name);
-      for (const path of ["x", a + "/d/x"]) {
-        try { fs.mkdirSync(path); throw new Error("made " + path); }
-        catch (error) { if (error.code !== "ENOENT") throw error; }
+    const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+    // What may be said of what is gone.
+    const code = (call, ...codes) => {
+      try { call(); } catch (error) {
+        const said = error.errno === -116 ? "ESTALE" : error.code;
+        if (codes.includes(said)) return said;
+        throw error;
       }
+      return null;
+    };
+    const makesNothing = (...paths) => {
+      for (const path of paths)
+        if (code(() => fs.mkdirSync(path), "ENOENT", "ESTALE") === null) throw new Error("made " + path);
+    };
+    (async () => {
+      const open = fs.opendirSync(a + "/d");
+      process.chdir(a + "/e");
+      execFileSync("rmdir", [b + "/d", a + "/e"]);
+      await wait(3000);
+      code(() => {
+        const entry = open.readSync();
+        if (entry !== null) throw new Error("it has " + entry.name);
+      }, "ENOENT");
+      // A mount keeps what it has itself removed for those who work in it.
+      makesNothing("x", a + "/d/x");
       if (fs.statSync(".").nlink !== 0) throw new Error("still linked");
-    }, 3000);' "$A" "$B"
+      // When another mount removes it, it is gone after a while, and not kept.
+      process.chdir(a + "/g");
+      execFileSync("rmdir", [b + "/g"], { cwd: "/" });
+      const end = Date.now() + 60_000;
+      makesNothing("x", "../g/x", a + "/g/x");
+      while (code(() => fs.statSync("."), "ESTALE") === null) {
+        if (Date.now() > end) throw new Error("still there");
+        await wait(100);
+      }
+      makesNothing("x", a + "/g/x");
+      if (code(() => fs.readdirSync("."), "ESTALE", "ENOENT") === null) throw new Error("it can be listed");
+      process.chdir(a);
+      fs.rmdirSync(fs.mkdtempSync("still-works"));
+    })();' "$A" "$B"
   wait_for "only the root" test_inodes 1
 }
 
