@@ -101,6 +101,48 @@ test_inodes() {
   wait_for "only the root" test_inodes 1
 }
 
+@test "a mapping shows what another mount writes, and the other way round" {
+  command -v cc >/dev/null || skip "needs a C compiler (cc)"
+  cc -O1 -Wall -Werror -o "$LOCAL/mapping" "$BATS_TEST_DIRNAME/mapping.c"
+  truncate -s 4096 "$A/f"
+  printf 'first\n' | dd of="$A/f" conv=notrunc status=none
+  local i
+  for i in 1 2; do
+    mkfifo "$LOCAL/asked$i"
+    "$LOCAL/mapping" "$ROOT/mnt/$i/f" <"$LOCAL/asked$i" >"$LOCAL/said$i" 3>&- &
+    echo $! >"$ROOT/pids/mapping$i"
+  done
+  exec 5>"$LOCAL/asked1" 6>"$LOCAL/asked2"
+  for i in 5 6; do echo read >&$i; done
+  wait_for "the mappings" eval 'grep -qx first "$LOCAL/said1" && grep -qx first "$LOCAL/said2"'
+  # By write(2) and close(2), and once more when all have seen it.
+  for text in second third; do
+    printf '%s\n' "$text" | dd of="$B/f" conv=notrunc status=none
+    for i in 1 2; do wait_for "mapping $i to have the $text" maps "$i" "$text"; done
+  done
+  # By the other mapping, from its msync(2) on; and a file that is opened then has it.
+  printf 'write fourth\nsync\n' >&6
+  wait_for "msync" grep -qx synced "$LOCAL/said2"
+  [ "$(head -c 6 "$A/f")" = fourth ]
+  wait_for "mapping 1 to have it" maps 1 fourth
+  printf 'write the fifth\nsync\n' >&5
+  wait_for "msync" grep -qx synced "$LOCAL/said1"
+  [ "$(head -c 9 "$B/f")" = "the fifth" ]
+  wait_for "mapping 2 to have it" maps 2 'the fifth'
+  # They end with their input.
+  exec 5>&- 6>&-
+  for i in 1 2; do
+    wait "$(pid_of "mapping$i")"
+    rm "$ROOT/pids/mapping$i"
+  done
+}
+
+# maps I TEXT: what mapping I shows; what it is asked it answers at once, or the next time.
+maps() {
+  echo read >&$((4 + $1))
+  [ "$(tail -n 1 "$LOCAL/said$1")" = "$2" ]
+}
+
 @test "directories renamed into each other on two mounts never make a cycle" {
   mkdir "$A/p" "$A/q"
   mkdir "$A/p/x" "$A/q/y"
