@@ -38,6 +38,28 @@ teardown() { small_disk_end; }
   [ "$status" = 2 ]
   mootfs quota --bytes none --inodes none
   head -c 3000000 /dev/urandom >"$A/d/three"
+  # What df, du and the quota count is the same: bytes that are stored, not holes, and no second name's.
+  ln "$A/one" "$A/d/link"
+  ln -s one "$A/soft"
+  truncate -s 1G "$A/sparse"
+  printf x | dd of="$A/sparse" bs=1 seek=655360000 conv=notrunc status=none
+  local bytes inodes
+  [[ "$(mootfs quota --json)" =~ ^\{\"bytes\":\{\"used\":([0-9]+),.*\"inodes\":\{\"used\":([0-9]+), ]]
+  bytes=${BASH_REMATCH[1]} inodes=${BASH_REMATCH[2]}
+  # A hole ends where a stored piece of 32 KiB begins.
+  [ "$bytes" = 4900001 ]
+  # The root, d, p, soft, and four with bytes.
+  [ "$inodes" = 8 ]
+  [ "$(find "$A" -printf '%i\n' | sort -u | wc -l)" = "$inodes" ]
+  [ "$(df --output=used -B4096 "$A" | tail -n 1)" -eq $(((bytes + 4095) / 4096)) ]
+  [ "$(df -iP "$A" | awk 'END { print $3 }')" = "$inodes" ]
+  # Each of the four ends within a block of its own.
+  local du
+  du=$(du -s -B1 "$A" | cut -f 1)
+  ((du >= bytes && du < bytes + 4 * 512))
+  [ "$(du -s --apparent-size -B1 "$A/sparse" | cut -f 1)" -eq 1073741824 ]
+  mootfs quota --inodes 100 | grep -q '^inodes  *8  *100$'
+  [ "$(df -iP "$A" | awk 'END { print $2, $3, $4, $5 }')" = "100 8 92 8%" ]
   wait_for "equal trees on all nodes" nodes_agree
 }
 
