@@ -145,6 +145,28 @@ helper() {
   umount "$ROOT/mnt/1"
 }
 
+@test "fusermount3 -u; umount -l while a file is open, which goes on to be written" {
+  for i in 1 2 3; do node_start "$i"; done
+  mounts_start 1 2
+  if command -v fusermount3 >/dev/null; then
+    fusermount3 -u "$ROOT/mnt/1"
+    wait_for "the end of its process" process_gone "$(pid_of mount1)"
+    run ! grep " $ROOT/mnt/1 fuse" /proc/self/mounts
+    mount_start 1
+  fi
+  exec 5>"$ROOT/mnt/1/file"
+  echo before >&5
+  umount -l "$ROOT/mnt/1"
+  run ! grep " $ROOT/mnt/1 fuse" /proc/self/mounts
+  head -c 3000000 /dev/urandom | tee "$ROOT/random" >&5
+  run ! process_gone "$(pid_of mount1)"
+  exec 5>&-
+  # The last one to close it ends the mount.
+  wait_for "the end of its process" process_gone "$(pid_of mount1)"
+  rm "$ROOT/pids/mount1"
+  cmp <(echo before; cat "$ROOT/random") "$ROOT/mnt/2/file"
+}
+
 # In a mount namespace of its own: /dev/fuse as most machines have it, open to all, and nobody else's.
 AS_NOBODY="setpriv --reuid nobody --regid nogroup --clear-groups env HOME=/tmp"
 
@@ -165,6 +187,9 @@ mount_as_nobody() {
   $AS_NOBODY "$MOOTFS" mount --daemon "$ROOT/mnt/1" --nodes "$NODES"
   $AS_NOBODY cat "$ROOT/mnt/1/home/file"
   $AS_NOBODY "$MOOTFS" umount "$ROOT/mnt/1"
+  $AS_NOBODY "$MOOTFS" mount --daemon "$ROOT/mnt/1" --nodes "$NODES"
+  $AS_NOBODY fusermount3 -u "$ROOT/mnt/1"
+  ! grep " $ROOT/mnt/1 fuse" /proc/self/mounts || return 1
   # Killed without a word: the server hears of it.
   $AS_NOBODY "$MOOTFS" mount "$ROOT/mnt/2" --nodes "$NODES" >"$ROOT/logs/u2.log" 2>&1 3>&- &
   first=$!

@@ -29,6 +29,8 @@ export async function main(): Promise<void> {
     if (translated !== null) argv.splice(2, argv.length, ...translated);
     leaveClosedPipes(SERVING.has(commandName(argv)));
     await program.parseAsync(translated ?? exactArguments(argv.slice(2)), { from: 'user' });
+    // Of a mount that somebody has unmounted, as below.
+    if (SERVING.has(commandName(argv))) process.stdin.destroy();
   } catch (error) {
     if (error instanceof CommanderError) {
       process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
