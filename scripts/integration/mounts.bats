@@ -145,6 +145,52 @@ helper() {
   umount "$ROOT/mnt/1"
 }
 
+# In a mount namespace of its own, where /sbin has one program more: what docs/mounting.md lets people install.
+mount_as_everybody() {
+  set -eu
+  # What goes wrong leaves nothing: who serves a mount lives in this namespace as long as it is mounted.
+  trap 'umount -l "$ROOT/mnt/1" "$ROOT/mnt/2" 2>/dev/null || true' EXIT
+  mkdir "$ROOT/sbin-was" "$ROOT/sbin"
+  mount --bind /sbin/ "$ROOT/sbin-was"
+  ln -s "$ROOT"/sbin-was/* "$ROOT/sbin"
+  ln -s "$MOOTFS" "$ROOT/sbin/mount.mootfs"
+  # mount(8) forgets the PATH that it is given.
+  ln -s "$MOOTFS" "$ROOT/sbin/mootfs"
+  ln -sf "$(command -v node)" "$ROOT/sbin/node"
+  mount --bind "$ROOT/sbin" /sbin/
+  mount -t mootfs -o "nodev,noexec,log=$ROOT/logs/mount8.log" "$NODES" "$ROOT/mnt/1"
+  grep " $ROOT/mnt/1 fuse.mootfs rw,nosuid,nodev,noexec," /proc/self/mounts
+  echo one >"$ROOT/mnt/1/file"
+  # A line of fstab, by the directory alone, as at boot.
+  echo "$NODES $ROOT/mnt/2 mootfs _netdev,nofail,ro,consistency=session 0 0" >"$ROOT/fstab"
+  mount -T "$ROOT/fstab" "$ROOT/mnt/2"
+  grep " $ROOT/mnt/2 fuse.mootfs ro,nosuid,nodev," /proc/self/mounts
+  wait_for "the file" grep -q one "$ROOT/mnt/2/file"
+  mount -o remount,rw "$ROOT/mnt/2"
+  echo two >"$ROOT/mnt/2/file"
+  umount "$ROOT/mnt/1" "$ROOT/mnt/2"
+  # mount(8) says what the helper said.
+  ! mount -t mootfs -o nonsense "$NODES" "$ROOT/mnt/1" || return 1
+  if [ -x /sbin/mount.fuse ]; then
+    mount -t fuse.mootfs -o nodev,nosuid "$NODES" "$ROOT/mnt/1"
+    grep " $ROOT/mnt/1 fuse.mootfs rw,nosuid,nodev," /proc/self/mounts
+    [ "$(cat "$ROOT/mnt/1/file")" = two ]
+    umount "$ROOT/mnt/1"
+  fi
+  echo done
+}
+
+@test "mount(8) by type, by a line of fstab, and by mount.fuse(8)" {
+  for i in 1 2 3; do node_start "$i"; done
+  wait_for "a leader" all_have_said_who_leads
+  export -f mount_as_everybody wait_for
+  export ROOT MOOTFS NODES WAIT_SECONDS
+  run unshare --mount bash -c 'mount_as_everybody 2>&1'
+  echo "$output"
+  [ "$status" -eq 0 ]
+  [[ "$output" == *"'nonsense' is not an option of mounting"*"done" ]]
+}
+
 @test "fusermount3 -u; umount -l while a file is open, which goes on to be written" {
   for i in 1 2 3; do node_start "$i"; done
   mounts_start 1 2

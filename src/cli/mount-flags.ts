@@ -30,7 +30,7 @@ const OPPOSITES: Readonly<Record<string, string>> = {
 };
 const KERNEL = new Set([...Object.keys(OPPOSITES), ...Object.values(OPPOSITES)]);
 
-/** For mount(8), systemd and whoever reads fstab; or as it is in any case. */
+/** For mount(8), systemd and whoever reads fstab; or as it is in any case, so mount(8) finds it at a remount. */
 const MEANINGLESS = new Set([
   'defaults',
   'auto',
@@ -45,6 +45,10 @@ const MEANINGLESS = new Set([
   'async',
   'allow_other',
   'default_permissions',
+  'user_id',
+  'group_id',
+  'max_read',
+  'blksize',
 ]);
 
 type Setting = (value: string) => MountFlags['settings'];

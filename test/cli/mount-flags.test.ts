@@ -53,6 +53,15 @@ t.test('called by mount(8), and by mount.fuse(8)', async (t) => {
   ]);
   const expected = ['mount', '--daemon', '--nodes', nodes, '--options', 'rw', '/srv'];
   t.same(mountCommandOf([nodes, '/srv', '-o', 'rw']), expected);
+  const remount =
+    'ro,nosuid,nodev,relatime,remount,user_id=0,group_id=0,allow_other,max_read=1048576';
+  t.same(
+    mountCommandOf(['mootfs', '/srv', '-o', remount]),
+    ['mount', '--daemon', '--options', remount, '/srv'],
+    'what is mounted',
+  );
+  t.same(parseMountFlags(remount).kernel, ['ro', 'nosuid', 'nodev', 'relatime']);
+  t.equal(mountCommandOf(['mootfs', '/srv', '-o', 'ro']), null, 'but nodes to mount');
   t.equal(mountCommandOf(['mount', '/srv', '-o', 'ro']), null, 'our own command');
   t.equal(mountCommandOf(['ls', '/a:1']), null);
   for (const args of [[], ['-o'], [nodes], [nodes, '/srv', '-x']]) {
