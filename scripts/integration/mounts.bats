@@ -213,6 +213,21 @@ mount_as_everybody() {
   cmp <(echo before; cat "$ROOT/random") "$ROOT/mnt/2/file"
 }
 
+@test "devices and set-user-ID programs have power where dev and suid say so, and only there" {
+  for i in 1 2 3; do node_start "$i"; done
+  mount_start 1
+  chmod 755 "$ROOT"
+  mknod -m 666 "$ROOT/mnt/1/zero" c 1 5
+  cp "$(command -v id)" "$ROOT/mnt/1/id"
+  chmod 4755 "$ROOT/mnt/1/id"
+  run head -c 1 "$ROOT/mnt/1/zero"
+  [[ "$output" == *"Permission denied"* ]]
+  [ "$(setpriv --reuid nobody --clear-groups "$ROOT/mnt/1/id" -un)" = nobody ]
+  mount_start 2 -o dev,suid
+  [ "$(head -c 3 "$ROOT/mnt/2/zero" | od -An -tx1)" = " 00 00 00" ]
+  [ "$(setpriv --reuid nobody --clear-groups "$ROOT/mnt/2/id" -un)" = root ]
+}
+
 # In a mount namespace of its own: /dev/fuse as most machines have it, open to all, and nobody else's.
 AS_NOBODY="setpriv --reuid nobody --regid nogroup --clear-groups env HOME=/tmp"
 
