@@ -402,6 +402,96 @@ SAID
   [ "$(ls "$B" | od -An -tx1 | tr -d ' \n')" = 636166e90a ]
 }
 
+@test "paths: 500 directories deep, 4,095 bytes and not one more, also of a symbolic link" {
+  need perl
+  perl -e '
+    my ($a, $b) = @ARGV;
+    sub try { my ($what, $done) = @_; die "$what: $!\n" unless $done }
+    # As deep as no path names it: step by step. Another mount goes the same way down.
+    my $name = "a directory of a tree";
+    try("chdir", chdir $a);
+    for (1 .. 500) { try("mkdir $_", mkdir $name); try("chdir $_", chdir $name) }
+    try("open", open my $file, ">", "bottom");
+    print $file "found\n"; try("close", close $file);
+    try("chdir", chdir $b);
+    for (1 .. 500) { try("chdir $_ elsewhere", chdir $name) }
+    try("open elsewhere", open $file, "<", "bottom");
+    die "not what was written" unless <$file> eq "found\n";
+    close $file;
+    for (1 .. 500) { try("chdir ..", chdir "..") }
+    die "not back" unless -d $name && !-e "bottom";
+    chdir "/";
+    # PATH_MAX counts the zero byte, too.
+    my ($here, $there) = ($a, $b);
+    while (4095 - length $here > 255) {
+      $_ .= "/" . "n" x 200 for $here, $there;
+      try("mkdir", mkdir $here);
+    }
+    my $rest = "/" . "f" x (4094 - length $here);
+    try("open of 4,095 bytes", open $file, ">", $here . $rest);
+    close $file;
+    try("stat of 4,095 bytes elsewhere", -f $there . $rest);
+    for my $path ($here, $there) {
+      die "4,096 bytes were taken" if open $file, "<", "$path${rest}f";
+      die "4,096 bytes: $!" unless $!{ENAMETOOLONG};
+    }
+    my $target = "t" x 4095;
+    try("symlink", symlink $target, "$a/link");
+    die "readlink: $!" unless readlink "$b/link" eq $target;
+    die "symlink of 4,096 bytes" if symlink "${target}t", "$a/longer";
+    die "symlink of 4,096 bytes: $!" unless $!{ENAMETOOLONG};' "$A" "$B"
+}
+
+@test "an extended attribute of 64 KiB" {
+  need setfattr
+  local value
+  value=$(head -c 49152 /dev/urandom | base64 -w 0)
+  [ "${#value}" = 65536 ]
+  echo x >"$A/file"
+  setfattr -n user.large -v "$value" "$A/file"
+  [ "$(getfattr --only-values -n user.large "$B/file")" = "$value" ]
+  run setfattr -n user.larger -v "x$value" "$A/file"
+  [ "$status" -ne 0 ]
+  [ "$(getfattr "$B/file" | grep -c user)" = 1 ]
+}
+
+@test "100 processes with 100 open files each: all can be read, also when they have no name any more" {
+  need perl
+  local i before
+  before=$(inodes_used)
+  for i in $(seq 100); do echo "text $i" >"$A/$i"; done
+  perl -e '
+    my ($a, $b) = @ARGV;
+    pipe(my $opened, my $open) && pipe(my $go, my $goes) or die;
+    for (1 .. 100) {
+      next if fork;
+      close $goes;
+      my @files;
+      for my $i (1 .. 100) {
+        open $files[$i], "+<", ($i % 2 ? $a : $b) . "/$i" or die "open $i: $!";
+      }
+      syswrite $open, "x";
+      close $open;
+      # Until the first one has removed all.
+      sysread $go, my $nothing, 1;
+      for my $i (1 .. 100) { readline($files[$i]) eq "text $i\n" or die "read $i: $!" }
+      exit;
+    }
+    close $open;
+    my $count = 0;
+    $count++ while sysread $opened, my $one, 1;
+    die "$count have opened all" unless $count == 100;
+    unlink(map "$a/$_", 1 .. 100) == 100 or die "unlink: $!";
+    close $goes;
+    my $failed = 0;
+    while (wait != -1) { $failed++ if $? }
+    exit($failed > 0);' "$A" "$B" 3>&-
+  # All are closed: nobody keeps what has no name.
+  wait_for "the inodes to go" eval '[ "$(inodes_used)" = "$before" ]'
+}
+
+inodes_used() { df -iP "$A" | awk 'END { print $3 }'; }
+
 @test "a file larger than the limit is EFBIG, and a sparse one below it costs nothing" {
   run truncate -s 17592186044417 "$A/file"
   [ "$status" -ne 0 ]
