@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up build test bench pictures simulate mutants torture differential integrity probes format clean pack
+.PHONY: help up build test bench pictures simulate mutants torture differential integrity probes big format clean pack
 SHELL := /bin/sh
 
 help: ## show this
@@ -35,6 +35,9 @@ integrity: build ## programs on two mounts held against a model, for MOOTFS_INTE
 
 probes: build ## is what one mount has changed seen at once through another? PROBES (100000) times; as root
 	@node dist/scripts/probes/main.js
+
+big: build ## a directory with ENTRIES (1000000) files: how fast, in how much memory? as root
+	@node dist/scripts/big/main.js
 
 differential: build ## random system calls on mounts and on a local directory, for an hour (as root)
 	@MOOTFS_DIFFERENTIAL_SECONDS=$${MOOTFS_DIFFERENTIAL_SECONDS:-3600} \

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { type ChildProcess, execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { renderTable } from '../../src/cli/table.js';
@@ -35,10 +35,13 @@ export async function benchMemory(cluster: BenchCluster): Promise<string> {
 }
 
 function measure(cluster: BenchCluster): number[] {
-  return [...cluster.nodes, ...cluster.mounts].map((child) => {
-    const status = readFileSync(join('/proc', String(child?.pid), 'status'), 'utf8');
-    return Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024);
-  });
+  return [...cluster.nodes, ...cluster.mounts].map(residentMiB);
+}
+
+/** proc_pid_status(5), VmRSS. */
+export function residentMiB(child: ChildProcess | null): number {
+  const status = readFileSync(join('/proc', String(child?.pid), 'status'), 'utf8');
+  return Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024);
 }
 
 function runNode(script: string, ...args: readonly string[]): void {
