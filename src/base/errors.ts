@@ -30,6 +30,7 @@ export type ErrorCode =
   | 'DIVERGED' // this node's state differs from the others' at the same index
   // This machine.
   | 'PORT_TAKEN'
+  | 'ADDRESS_UNAVAILABLE' // not, or not yet, an address or a name of this machine
   | 'NATIVE_UNUSABLE' // a native dependency does not work with this Node
   | 'MOUNT_UNAVAILABLE'; // a prerequisite is missing; the message says what to do
 

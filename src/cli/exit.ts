@@ -11,7 +11,7 @@ export const EXIT = {
   unavailable: 3,
   /** Stored data cannot be used as it is: corrupt, foreign, in use, diverged, of a removed node. */
   data: 4,
-  /** A prerequisite of this machine is missing: /dev/fuse, libfuse, the right to mount, a free port. */
+  /** A prerequisite of this machine is missing: /dev/fuse, libfuse, the right to mount, a free port, an address. */
   prerequisite: 5,
 } as const;
 
@@ -30,6 +30,7 @@ const EXIT_OF_CODE: Partial<Record<ErrorCode, number>> = {
   REMOVED: EXIT.data,
   MOUNT_UNAVAILABLE: EXIT.prerequisite,
   PORT_TAKEN: EXIT.prerequisite,
+  ADDRESS_UNAVAILABLE: EXIT.prerequisite,
   NATIVE_UNUSABLE: EXIT.prerequisite,
 };
 

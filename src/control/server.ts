@@ -4,6 +4,7 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { describe, type ErrorCode, isMootError, MootError } from '../base/errors.js';
 import type { Report } from '../base/report.js';
 import { parseAddress } from '../transport/address.js';
+import { listenFailure } from '../transport/listen-failure.js';
 import type { ClientCall, ServerMessage } from './messages.js';
 import { isFromBrowser, isKnownHost, isKnownOrigin } from './origin.js';
 import { Params } from './params.js';
@@ -55,7 +56,7 @@ export interface ControlServer {
   close(): Promise<void>;
 }
 
-/** Listens; fails with PORT_TAKEN or BAD_ARGUMENT. */
+/** Listens; fails as listenFailure says. */
 export async function startControlServer<D, E>(parts: ServerParts<D, E>): Promise<ControlServer> {
   const server = new JsonServer(parts);
   await server.listen();
@@ -104,10 +105,10 @@ class JsonServer<D, E> implements ControlServer {
   async listen(): Promise<void> {
     const { host, port } = parseAddress(this.parts.address);
     await new Promise<void>((resolve, reject) => {
-      this.http.once('error', (error: NodeJS.ErrnoException) => {
-        const code = error.code === 'EADDRINUSE' ? 'PORT_TAKEN' : 'BAD_ARGUMENT';
+      this.http.once('error', (error) => {
+        const cause = listenFailure({ host, port }, error);
         const message = `the control address ${this.parts.address} cannot be listened on`;
-        reject(new MootError(code, message, { cause: error }));
+        reject(new MootError(cause.code, message, { cause }));
       });
       this.http.listen(port, host, resolve);
     });

@@ -8,7 +8,7 @@ import type { Member, NodeId } from '../raft/types.js';
  * end their connection and nothing else.
  */
 export interface Transport {
-  /** Opens the door, then dials every peer and keeps dialling. Fails with PORT_TAKEN and a sentence when the port is. */
+  /** Opens the door, then dials every peer and keeps dialling. Fails with a sentence; PORT_TAKEN when the port is. */
   start(handlers: TransportHandlers): Promise<void>;
   /**
    * From now on these are the other members. Who is none any more is left, but for who is connected:

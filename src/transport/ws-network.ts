@@ -6,6 +6,7 @@ import { type ErrorCode, MootError } from '../base/errors.js';
 import { systemClock } from '../base/system-clock.js';
 import { CLIENT_FRAME_BYTES_MAX, FRAME_BYTES_MAX } from '../codec/limits.js';
 import { formatAddress, parseAddress } from './address.js';
+import { listenFailure } from './listen-failure.js';
 import type { ConnectOptions, Door, DoorOptions, Network, Path, Wire } from './network.js';
 import {
   CLIENTS_MAX,
@@ -72,10 +73,7 @@ async function open(options: DoorOptions): Promise<Door> {
     }
   });
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      const code = error.code === 'EADDRINUSE' ? 'PORT_TAKEN' : 'BAD_ARGUMENT';
-      reject(new MootError(code, whyNot(host, port, error), { cause: error }));
-    });
+    server.once('error', (error) => reject(listenFailure({ host, port }, error)));
     server.listen(port, host, resolve);
   });
   server.removeAllListeners('error');
@@ -111,23 +109,6 @@ function upgrader(path: Path, onWire: (wire: Wire) => void): Upgrader {
 function dismiss(socket: Duplex, status: string): void {
   if (socket.writable) socket.write(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
   socket.destroy();
-}
-
-function whyNot(host: string, port: number, error: NodeJS.ErrnoException): string {
-  const where = formatAddress({ host, port });
-  switch (error.code) {
-    case 'EADDRINUSE':
-      return `port ${port} on ${host} is taken: stop what listens there, or choose another address`;
-    case 'EACCES':
-      return `listening on ${where} is not allowed: choose a port above 1023`;
-    case 'EADDRNOTAVAIL':
-      return `${host} is not an address of this machine: listen on one that is`;
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return `the host name ${host} is unknown: write an address, or a name that resolves`;
-    default:
-      return `listening on ${where} failed: ${error.message}`;
-  }
 }
 
 /** BAD_ARGUMENT instead of the SyntaxError for what is no URL. */

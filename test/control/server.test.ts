@@ -256,9 +256,10 @@ t.test('nonsense over the stream ends it with a reason', async (t) => {
   }
 });
 
-t.test('a taken port has a code of its own', async (t) => {
+t.test('a taken port has a code of its own, and so has an address that is not here', async (t) => {
   const { address } = await serve(t);
   await t.rejects(serveNothing(address), { code: 'PORT_TAKEN' });
+  await t.rejects(serveNothing('192.0.2.1:1'), { code: 'ADDRESS_UNAVAILABLE' });
 });
 
 t.test('pages of other sites may not watch', async (t) => {

@@ -103,7 +103,7 @@ t.test('an address that cannot be listened on is one sentence', async (t) => {
     message: `port ${port} on 127.0.0.1 is taken: stop what listens there, or choose another address`,
   });
   await t.rejects(transport(`192.0.2.1:${port}`).start(HANDLERS), {
-    code: 'BAD_ARGUMENT',
+    code: 'ADDRESS_UNAVAILABLE',
     message: /192\.0\.2\.1 is not an address of this machine/,
   });
 });
@@ -116,7 +116,7 @@ t.test('IPv6 works where there is any', async (t) => {
   try {
     await node.start(HANDLERS);
   } catch (error) {
-    t.match(error, { code: 'BAD_ARGUMENT' });
+    t.match(error, { code: /^(ADDRESS_UNAVAILABLE|BAD_ARGUMENT)$/ });
     return;
   }
   const dialer = createWebSocketDialer({ cluster: 'moot', name: 'six' });
