@@ -140,8 +140,20 @@ helper() {
   mootfs "$NODES" "$ROOT/mnt/1" -o rw,dev
   echo more >>"$ROOT/mnt/1/file"
   [ "$(cat "$ROOT/mnt/2/file")" = "$(printf 'text\nmore')" ]
-  mootfs "$NODES" "$ROOT/mnt/1" -o remount,ro
+  exec 8>>"$ROOT/mnt/1/file"
+  run mootfs "$NODES" "$ROOT/mnt/1" -o remount,ro
+  exec 8>&-
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"a program writes there"* ]]
+  wait_for "the file to be closed" mootfs "$NODES" "$ROOT/mnt/1" -o remount,ro
   run ! touch "$ROOT/mnt/1/file"
+  # Somebody else's, as by a slip of the finger.
+  mount -t tmpfs none "$ROOT/mnt/3"
+  run mootfs "$NODES" "$ROOT/mnt/3" -o remount,ro
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"is not a mounted mootfs directory"* ]]
+  touch "$ROOT/mnt/3/file"
+  umount "$ROOT/mnt/3"
   umount "$ROOT/mnt/1"
 }
 

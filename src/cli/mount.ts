@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { describe, MootError } from '../base/errors.js';
@@ -15,6 +15,7 @@ import {
   noteLocks,
   refuseWaitingForEver,
 } from './mount-options.js';
+import { changeMount, ourMountAt } from './our-mount.js';
 import {
   addExample,
   applyConfigFile,
@@ -75,7 +76,7 @@ export function addMountCommand(program: Command): void {
     // mount -f: all but the mounting itself.
     if (options.fake === true) return;
     if (remount) {
-      process.exitCode = changeFlags(directory, kernel);
+      await changeFlags(directory, kernel);
       return;
     }
     const handed = takeHandedMount();
@@ -93,9 +94,12 @@ export function addMountCommand(program: Command): void {
 }
 
 /** The kernel does that alone, and mount(8) knows how. */
-function changeFlags(directory: string, flags: readonly string[]): number {
-  const args = ['-i', '-o', ['remount', ...flags].join(','), '--', directory];
-  return spawnSync('mount', args, { stdio: 'inherit' }).status ?? EXIT.failed;
+async function changeFlags(directory: string, flags: readonly string[]): Promise<void> {
+  const path = await ourMountAt(directory);
+  // -c: as for umount.
+  await changeMount(['mount', '-i', '-c', '-o', ['remount', ...flags].join(','), '--', path], {
+    whenBusy: ' (a program writes there)',
+  });
 }
 
 function readFlags({ options, sloppy }: MountCommandOptions): MountFlags {
