@@ -103,9 +103,14 @@ SCRIPT
   wait_for "the cluster" grep -q 'the page' out.txt
   [ -n "$(ls tmp)" ]
   echo 'wait 60s' >&7
+  local pid
+  pid=$(pid_of repl)
   process_kill repl TERM
   exec 7>&-
   [ -z "$(ls tmp)" ]
+  status=0
+  wait "$pid" || status=$?
+  [ "$status" -eq 143 ]
   # While it starts the cluster, too.
   TMPDIR="$ROOT/tmp" "$MOOTFS" repl --no-mount --stretch 2 <lines >out.txt 2>&1 3>&- &
   echo $! >"$ROOT/pids/repl"

@@ -11,7 +11,7 @@ import { addMountOptions } from './mount-options.js';
 import { startLocal } from './rule.js';
 import { sceneText } from './scene-text.js';
 import { addExample, wholeNumber } from './settings.js';
-import { stopRequested } from './signals.js';
+import { type Stop, stoppable } from './stoppable.js';
 
 /** Enough for every scene. */
 const NODES_DEFAULT = 5;
@@ -38,13 +38,15 @@ export function addPlayCommand(program: Command): void {
   addMountOptions(command);
   command.action(async (name: string | undefined) => {
     if (name === undefined) process.stdout.write(`${renderScenes()}\n`);
-    else await play(name === 'all' ? SCENES : [sceneOf(name)], command.opts<PlayOptions>());
+    else {
+      const scenes = name === 'all' ? SCENES : [sceneOf(name)];
+      await stoppable('play', (stop) => play(scenes, command.opts<PlayOptions>(), stop));
+    }
   });
   addExample(command, 'mootfs play leader-dies', 'mootfs play split --pause', 'mootfs play all');
 }
 
-async function play(scenes: readonly Scene[], options: PlayOptions): Promise<void> {
-  const stop = stopRequested(false);
+async function play(scenes: readonly Scene[], options: PlayOptions, stop: Stop): Promise<void> {
   say(`Time-outs are ${options.stretch} times as long as usual.`);
   try {
     // Each on a cluster that suits it, unless a person has chosen one.
@@ -60,13 +62,9 @@ async function play(scenes: readonly Scene[], options: PlayOptions): Promise<voi
   say(`\n${scenes.length === 1 ? 'The scene' : `All ${scenes.length} scenes`} went as told.`);
 }
 
-async function playOn(
-  scenes: readonly Scene[],
-  options: PlayOptions,
-  stop: Promise<unknown>,
-): Promise<void> {
+async function playOn(scenes: readonly Scene[], options: PlayOptions, stop: Stop): Promise<void> {
   let player: Player | null = null;
-  const ruled = await startLocal(options.nodes, options, stop, (id, events) =>
+  const ruled = await startLocal(options.nodes, options, stop.requested, (id, events) =>
     player?.onEvents(id, events),
   );
   try {
@@ -75,7 +73,7 @@ async function playOn(
       if (text !== null) say(text);
     });
     const playing = player;
-    void stop.then(() => playing.stop());
+    void stop.requested.then(() => playing.stop());
     if (options.pause === true) {
       process.stdin.on('data', () => {
         if (playing.now?.state === 'paused') playing.step();

@@ -7,12 +7,13 @@ import { runLine, watchers } from './console/commands.js';
 import { complete } from './console/completion.js';
 import type { Console, Ruled } from './console/context.js';
 import { linesOf } from './console/lines.js';
+import { EXIT } from './exit.js';
 import { addLocalOptions, type LocalOptions } from './local-options.js';
 import { parseAddresses } from './members.js';
 import { addMountOptions } from './mount-options.js';
 import { joinCluster, startLocal } from './rule.js';
 import { addExample } from './settings.js';
-import { stopRequested } from './signals.js';
+import { type Stop, stoppable } from './stoppable.js';
 
 const HISTORY_MAX = 1_000;
 const PACE_MS = 1_500;
@@ -38,9 +39,11 @@ export function addReplCommand(program: Command): void {
 
   addLocalOptions(command);
   addMountOptions(command);
-  command.action(async () => {
-    process.exitCode = await runRepl(command.opts<ReplOptions>());
-  });
+  command.action(() =>
+    stoppable('repl', async (stop) => {
+      process.exitCode = await runRepl(command.opts<ReplOptions>(), stop);
+    }),
+  );
   addExample(
     command,
     'mootfs repl',
@@ -60,8 +63,7 @@ function parseControls(text: string): readonly string[] {
   }
 }
 
-async function runRepl(options: ReplOptions): Promise<number> {
-  const stop = stopRequested(false);
+async function runRepl(options: ReplOptions, stop: Stop): Promise<number> {
   const terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
   const lines: string[] = [];
   let failed = false;
@@ -78,8 +80,11 @@ async function runRepl(options: ReplOptions): Promise<number> {
     watching: false,
     print,
     start: (nodes) => {
-      starting.ruled = startLocal(nodes, { ...options, cluster: CLUSTER }, stop, (id, events) =>
-        tell(console, id, events),
+      starting.ruled = startLocal(
+        nodes,
+        { ...options, cluster: CLUSTER },
+        stop.requested,
+        (id, events) => tell(console, id, events),
       );
       return starting.ruled;
     },
@@ -103,9 +108,7 @@ async function runRepl(options: ReplOptions): Promise<number> {
     completer: (line: string) => complete(console, line),
   });
   const lineReader = readline;
-  let stopped = false;
-  void stop.then(() => {
-    stopped = true;
+  void stop.requested.then(() => {
     console.done = true;
     lineReader.close();
   });
@@ -116,7 +119,7 @@ async function runRepl(options: ReplOptions): Promise<number> {
     })) {
       if (line.trim() !== '') lines.push(line.trim());
       try {
-        await Promise.race([console.run(line), stop]);
+        await Promise.race([console.run(line), stop.requested]);
       } catch (error) {
         if (!isMootError(error)) throw error;
         failed = true;
@@ -131,10 +134,7 @@ async function runRepl(options: ReplOptions): Promise<number> {
     await console.ruled?.close();
     process.stdin.destroy();
   }
-  const code = failed && !terminal ? 1 : 0;
-  // What the line under way still waits for must not keep the process.
-  if (stopped) process.exit(code);
-  return code;
+  return failed && !terminal ? EXIT.failed : EXIT.ok;
 }
 
 /** What the nodes tell: scenes hear all, people what they can read. */

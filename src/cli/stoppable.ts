@@ -1,0 +1,55 @@
+import { reportFailure } from './exit.js';
+import { STOP_SIGNALS } from './signals.js';
+
+/** Asks work to end, once. */
+export class Stop {
+  /** null: nobody has asked. */
+  reason: NodeJS.Signals | null = null;
+  readonly requested: Promise<void>;
+  private resolve: () => void = () => undefined;
+
+  constructor() {
+    this.requested = new Promise((resolve) => {
+      this.resolve = resolve;
+    });
+  }
+
+  request(reason: NodeJS.Signals): void {
+    this.reason ??= reason;
+    this.resolve();
+  }
+}
+
+/**
+ * Does work that a person watches, and that has cleaned up when it is over, whether it was asked to stop or
+ * not. Then the process ends by the signal that has asked, as shells and scripts expect. A second one ends it
+ * at once; not SIGHUP, which a terminal that is closed may bring twice.
+ */
+export async function stoppable(
+  command: string,
+  work: (stop: Stop) => Promise<void>,
+): Promise<void> {
+  const stop = new Stop();
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (stop.reason !== null && signal !== 'SIGHUP') endBy(signal);
+    stop.request(signal);
+  };
+  const release = () => {
+    for (const signal of STOP_SIGNALS) process.off(signal, onSignal);
+  };
+  const endBy = (signal: NodeJS.Signals) => {
+    release();
+    process.kill(process.pid, signal);
+  };
+  for (const signal of STOP_SIGNALS) process.on(signal, onSignal);
+  try {
+    await work(stop);
+  } catch (error) {
+    if (stop.reason === null) throw error;
+    reportFailure(command, error);
+  } finally {
+    // Whatever the work still waits for.
+    if (stop.reason !== null) endBy(stop.reason);
+    release();
+  }
+}

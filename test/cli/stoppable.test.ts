@@ -1,0 +1,37 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import t, { type Test } from 'tap';
+import { until } from '../support/until.js';
+
+/** A process that cleans up when it is asked to stop, and takes until `cleaned` for that. */
+async function start(t: Test) {
+  const child = fork(new URL('../support/told-to-clean.js', import.meta.url), {
+    stdio: ['pipe', 'pipe', 'inherit', 'ipc'],
+  });
+  t.teardown(() => child.kill('SIGKILL'));
+  const said: unknown[] = [];
+  child.on('message', (message) => void said.push(message));
+  const exited = once(child, 'exit');
+  const heard = (text: string) => until(text, () => said.includes(text));
+  await heard('ready');
+  return { child, heard, exited, cleaned: () => child.send('cleaned') };
+}
+
+t.test('who was asked to stop cleans up, and ends by the signal', async (t) => {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    const { child, heard, exited, cleaned } = await start(t);
+    child.kill(signal);
+    await heard('stops');
+    child.kill('SIGHUP');
+    cleaned();
+    t.strictSame(await exited, [null, signal]);
+  }
+});
+
+t.test('a second signal ends it at once', async (t) => {
+  const { child, heard, exited } = await start(t);
+  child.kill('SIGTERM');
+  await heard('stops');
+  child.kill('SIGINT');
+  t.strictSame(await exited, [null, 'SIGINT']);
+});

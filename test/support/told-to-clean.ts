@@ -1,0 +1,13 @@
+import { stoppable } from '../../src/cli/stoppable.js';
+
+/**
+ * A process that cleans up before it ends, for the tests of it. Tells its parent 'ready' and 'stops', and has
+ * cleaned up when the parent says so. Afterwards something would keep it.
+ */
+await stoppable('tested', async (stop) => {
+  const cleaned = new Promise((resolve) => process.once('message', resolve));
+  process.send?.('ready');
+  await stop.requested;
+  process.send?.('stops');
+  await cleaned;
+});
