@@ -120,6 +120,16 @@ SCRIPT
   process_kill repl TERM
   exec 7>&-
   [ -z "$(ls tmp)" ]
+  # When nobody reads on, whatever is still to come.
+  { TMPDIR="$ROOT/tmp" "$MOOTFS" repl --no-mount --stretch 2 <lines 2>err.txt; echo $? >code; } | head -n 1 >out.txt 3>&- &
+  exec 7<>lines
+  echo 'start 1' >&7
+  wait_for "its end" eval 'echo status >&7; [ -s code ]'
+  exec 7>&-
+  grep -q NODE out.txt
+  [ "$(cat code)" -eq 0 ]
+  [ ! -s err.txt ]
+  [ -z "$(ls tmp)" ]
 }
 
 @test "bad input is named, and changes nothing" {
@@ -195,7 +205,8 @@ SCRIPT
 
 @test "a terminal: completion, history, and watching" {
   need tmux
-  screen_start "$ROOT/tmux" "$MOOTFS repl --no-mount --stretch 2"
+  mkdir tmp
+  screen_start "$ROOT/tmux" "echo \$\$ >pid; TMPDIR=$ROOT/tmp exec $MOOTFS repl --no-mount --stretch 2 2>err.txt"
   wait_for "a prompt" on_screen 'moot>'
   keys 'star'
   wait_for "the letters" on_screen 'moot> star'
@@ -233,6 +244,11 @@ SCRIPT
   wait_for "the command before" on_screen 'moot> crash n1$'
   keys C-u 'history' Enter
   wait_for "history" on_screen '^recover n1$'
-  keys 'quit' Enter
-  wait_for "the end" screen_gone
+  # The terminal is closed.
+  [ -n "$(ls tmp)" ]
+  screen_end
+  wait_for "the end" process_gone "$(cat pid)"
+  cat err.txt
+  [ ! -s err.txt ]
+  [ -z "$(ls tmp)" ]
 }

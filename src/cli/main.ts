@@ -7,6 +7,7 @@ import { addMembershipCommands } from './membership.js';
 import { addMountCommand } from './mount.js';
 import { mountCommandOf } from './mount-helper.js';
 import { addNodeCommand } from './node.js';
+import { guardOutputs } from './outputs.js';
 import { addPlayCommand } from './play.js';
 import { addQuotaCommand } from './quota.js';
 import { addRecoverCommand } from './recover.js';
@@ -27,7 +28,7 @@ export async function main(): Promise<void> {
     const translated = mountCommandOf(argv.slice(2));
     // A mount in the background runs this command again.
     if (translated !== null) argv.splice(2, argv.length, ...translated);
-    leaveClosedPipes(SERVING.has(commandName(argv)));
+    guardOutputs(commandName(argv));
     await program.parseAsync(translated ?? exactArguments(argv.slice(2)), { from: 'user' });
     // Of a mount that somebody has unmounted, as below.
     if (SERVING.has(commandName(argv))) process.stdin.destroy();
@@ -40,20 +41,6 @@ export async function main(): Promise<void> {
     // What is still read there for --stop-with-stdin would keep the process.
     process.stdin.destroy();
     process.exitCode = exitCodeOf(error);
-  }
-}
-
-/** Commands that serve others: that nobody takes their messages, as on a full disk, must not end them. */
-const SERVING = new Set(['up', 'node', 'mount']);
-
-/** `mootfs cat big | head` ends quietly when head has seen enough. */
-function leaveClosedPipes(serving: boolean): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (serving) return;
-      if (error.code !== 'EPIPE') throw error;
-      process.exit();
-    });
   }
 }
 

@@ -108,6 +108,9 @@ async function runRepl(options: ReplOptions, stop: Stop): Promise<number> {
     completer: (line: string) => complete(console, line),
   });
   const lineReader = readline;
+  // The terminal was closed.
+  readline.on('error', () => stop.request('SIGHUP'));
+  process.stdin.on('error', () => stop.request('SIGHUP'));
   void stop.requested.then(() => {
     console.done = true;
     lineReader.close();

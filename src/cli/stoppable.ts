@@ -1,10 +1,14 @@
 import { reportFailure } from './exit.js';
+import { whenOutputIsLost } from './outputs.js';
 import { STOP_SIGNALS } from './signals.js';
+
+/** A signal, or that nobody reads what comes of it. */
+export type StopReason = NodeJS.Signals | 'unwatched';
 
 /** Asks work to end, once. */
 export class Stop {
   /** null: nobody has asked. */
-  reason: NodeJS.Signals | null = null;
+  reason: StopReason | null = null;
   readonly requested: Promise<void>;
   private resolve: () => void = () => undefined;
 
@@ -14,7 +18,7 @@ export class Stop {
     });
   }
 
-  request(reason: NodeJS.Signals): void {
+  request(reason: StopReason): void {
     this.reason ??= reason;
     this.resolve();
   }
@@ -23,7 +27,8 @@ export class Stop {
 /**
  * Does work that a person watches, and that has cleaned up when it is over, whether it was asked to stop or
  * not. Then the process ends by the signal that has asked, as shells and scripts expect. A second one ends it
- * at once; not SIGHUP, which a terminal that is closed may bring twice.
+ * at once; not SIGHUP, which a terminal that is closed may bring twice. An output that nobody reads any more
+ * asks, too.
  */
 export async function stoppable(
   command: string,
@@ -42,13 +47,16 @@ export async function stoppable(
     process.kill(process.pid, signal);
   };
   for (const signal of STOP_SIGNALS) process.on(signal, onSignal);
+  // A terminal that was closed says EIO, and its signal may come later.
+  whenOutputIsLost(({ code }) => stop.request(code === 'EIO' ? 'SIGHUP' : 'unwatched'));
   try {
     await work(stop);
   } catch (error) {
     if (stop.reason === null) throw error;
-    reportFailure(command, error);
+    if (stop.reason !== 'unwatched') reportFailure(command, error);
   } finally {
     // Whatever the work still waits for.
+    if (stop.reason === 'unwatched') process.exit();
     if (stop.reason !== null) endBy(stop.reason);
     release();
   }

@@ -35,3 +35,11 @@ t.test('a second signal ends it at once', async (t) => {
   child.kill('SIGINT');
   t.strictSame(await exited, [null, 'SIGINT']);
 });
+
+t.test('an output that nobody reads any more asks, too', async (t) => {
+  const { child, heard, exited, cleaned } = await start(t);
+  child.stdout?.destroy();
+  await heard('stops');
+  cleaned();
+  t.strictSame(await exited, [0, null]);
+});

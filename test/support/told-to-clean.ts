@@ -1,13 +1,17 @@
+import { guardOutputs } from '../../src/cli/outputs.js';
 import { stoppable } from '../../src/cli/stoppable.js';
 
 /**
  * A process that cleans up before it ends, for the tests of it. Tells its parent 'ready' and 'stops', and has
- * cleaned up when the parent says so. Afterwards something would keep it.
+ * cleaned up when the parent says so.
  */
+guardOutputs('tested');
 await stoppable('tested', async (stop) => {
   const cleaned = new Promise((resolve) => process.once('message', resolve));
+  const saying = setInterval(() => process.stdout.write('on and on\n'), 10);
   process.send?.('ready');
   await stop.requested;
   process.send?.('stops');
   await cleaned;
+  clearInterval(saying);
 });
