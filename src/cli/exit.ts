@@ -54,7 +54,7 @@ export function exitCodeOf(error: unknown): number {
 /** One line on standard error; the stack only of what is a bug. */
 export function reportFailure(command: string, error: unknown): void {
   const text = isMootError(error) || isSystemError(error) ? describe(error) : stackOf(error);
-  process.stderr.write(`mootfs ${command}: ${text}\n`);
+  process.stderr.write(`${`mootfs ${command}`.trim()}: ${text}\n`);
 }
 
 function isSystemError(error: unknown): boolean {

@@ -1,5 +1,5 @@
-import { execFile } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { execFile, spawnSync } from 'node:child_process';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
@@ -46,3 +46,18 @@ t.test('the thread pool has room for the readers of a mount', async (t) => {
     t.match(stderr, new RegExp(`threads ${given}\n`), `asked for '${asked}'`);
   }
 });
+
+t.test(
+  'a full disk behind an output is said in one sentence, and hides no exit code',
+  async (t) => {
+    const full = openSync('/dev/full', 'w');
+    t.teardown(() => closeSync(full));
+    const unsaid = spawnSync(process.execPath, [BIN, '--help'], {
+      stdio: ['ignore', full, 'pipe'],
+    });
+    t.equal(unsaid.status, 1);
+    t.match(unsaid.stderr.toString(), /^mootfs: standard output takes no more: ENOSPC[^\n]*\n$/);
+    const refused = spawnSync(process.execPath, [BIN, 'node'], { stdio: ['ignore', 'pipe', full] });
+    t.equal(refused.status, 2);
+  },
+);
