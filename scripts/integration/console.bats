@@ -198,6 +198,15 @@ SCRIPT
   [ "$(grep -c 'was not started with --allow-faults' <<<"$output")" -eq 3 ]
   [[ "$output" == *"nobody here has started node n1"* ]]
   [[ "$output" == *"only joined the cluster"* ]]
+  # What cannot be started leaves nothing behind, and the console goes on: there, a port is taken.
+  mkdir tmp
+  run env TMPDIR="$ROOT/tmp" timeout -k 5 60 "$MOOTFS" repl --no-mount --port $((PORT - 999)) <<<$'start 1\nhelp quit'
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"port $PORT on 127.0.0.1 is taken"*"example: quit"* ]]
+  [ -z "$(ls tmp)" ]
+  run timeout -k 5 60 "$MOOTFS" repl --no-mount --data "$ROOT/pids/n1/data" <<<$'start 1\nhelp quit'
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"ENOTDIR: not a directory"*"example: quit"* ]]
   run timeout -k 5 60 "$MOOTFS" repl --cluster 127.0.0.1:1 </dev/null
   [ "$status" -eq 3 ]
   [[ "$output" == *"no control server answers at 127.0.0.1:1"* ]]

@@ -57,7 +57,8 @@ export function reportFailure(command: string, error: unknown): void {
   process.stderr.write(`${`mootfs ${command}`.trim()}: ${text}\n`);
 }
 
-function isSystemError(error: unknown): boolean {
+/** Of the operating system: its message names the errno, what was tried, and on what. */
+export function isSystemError(error: unknown): boolean {
   return error instanceof Error && 'code' in error && typeof error.code === 'string';
 }
 

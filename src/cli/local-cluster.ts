@@ -2,8 +2,9 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { MootError } from '../base/errors.js';
 import type { WriteConcern } from '../codec/client-messages.js';
+import { parseAddress } from '../transport/address.js';
 import { freePorts } from './free-ports.js';
-import { keepMadeFor, refuseMadeForOthers } from './made-for.js';
+import { keepMadeFor, madeFor, refuseMadeForOthers } from './made-for.js';
 import { CONTROL_PORT_ABOVE, type Member } from './members.js';
 import { type MountOptions, refuseWaitingForEver } from './mount-options.js';
 import { Supervised } from './supervised.js';
@@ -46,10 +47,14 @@ export function portsFrom(first: number, nodes: number, control: boolean): Local
   };
 }
 
-/** Any that are free. */
-export async function anyPorts(nodes: number): Promise<LocalPorts> {
-  const [director = 0, ...ports] = await freePorts(2 * nodes + 1);
-  return { nodes: ports.slice(0, nodes), control: { director, nodes: ports.slice(nodes) } };
+/** Any that are free; but for nodes of a directory that was made for as many, those by which they know each other. */
+export async function anyPorts(nodes: number, data: string): Promise<LocalPorts> {
+  const before = madeFor(resolve(data))?.nodes.map((address) => parseAddress(address).port);
+  const [director = 0, ...free] = await freePorts(2 * nodes + 1);
+  return {
+    nodes: before?.length === nodes ? before : free.slice(nodes),
+    control: { director, nodes: free.slice(0, nodes) },
+  };
 }
 
 /** A whole cluster on this machine: a process for every node, and one for every mount. */

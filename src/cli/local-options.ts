@@ -30,7 +30,7 @@ export function addLocalOptions(command: Command): void {
     .option('--no-mount', 'only run the nodes')
     .option(
       '--port <port>',
-      'port of the first node, its page 1000 above; 0: any that are free',
+      'port of the first node, its page 1000 above; 0: as --data was made for, or any that are free',
       wholeNumber(0, 60_000),
       0,
     )

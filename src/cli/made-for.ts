@@ -15,7 +15,7 @@ const FILE = 'up.json';
 
 /** BAD_ARGUMENT when the directory was made for others: no node would find another. */
 export function refuseMadeForOthers(directory: string, present: MadeFor): void {
-  const before = read(join(directory, FILE));
+  const before = madeFor(directory);
   if (before === null || isDeepStrictEqual(before, present)) return;
   throw new MootError(
     'BAD_ARGUMENT',
@@ -29,8 +29,9 @@ export function keepMadeFor(directory: string, { cluster, nodes }: MadeFor): Pro
   return writeFileDurably(join(directory, FILE), `${JSON.stringify({ cluster, nodes })}\n`);
 }
 
-/** null: there is none. */
-function read(file: string): MadeFor | null {
+/** null: for nobody yet. */
+export function madeFor(directory: string): MadeFor | null {
+  const file = join(directory, FILE);
   let text: string;
   try {
     text = readFileSync(file, 'utf8');

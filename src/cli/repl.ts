@@ -7,7 +7,7 @@ import { runLine, watchers } from './console/commands.js';
 import { complete } from './console/completion.js';
 import type { Console, Ruled } from './console/context.js';
 import { linesOf } from './console/lines.js';
-import { EXIT } from './exit.js';
+import { EXIT, isSystemError } from './exit.js';
 import { addLocalOptions, type LocalOptions } from './local-options.js';
 import { parseAddresses } from './members.js';
 import { addMountOptions } from './mount-options.js';
@@ -124,7 +124,7 @@ async function runRepl(options: ReplOptions, stop: Stop): Promise<number> {
       try {
         await Promise.race([console.run(line), stop.requested]);
       } catch (error) {
-        if (!isMootError(error)) throw error;
+        if (!isMootError(error) && !isSystemError(error)) throw error;
         failed = true;
         process.stderr.write(`${describe(error)}\n`);
       }

@@ -20,48 +20,48 @@ const SNAPSHOT_LOG_ENTRIES = 200;
 
 type OnEvents = (id: string, events: readonly NodeEvent[]) => void;
 
-/** A cluster on this machine, of processes of our own; when `stop` resolves before it is there: none. */
+/**
+ * A cluster on this machine, of processes of our own; when `stop` resolves before it is there: none. Nothing is
+ * left of what could not be started.
+ */
 export async function startLocal(
   nodes: number,
   options: LocalOptions,
   stop: Promise<unknown>,
   onEvents: OnEvents,
 ): Promise<Ruled> {
-  const temporary = options.data === undefined ? mkdtempSync(join(tmpdir(), 'mootfs-')) : null;
-  const ports = options.port === 0 ? await anyPorts(nodes) : portsFrom(options.port, nodes, true);
-  const cluster = new LocalCluster({
-    ...options,
-    nodes,
-    data: options.data ?? temporary ?? '',
-    mounts: options.mount ? options.mounts : null,
-    ports,
-    restart: false,
-    snapshotLogEntries: SNAPSHOT_LOG_ENTRIES,
-    writeConcern: options.writeConcern ?? 'majority',
-  });
-  const removeData = () => {
-    if (temporary !== null) rmSync(temporary, { recursive: true, force: true });
+  /** In the order in which they were made. */
+  const undo: (() => unknown)[] = [];
+  const close = async () => {
+    for (const one of undo.splice(0).reverse()) await one();
   };
-  const director = await directLocalCluster(cluster, ports.control?.director ?? 0, options.cluster);
   try {
+    const data = options.data ?? mkdtempSync(join(tmpdir(), 'mootfs-'));
+    if (options.data === undefined) undo.push(() => rmSync(data, { recursive: true, force: true }));
+    const ports =
+      options.port === 0 ? await anyPorts(nodes, data) : portsFrom(options.port, nodes, true);
+    const cluster = new LocalCluster({
+      ...options,
+      nodes,
+      data,
+      mounts: options.mount ? options.mounts : null,
+      ports,
+      restart: false,
+      snapshotLogEntries: SNAPSHOT_LOG_ENTRIES,
+      writeConcern: options.writeConcern ?? 'majority',
+    });
+    undo.push(() => cluster.stop());
+    const directorPort = ports.control?.director ?? 0;
+    const director = await directLocalCluster(cluster, directorPort, options.cluster);
+    undo.push(() => director.close());
     if (!(await cluster.start(stop))) throw new MootError('INTERRUPTED', 'asked to stop');
+    const ruled = await ruledOf(cluster.controls, cluster, options.cluster, onEvents);
+    undo.push(() => ruled.close());
+    return { ...ruled, own: { cluster, director }, close };
   } catch (error) {
-    await director.close();
-    await cluster.stop();
-    removeData();
+    await close();
     throw error;
   }
-  const ruled = await ruledOf(cluster.controls, cluster, options.cluster, onEvents);
-  return {
-    ...ruled,
-    own: { cluster, director },
-    async close() {
-      await ruled.close();
-      await director.close();
-      await cluster.stop();
-      removeData();
-    },
-  };
 }
 
 /** A cluster that runs, by the control address of one of its nodes or more. */
