@@ -215,6 +215,15 @@ SCRIPT
 @test "a terminal: completion, history, and watching" {
   need tmux
   mkdir tmp
+  # Ctrl-C ends whatever runs, and drops what was typed ahead.
+  screen_start "$ROOT/tmux" "$MOOTFS repl; echo \$? >code"
+  wait_for "a prompt" on_screen 'moot>'
+  keys 'wait 60s' Enter 'submit missing.moot' Enter
+  wait_for "the lines" on_screen 'missing'
+  keys C-c
+  wait_for "the end of the console" test -s code
+  [ "$(cat code)" -eq 130 ]
+  wait_for "the end of the terminal" screen_gone
   screen_start "$ROOT/tmux" "echo \$\$ >pid; TMPDIR=$ROOT/tmp exec $MOOTFS repl --no-mount --stretch 2 2>err.txt"
   wait_for "a prompt" on_screen 'moot>'
   keys 'star'

@@ -108,6 +108,8 @@ async function runRepl(options: ReplOptions, stop: Stop): Promise<number> {
     completer: (line: string) => complete(console, line),
   });
   const lineReader = readline;
+  // It takes the key before it becomes a signal, and would finish the lines that it has.
+  readline.on('SIGINT', () => stop.request('SIGINT'));
   // The terminal was closed.
   readline.on('error', () => stop.request('SIGHUP'));
   process.stdin.on('error', () => stop.request('SIGHUP'));
@@ -115,10 +117,16 @@ async function runRepl(options: ReplOptions, stop: Stop): Promise<number> {
     console.done = true;
     lineReader.close();
   });
-  if (terminal) print("A console for clusters. 'help' shows the commands, Tab completes them.");
+  if (terminal)
+    print(
+      "A console for clusters. 'help' shows the commands, Tab completes them, Ctrl-C ends all.",
+    );
   try {
-    for await (const line of linesOf(readline, (now) => {
-      waiting = now && terminal;
+    for await (const line of linesOf(readline, {
+      isOver: () => console.done,
+      onWaiting: (now) => {
+        waiting = now && terminal;
+      },
     })) {
       if (line.trim() !== '') lines.push(line.trim());
       try {
@@ -128,7 +136,6 @@ async function runRepl(options: ReplOptions, stop: Stop): Promise<number> {
         failed = true;
         process.stderr.write(`${describe(error)}\n`);
       }
-      if (console.done) break;
     }
   } finally {
     readline.close();

@@ -370,7 +370,7 @@ export const COMMANDS: Readonly<Record<string, ConsoleCommand>> = {
   quit: {
     short: 'q',
     usage: 'quit',
-    help: 'leave; a cluster that this console started is stopped',
+    help: 'leave; a cluster that this console started is stopped. Ctrl-C does that, whatever runs',
     example: 'quit',
     completes: [],
     async run(console) {

@@ -3,7 +3,7 @@ import type { Interface } from 'node:readline';
 /** One line after the other; the next is asked for when the one before was dealt with. */
 export async function* linesOf(
   readline: Interface,
-  onWaiting: (waiting: boolean) => void,
+  { isOver, onWaiting }: LinesOptions,
 ): AsyncGenerator<string> {
   const queue: string[] = [];
   let closed = false;
@@ -16,10 +16,9 @@ export async function* linesOf(
     closed = true;
     wake();
   });
-  for (;;) {
+  while (!isOver()) {
     const line = queue.shift();
     if (line !== undefined) {
-      onWaiting(false);
       yield line;
       continue;
     }
@@ -29,5 +28,12 @@ export async function* linesOf(
     await new Promise<void>((resolve) => {
       wake = resolve;
     });
+    onWaiting(false);
   }
+}
+
+interface LinesOptions {
+  /** Then lines that were typed or pasted ahead count no more. */
+  isOver(): boolean;
+  onWaiting(waiting: boolean): void;
 }
