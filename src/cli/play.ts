@@ -32,7 +32,10 @@ export function addPlayCommand(program: Command): void {
     .argument('[scene]', "which one, or 'all'")
     .option('--nodes <n>', 'number of nodes', wholeNumber(3, 9), NODES_DEFAULT)
     .option('--pace <ms>', 'milliseconds between two steps', wholeNumber(0, 60_000), 1500)
-    .option('--pause', 'go on with the next step when Enter is pressed')
+    .option(
+      '--pause',
+      'go on with the next step when Enter is pressed; without pauses when standard input ends',
+    )
     .option('--cluster <name>', 'name of the cluster', parseId, 'mootfs');
   addLocalOptions(command);
   addMountOptions(command);
@@ -64,6 +67,7 @@ async function play(scenes: readonly Scene[], options: PlayOptions, stop: Stop):
 
 async function playOn(scenes: readonly Scene[], options: PlayOptions, stop: Stop): Promise<void> {
   let player: Player | null = null;
+  let leave = () => {};
   const ruled = await startLocal(options.nodes, options, stop.requested, (id, events) =>
     player?.onEvents(id, events),
   );
@@ -74,25 +78,39 @@ async function playOn(scenes: readonly Scene[], options: PlayOptions, stop: Stop
     });
     const playing = player;
     void stop.requested.then(() => playing.stop());
-    if (options.pause === true) {
-      process.stdin.on('data', () => {
-        if (playing.now?.state === 'paused') playing.step();
-      });
-    }
+    if (options.pause === true) leave = goOnByEnter(playing, stop);
     const [control] = ruled.own?.cluster.controls ?? [];
     if (control !== undefined) say(`The page: http://${control}/`);
     for (const scene of scenes) {
       say(`\n${scene.title}\n${scene.explanation.map((line) => `  ${line}`).join('\n')}\n`);
-      playing.start(scene, { paceMs: options.pace, pause: options.pause === true });
+      const pause = options.pause === true && !process.stdin.readableEnded;
+      playing.start(scene, { paceMs: options.pace, pause });
       const end = await playing.ended();
       if (end?.state !== 'done') {
         throw new MootError('CLOSED', `${scene.name}: ${end?.error ?? 'the scene was stopped'}`);
       }
     }
   } finally {
-    process.stdin.removeAllListeners('data');
+    leave();
     await ruled.close();
   }
+}
+
+/** Until the function that it returns is called. */
+function goOnByEnter(player: Player, stop: Stop): () => void {
+  const ifPaused = (go: () => void) => () => {
+    if (player.now?.state === 'paused') go();
+  };
+  const listeners = {
+    data: ifPaused(() => player.step()),
+    // Nobody can press it any more.
+    end: ifPaused(() => player.setPaused(false)),
+    error: () => stop.request('SIGHUP'),
+  };
+  for (const [event, listener] of Object.entries(listeners)) process.stdin.on(event, listener);
+  return () => {
+    for (const [event, listener] of Object.entries(listeners)) process.stdin.off(event, listener);
+  };
 }
 
 function say(text: string): void {
