@@ -1,4 +1,5 @@
 import { InvalidArgumentError, type Option } from 'commander';
+import { describe } from '../base/errors.js';
 import type { WriteConcern } from '../codec/client-messages.js';
 import { formatAddress, parseAddress } from '../transport/address.js';
 import { setting } from './settings.js';
@@ -46,12 +47,13 @@ export function parseMember(text: string): Member {
 
 /** `host:port`, an IPv6 host in brackets. */
 export function parseAddressText(text: string): string {
-  const match = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})$/.exec(text.trim());
-  const port = Number(match?.[2]);
-  if (match === null || port < 1 || port > 65_535) {
-    throw new InvalidArgumentError(`'${text}' is not of the form host:port.`);
+  const address = text.trim();
+  try {
+    parseAddress(address);
+  } catch (error) {
+    throw new InvalidArgumentError(`${describe(error)}.`);
   }
-  return text.trim();
+  return address;
 }
 
 /**

@@ -1,5 +1,11 @@
 import t from 'tap';
-import { isUnspecified, parseMember, parsePeers, reachedAt } from '../../src/cli/members.js';
+import {
+  isUnspecified,
+  parseAddresses,
+  parseMember,
+  parsePeers,
+  reachedAt,
+} from '../../src/cli/members.js';
 
 t.test('members, as id=host:port', async (t) => {
   t.strictSame(parsePeers('n1=10.0.0.1:7101,n2=[fe80::1]:7101'), [
@@ -28,4 +34,18 @@ t.test('where others reach what listens everywhere', async (t) => {
   t.equal(reachedAt('0.0.0.0:8101', '10.0.0.1:7101'), '10.0.0.1:8101');
   t.equal(reachedAt('[::]:8101', '[fe80::1]:7101'), '[fe80::1]:8101');
   t.equal(reachedAt('10.0.0.2:9000', '10.0.0.1:7101'), '10.0.0.2:9000');
+});
+
+t.test('an address that cannot be dialled is refused when it is given', async (t) => {
+  t.strictSame(parseAddresses('a:1, [::1]:2'), ['a:1', '[::1]:2']);
+  for (const wrong of [
+    '10.0.0.256:1',
+    '1.2.3.4.5:1',
+    '[1:2]:1',
+    '[fe80::1%eth0]:1',
+    'a:1,',
+    'a b:1',
+  ]) {
+    t.throws(() => parseAddresses(wrong), { code: 'commander.invalidArgument' }, wrong);
+  }
 });
