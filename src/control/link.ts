@@ -7,6 +7,13 @@ const REDIAL_MAX_MS = 2_000;
 /** Of a call, unless the caller says otherwise. */
 const ANSWER_MS = 10_000;
 
+/**
+ * A server sends several documents a second. One that has sent nothing at so many looks in a row is gone, and
+ * its network did not say so. Counted, not timed: who was stopped himself has not looked.
+ */
+const SILENT_LOOKS = 5;
+const LOOK_MS = 1_000;
+
 /** The part of a WebSocket that browsers and the package `ws` have in common. */
 export interface Socket {
   onopen: (() => void) | null;
@@ -36,6 +43,8 @@ export class ControlLink<D, E> {
   up = false;
   private socket: Socket | null = null;
   private redial: ReturnType<typeof setTimeout> | undefined;
+  private looking: ReturnType<typeof setInterval> | undefined;
+  private silentLooks = 0;
   private failures = 0;
   private closed = false;
   private lastId = 0;
@@ -45,6 +54,7 @@ export class ControlLink<D, E> {
     readonly address: string,
     private readonly open: (url: string) => Socket,
     private readonly events: LinkEvents<D, E>,
+    private readonly lookMs = LOOK_MS,
   ) {
     this.dial();
   }
@@ -78,20 +88,22 @@ export class ControlLink<D, E> {
   close(): void {
     this.closed = true;
     clearTimeout(this.redial);
-    this.socket?.close();
-    this.lose();
+    this.leave();
   }
 
   private dial(): void {
     const socket = this.open(`ws://${this.address}/api/stream`);
     this.socket = socket;
+    this.silentLooks = 0;
+    this.looking = setInterval(() => this.look(), this.lookMs);
     socket.onopen = () => {
+      if (this.socket !== socket) return;
       this.up = true;
       this.failures = 0;
       this.events.onUp?.();
     };
     socket.onmessage = ({ data }) => {
-      if (!this.closed) this.receive(String(data));
+      if (this.socket === socket) this.receive(String(data));
     };
     // What went wrong, `onclose` follows and tells.
     socket.onerror = () => undefined;
@@ -100,7 +112,20 @@ export class ControlLink<D, E> {
     };
   }
 
+  private look(): void {
+    this.silentLooks++;
+    if (this.silentLooks >= SILENT_LOOKS) this.leave();
+  }
+
+  /** What still comes from there is nobody's. */
+  private leave(): void {
+    const { socket } = this;
+    this.lose();
+    socket?.close();
+  }
+
   private receive(text: string): void {
+    this.silentLooks = 0;
     // The server is one of ours, of the same version as the cluster.
     const message = JSON.parse(text) as ServerMessage<D, E>;
     switch (message.type) {
@@ -131,6 +156,7 @@ export class ControlLink<D, E> {
     const wasUp = this.up;
     this.up = false;
     this.socket = null;
+    clearInterval(this.looking);
     for (const id of [...this.waiting.keys()]) {
       this.take(id)?.reject(this.unreachable('the connection was lost'));
     }

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { get, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { connect } from 'node:net';
 import t, { type Test } from 'tap';
-import { WebSocket } from 'ws';
+import { WebSocket, WebSocketServer } from 'ws';
 import { MootError } from '../../src/base/errors.js';
 import { ControlLink } from '../../src/control/link.js';
 import { isKnownHost, isKnownOrigin } from '../../src/control/origin.js';
@@ -214,6 +214,25 @@ t.test('a watcher may have so many calls under way, and requests as well', async
   t.equal((await post('double', '{"n":4}')).status, 503);
   for (const release of held) release();
   for (const response of await Promise.all(requests)) t.equal(response.status, 200);
+});
+
+t.test('a server that is silent is lost, and dialled again', async (t) => {
+  const [address] = (await freeAddresses(1)) as [string];
+  const silent = new WebSocketServer({ host: '127.0.0.1', port: Number(address.split(':')[1]) });
+  t.teardown(() => silent.close());
+  await once(silent, 'listening');
+  let dialled = 0;
+  silent.on('connection', (ws) => {
+    dialled++;
+    ws.send('{"type":"document","document":{}}');
+  });
+  let lost = 0;
+  const onDown = () => void lost++;
+  const events = { onDocument: () => undefined, onEvents: () => undefined, onDown };
+  const link = new ControlLink(address, openSocket, events, 10);
+  t.teardown(() => link.close());
+  await until('the second connection', () => dialled >= 2);
+  t.ok(lost >= 1);
 });
 
 t.test('so many watch, and no more', async (t) => {
