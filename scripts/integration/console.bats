@@ -23,7 +23,9 @@ teardown() {
 }
 
 @test "every command through a pipe; what the console loaded lies in the mount" {
-  echo 'one line' >notes.txt
+  # What a terminal would obey is shown, and not sent.
+  local odd=$'notes\e[1m.txt'
+  echo 'one line' >"$odd"
   cat >lesson.moot <<'SCRIPT'
 # A script: comments and empty lines are allowed.
 
@@ -36,7 +38,7 @@ start 3
 status
 watch on
 log n1 5
-load notes.txt
+load $odd
 submit lesson.moot
 show last
 list
@@ -76,6 +78,7 @@ SCRIPT
   "$MOOTFS" repl --mounts mnt --stretch 2 <more.moot >out.txt 2>err.txt 3>&- &
   echo $! >"$ROOT/pids/repl"
   wait_for "the file in a mount" eval 'cat "$ROOT"/mnt/n3/console/* 2>/dev/null | grep -q "from the script"'
+  touch mnt/n1/console/$'odd\e[1m\xff'
   wait "$(pid_of repl)"
   status=$?
   rm "$ROOT/pids/repl"
@@ -84,6 +87,10 @@ SCRIPT
   [ ! -s err.txt ]
   grep -Eq '^[0-9a-f-]{36}  /console/[0-9a-f-]{36}  9 bytes' out.txt
   grep -q 'one line' out.txt
+  grep -q 'notes\\x1b\[1m\.txt$' out.txt
+  grep -Eq '^odd\\x1b\[1m\\xff  .* 0  ' out.txt
+  # But for what was typed.
+  run ! grep -q $'\e' <(grep -v "^load " out.txt)
   grep -Eq 'n[123] leads in term|knows that entr' out.txt
   grep -q '^n1 leads$' out.txt
   grep -q '^n2 leads$' out.txt

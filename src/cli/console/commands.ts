@@ -10,7 +10,7 @@ import { sceneText } from '../scene-text.js';
 import { renderTable } from '../table.js';
 import { CONDITION_HELP, parseCondition, parseDuration } from './conditions.js';
 import type { Console, Ruled } from './context.js';
-import { ConsoleFiles, pathOf } from './files.js';
+import { ConsoleFiles, pathOf, shown } from './files.js';
 import { renderNodes } from './nodes-table.js';
 
 /** What may stand behind a command, for completion. */
@@ -239,7 +239,7 @@ export const COMMANDS: Readonly<Record<string, ConsoleCommand>> = {
       const files = await filesOf(console).list();
       console.ids = files.map(({ id }) => id);
       const rows = files.map(({ id, name, size, modifiedMs }) => [
-        ...[id, String(size), isoSecond({ sec: Math.floor(modifiedMs / 1_000) }), name],
+        ...[shown(id), String(size), isoSecond({ sec: Math.floor(modifiedMs / 1_000) }), name],
       ]);
       console.print(renderTable(['ID', 'BYTES', 'MODIFIED', 'NAME'], rows));
     },
@@ -255,7 +255,7 @@ export const COMMANDS: Readonly<Record<string, ConsoleCommand>> = {
       const id = await fileId(console, word);
       const text = rest.slice(rest.indexOf(word) + word.length).trim();
       const { size } = await filesOf(console).append(id, text);
-      console.print(`${id}  ${size} bytes`);
+      console.print(`${shown(id)}  ${size} bytes`);
     },
   },
   show: {
@@ -278,7 +278,7 @@ export const COMMANDS: Readonly<Record<string, ConsoleCommand>> = {
       const id = await fileId(console, word);
       await filesOf(console).delete(id);
       console.ids = console.ids.filter((known) => known !== id);
-      console.print(`${id} is deleted`);
+      console.print(`${shown(id)} is deleted`);
     },
   },
   wait: {

@@ -3,6 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import { SCENES } from '../../control/scenes/scenes.js';
 import { COMMANDS, commandOf } from './commands.js';
 import type { Console } from './context.js';
+import { shown } from './files.js';
 
 /** What may stand where the cursor is, for readline. */
 export function complete(console: Console, line: string): [string[], string] {
@@ -18,7 +19,7 @@ export function complete(console: Console, line: string): [string[], string] {
   }
   const candidates: Readonly<Record<string, () => readonly string[]>> = {
     node: () => console.ruled?.link.nodes.map(({ document }) => document.id) ?? [],
-    file: () => [...console.ids, 'last'],
+    file: () => [...console.ids.map(shown), 'last'],
     scene: () => SCENES.map((scene) => scene.name),
     speed: () => ['fast', 'normal', 'slow'],
     command: () => Object.keys(COMMANDS),

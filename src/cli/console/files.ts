@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { bytesOfText, printable, textOfBytes } from '../../base/byte-text.js';
 import { isMootError, MootError } from '../../base/errors.js';
 import type { FilesystemClient } from '../../client/filesystem-client.js';
 import { Paths } from '../../client/paths.js';
@@ -19,7 +20,9 @@ const SHOW_BYTES_MAX = 65_536;
 const OWN_FILE = { mode: 0o644, uid: 0, gid: 0 };
 
 export interface ConsoleFile {
+  /** Its name there, of any bytes (see textOfBytes): anybody may put files there through a mount. */
   readonly id: string;
+  /** For people. */
   readonly name: string;
   readonly size: number;
   readonly modifiedMs: number;
@@ -59,7 +62,7 @@ export class ConsoleFiles {
     const ids: string[] = [];
     try {
       for await (const { name } of this.paths.list(CONSOLE_DIRECTORY)) {
-        ids.push(new TextDecoder().decode(name));
+        ids.push(textOfBytes(name));
       }
     } catch (error) {
       if (!isMootError(error, 'ENOENT')) throw error;
@@ -67,23 +70,26 @@ export class ConsoleFiles {
     return Promise.all(ids.map((id) => this.describe(id)));
   }
 
-  /** The one id that begins so. */
+  /** The one id that begins so, as it is shown. */
   async find(start: string): Promise<string> {
-    const found = (await this.list()).map(({ id }) => id).filter((id) => id.startsWith(start));
+    const found = (await this.list())
+      .map(({ id }) => id)
+      .filter((id) => shown(id).startsWith(start));
     const [id] = found;
     if (id === undefined) {
       throw new MootError('ENOENT', `no file has the id ${start}; 'list' shows all`);
     }
-    if (found.length > 1 && !found.includes(start)) {
+    const exact = found.find((one) => shown(one) === start);
+    if (found.length > 1 && exact === undefined) {
       throw new MootError('BAD_ARGUMENT', `${found.length} ids begin with ${start}`);
     }
-    return found.includes(start) ? start : id;
+    return exact ?? id;
   }
 
   async append(id: string, text: string): Promise<ConsoleFile> {
     const data = Buffer.from(`${text}\n`);
     await this.paths.append(
-      pathOf(id),
+      bytesOfText(pathOf(id)),
       (async function* () {
         yield data;
       })(),
@@ -96,18 +102,18 @@ export class ConsoleFiles {
   async show(id: string): Promise<string> {
     const parts: Uint8Array[] = [];
     let bytes = 0;
-    for await (const part of this.paths.read(pathOf(id))) {
+    for await (const part of this.paths.read(bytesOfText(pathOf(id)))) {
       parts.push(part);
       bytes += part.length;
       if (bytes > SHOW_BYTES_MAX) break;
     }
     const all = Buffer.concat(parts);
     if (all.length <= SHOW_BYTES_MAX) return all.toString();
-    return `${all.subarray(0, SHOW_BYTES_MAX).toString()}\n… (the rest: mootfs cat ${pathOf(id)})`;
+    return `${all.subarray(0, SHOW_BYTES_MAX).toString()}\n… (the rest: mootfs cat ${shown(pathOf(id))})`;
   }
 
   delete(id: string): Promise<void> {
-    return this.paths.remove(pathOf(id));
+    return this.paths.remove(bytesOfText(pathOf(id)));
   }
 
   private async makeDirectory(): Promise<void> {
@@ -125,14 +131,14 @@ export class ConsoleFiles {
   }
 
   private async describe(id: string): Promise<ConsoleFile> {
-    const { ino, size, mtime } = await this.paths.stat(pathOf(id));
+    const { ino, size, mtime } = await this.paths.stat(bytesOfText(pathOf(id)));
     return { id, name: await this.nameOf(ino), size, modifiedMs: mtime.sec * 1000 };
   }
 
   private async nameOf(ino: number): Promise<string> {
     try {
       const { value } = await this.client.query({ type: 'get-xattr', ino, name: NAME_XATTR });
-      return new TextDecoder().decode(value);
+      return printable(value);
     } catch (error) {
       if (isMootError(error, 'ENODATA')) return '';
       throw error;
@@ -142,4 +148,9 @@ export class ConsoleFiles {
 
 export function pathOf(id: string): string {
   return `${CONSOLE_DIRECTORY}/${id}`;
+}
+
+/** An id or a path for people. */
+export function shown(text: string): string {
+  return printable(bytesOfText(text));
 }
