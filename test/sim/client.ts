@@ -75,6 +75,11 @@ export class SimClient {
     return [...this.unanswered].some((sent) => [...sent.values()].some((one) => one < micros));
   }
 
+  /** Answers out of its memory, where there are leases. */
+  get keeps(): boolean {
+    return this.options.cache;
+  }
+
   get name(): string {
     return this.machine.name;
   }

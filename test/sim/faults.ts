@@ -57,7 +57,19 @@ export type FaultKind =
       readonly forMs: number;
     }
   | { readonly type: 'kill-client'; readonly who: number }
-  | { readonly type: 'clock-jump'; readonly who: Who; readonly ms: number }
+  /** The wall clock of any machine, by its number. */
+  | { readonly type: 'clock-jump'; readonly machine: number; readonly ms: number }
+  /**
+   * A client that keeps a name hears nothing from the leader any more, or its machine sleeps. Another one
+   * changes the name, and as soon as that is done the first one looks again.
+   */
+  | {
+      readonly type: 'look-again';
+      readonly keeper: number;
+      readonly changer: number;
+      readonly asleep: boolean;
+      readonly forMs: number;
+    }
   | {
       readonly type: 'slow-disk';
       readonly who: Who;
@@ -111,6 +123,7 @@ const WEIGHTS: Readonly<Record<FaultType, number>> = {
   'pause-client': 4,
   'kill-client': 2,
   'clock-jump': 3,
+  'look-again': 5,
   'slow-disk': 3,
   'hanging-disk': 3,
   'failing-disk': 3,
@@ -250,13 +263,22 @@ const MAKERS: { readonly [T in FaultType]: (below: Below, chance: Chance) => Fau
     type: 'pause-client',
     who: below(100),
     asleep: chance(0.5),
-    forMs: forMs(below, chance),
+    // A sleep may be too short to be noticed.
+    forMs: chance(0.2) ? 1 + below(20) : forMs(below, chance),
   }),
   'kill-client': (below) => ({ type: 'kill-client', who: below(100) }),
   'clock-jump': (below, chance) => ({
     type: 'clock-jump',
-    who: who(below, chance),
-    ms: below(200_000) - 100_000,
+    machine: below(1_000),
+    // A small one need not be noticed by who holds a lease.
+    ms: chance(0.3) ? below(40) - 20 : below(200_000) - 100_000,
+  }),
+  'look-again': (below, chance) => ({
+    type: 'look-again',
+    keeper: below(100),
+    changer: below(100),
+    asleep: chance(0.5),
+    forMs: 210 + below(800),
   }),
   'slow-disk': (below, chance) => ({
     type: 'slow-disk',

@@ -26,6 +26,7 @@ export class Machine {
   private sleptMicros = 0;
   private asleepSince: Micros | null = null;
   private wallOffsetMs: number;
+  private wasSetBack = false;
   readonly clock: Clock;
 
   constructor(
@@ -84,7 +85,7 @@ export class Machine {
   pause(forMicros: number, asleep: boolean): void {
     if (this.paused) return;
     this.pausedUntil = this.loop.now + forMicros;
-    if (asleep) this.asleepSince = this.loop.now;
+    if (asleep && !this.wasSetBack) this.asleepSince = this.loop.now;
     this.loop.after(forMicros, 'continue', () => {
       this.pausedUntil = null;
       this.continuedAt = this.loop.now;
@@ -94,8 +95,14 @@ export class Machine {
     });
   }
 
-  /** The wall clock is set by somebody. */
+  /**
+   * The wall clock is set by somebody. Not back where the machine sleeps now and then: by both at once a
+   * process could not tell that it slept, and need not (see base/lease-time.ts).
+   */
   jump(ms: number): void {
+    const hasSlept = this.asleepSince !== null || this.sleptMicros > 0;
+    if (ms < 0 && hasSlept) return;
+    if (ms < 0) this.wasSetBack = true;
     this.wallOffsetMs += ms;
   }
 

@@ -1,6 +1,7 @@
 import { type Random, seededRandom } from '../../src/base/random.js';
 import type { Command } from '../../src/filesystem/commands.js';
 import { inodeKey } from '../../src/filesystem/keys.js';
+import type { Query } from '../../src/filesystem/queries.js';
 import { type Ino, READ_BYTES_MAX, ROOT_INO } from '../../src/filesystem/records.js';
 import type { SimClient } from './client.js';
 import { ensure } from './laws.js';
@@ -14,6 +15,9 @@ const PROGRAMS = 2;
 const JOURNAL = 'journal';
 const TOKEN_BYTES = 8;
 const FINISH_TRIES = 2;
+/** So often, and so far apart, a client looks until it knows a name by heart. */
+const LOOKS = 3;
+const LOOK_AGAIN_MS = 20;
 
 interface Entry {
   readonly token: string;
@@ -99,6 +103,27 @@ export class Programs {
     ensure(found.size === 0, `nobody wrote ${[...found.keys()].join(', ')} in the journal`);
   }
 
+  /** See the fault of this name; `vanish`: the keeper has what it keeps. */
+  async lookAgain(keeper: SimClient, changer: SimClient, vanish: () => void): Promise<void> {
+    const { parent, name } = this.work.place();
+    const lookup: Query = { type: 'lookup', parent, name };
+    let found: unknown = null;
+    // Asks for a lease, asks under it, and keeps the answer.
+    for (let i = 0; i < LOOKS; i++) {
+      if (this.stopped) return;
+      found = await keeper.query({ ...lookup }, 'strong');
+      await keeper.sleep(LOOK_AGAIN_MS);
+    }
+    if (this.stopped) return;
+    vanish();
+    // From another machine.
+    changer.machine.happen(async () => {
+      const change = found === null ? makeFile(name, parent) : unlink(parent, name);
+      await changer.command(change);
+      keeper.machine.happen(() => void keeper.query({ ...lookup }, 'strong'));
+    });
+  }
+
   private async run(
     client: SimClient,
     writer: string,
@@ -154,7 +179,11 @@ export class Programs {
   }
 }
 
-function makeFile(name: Uint8Array): Command {
+function unlink(parent: Ino, name: Uint8Array): Command {
+  return { type: 'unlink', parent, name };
+}
+
+function makeFile(name: Uint8Array, parent = ROOT_INO): Command {
   const mode = 0o100644;
-  return { type: 'make-node', parent: ROOT_INO, name, mode, rdev: 0, uid: 0, gid: 0 };
+  return { type: 'make-node', parent, name, mode, rdev: 0, uid: 0, gid: 0 };
 }

@@ -1,5 +1,6 @@
 import { type Random, seededRandom } from '../../src/base/random.js';
 import type { Fault, FaultKind, Who } from './faults.js';
+import type { Machine } from './machine.js';
 import type { Weather } from './network.js';
 import { isWhole, Operator } from './operator.js';
 import type { Server } from './server.js';
@@ -179,7 +180,8 @@ export class Trouble {
       this.world.network.pausedFor(machine, forMs * 1_000);
     },
     'kill-client': ({ who }) => this.world.replaceClient(nth(this.world.clients, who)),
-    'clock-jump': ({ who, ms }) => this.server(who).machine?.jump(ms),
+    'clock-jump': ({ machine, ms }) => nth(this.machines(), machine)?.jump(ms),
+    'look-again': (fault) => this.lookAgain(fault),
     'slow-disk': ({ who, times, forMs }) => {
       const { disk } = this.server(who);
       disk.slowness = times;
@@ -267,6 +269,29 @@ export class Trouble {
     });
   }
 
+  private lookAgain(fault: Extract<FaultKind, { type: 'look-again' }>): void {
+    const { clients, network } = this.world;
+    const keepers = clients.filter(({ keeps }) => keeps);
+    if (keepers.length === 0) return;
+    const [keeper, changer] = [nth(keepers, fault.keeper), nth(clients, fault.changer)];
+    if (keeper === changer) return;
+    void this.world.programs.lookAgain(keeper, changer, () => {
+      if (this.ended) return;
+      if (fault.asleep) {
+        keeper.machine.pause(fault.forMs * 1_000, true);
+        network.pausedFor(keeper.machine, fault.forMs * 1_000);
+        return;
+      }
+      const { id } = this.server('leader');
+      network.cut(keeper.name, id);
+      network.cut(id, keeper.name);
+      this.later(fault.forMs, () => {
+        network.heal(keeper.name, id);
+        network.heal(id, keeper.name);
+      });
+    });
+  }
+
   private partition(fault: Extract<FaultKind, { type: 'partition' }>): void {
     const { network } = this.world;
     const random = seededRandom(fault.pick);
@@ -333,6 +358,11 @@ export class Trouble {
     const leaders = servers.filter((server) => server.status?.role === 'leader');
     leaders.sort((a, b) => (b.status?.term ?? 0) - (a.status?.term ?? 0));
     return leaders[0] ?? nth(servers, 0);
+  }
+
+  private machines(): (Machine | null)[] {
+    const { servers, clients } = this.world;
+    return [...servers, ...clients].map(({ machine }) => machine);
   }
 
   private hosts(): string[] {

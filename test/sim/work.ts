@@ -98,8 +98,12 @@ export class Work {
     return this.pick(makers)();
   }
 
+  place(): { readonly parent: Ino; readonly name: Uint8Array } {
+    return { parent: this.pick(this.directories), name: this.name() };
+  }
+
   lookup(): Query {
-    return { type: 'lookup', parent: this.pick(this.directories), name: this.name() };
+    return { type: 'lookup', ...this.place() };
   }
 
   level(): ReadLevel {

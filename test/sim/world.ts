@@ -16,7 +16,7 @@ import { History } from './history.js';
 import { ensure, judgedBy, Laws, newestConfiguration } from './laws.js';
 import { Lockers } from './lockers.js';
 import { Loop, type Micros } from './loop.js';
-import { Machine } from './machine.js';
+import { type ClockErrors, Machine } from './machine.js';
 import { SimNetwork, type Weather } from './network.js';
 import { Programs } from './programs.js';
 import { canonical, Reference, same } from './reference.js';
@@ -68,8 +68,10 @@ const ANSWER_MS_MAX = 12_000;
 const CLUSTER = 'world';
 /** Chance may end a term early when the network is slow; more than that is a fight. */
 const STEADY_TERMS_MAX = 3;
-/** The clocks of two machines may run apart by this part (see client/lease.ts). */
-const DRIFT_MAX = 0.02;
+/** So much faster than any other one a monotonic clock may run, and a little less (see base/lease-time.ts). */
+const CLOCK_RATIO_MAX = 1.0499;
+/** In this part of the worlds nodes' clocks are as fast as they may be, and clients' as slow: a lease must last. */
+const CLOCKS_APART = 0.3;
 
 /** One simulated world, from one seed: servers, clients, and everything that befalls them. */
 export class World {
@@ -87,9 +89,10 @@ export class World {
   /** Its end is a disaster; who stops then is not helped. */
   isDoomed = false;
   readonly firstConfiguration: Configuration;
-  private readonly programs: Programs;
+  readonly programs: Programs;
   private readonly faultsMs: number;
   private readonly sessionTimeoutMs: number;
+  private readonly clocksApart: boolean;
   private readonly snapshotChunkBytes: number;
   private readonly common: Omit<NodeConfig, 'id' | 'address' | 'peers'>;
   private clientsMade = 0;
@@ -103,6 +106,7 @@ export class World {
     this.plan = planFaults(seededRandom(seed + 1), this.faultsMs);
     this.network = new SimNetwork(this.loop, seededRandom(seed + 2), this.usualWeather());
     this.sessionTimeoutMs = 2_000 + this.below(this.chance(0.3) ? 3_000 : 30_000);
+    this.clocksApart = this.chance(CLOCKS_APART);
     this.common = this.commonConfig();
     const size = [3, 3, 3, 5, 5, 1][this.below(6)] ?? 3;
     const peers = Array.from({ length: size }, (_, i) => memberOf(i + 1));
@@ -225,7 +229,7 @@ export class World {
       network: this.network,
       config,
       seed: this.options.seed * 101 + this.serversMade++ * 7,
-      clockErrors: this.clockErrors(),
+      clockErrors: this.clockErrors(1),
       snapshotChunkBytes: this.snapshotChunkBytes,
       judge,
       ...(disk === undefined ? {} : { disk }),
@@ -253,7 +257,7 @@ export class World {
 
   /** Who knows these addresses, and whose answers `history` judges. */
   clientOf(name: string, addresses: readonly string[], history = this.history): SimClient {
-    const machine = new Machine(this.loop, name, this.clockErrors(), this.random);
+    const machine = new Machine(this.loop, name, this.clockErrors(0), this.random);
     return new SimClient({
       machine,
       network: this.network,
@@ -484,9 +488,11 @@ export class World {
     };
   }
 
-  private clockErrors(): { rate: number; wallOffsetMs: number } {
+  /** `extreme`: how fast it runs where clocks are apart, from 0 to 1. */
+  private clockErrors(extreme: number): ClockErrors {
+    const luck = this.random.next();
     return {
-      rate: 1 + (this.random.next() * 2 - 1) * (DRIFT_MAX / 2),
+      rate: CLOCK_RATIO_MAX ** ((this.clocksApart ? extreme : luck) - 0.5),
       wallOffsetMs: this.below(2_000) - 1_000,
     };
   }
