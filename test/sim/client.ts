@@ -34,6 +34,8 @@ export class SimClient {
   /** Requests of operations, by the very objects that the client was given. */
   private readonly byRequest = new Map<object, Operation>();
   outstanding = 0;
+  /** Commands that no leader took in. */
+  refused = 0;
   /** The cluster has answered it: it has met that one. */
   wasAnswered = false;
   /** Of each connection that is open: requests without an answer so far, and when they were sent. */
@@ -155,6 +157,7 @@ export class SimClient {
       const { code } = error;
       if (isFilesystemErrorCode(code)) {
         judged(() => history.answered(operation, { ok: false, code }, nowMs()), onWrong);
+        if (operation.refused) this.refused++;
       } else {
         history.failed(operation, code, nowMs());
       }

@@ -77,7 +77,20 @@ export type FaultKind =
       readonly forMs: number;
     }
   | { readonly type: 'hanging-disk'; readonly who: Who; readonly forMs: number }
-  | { readonly type: 'failing-disk'; readonly who: Who }
+  /** One access fails, or from now on all of its kind. */
+  | {
+      readonly type: 'failing-disk';
+      readonly who: Who;
+      readonly what: 'read' | 'write';
+      readonly lasting: boolean;
+    }
+  /** It is nearly full: so much may still be written before nodes are to take nothing more. */
+  | {
+      readonly type: 'narrow-disk';
+      readonly who: Who;
+      readonly roomBytes: number;
+      readonly forMs: number;
+    }
   | { readonly type: 'full-disk'; readonly who: Who; readonly forMs: number }
   | { readonly type: 'damage'; readonly who: Who }
   /** One bit of one record of the tree flips. */
@@ -128,6 +141,7 @@ const WEIGHTS: Readonly<Record<FaultType, number>> = {
   'hanging-disk': 3,
   'failing-disk': 3,
   'full-disk': 2,
+  'narrow-disk': 2,
   damage: 2,
   'damage-tree': 2,
   wipe: 2,
@@ -291,7 +305,18 @@ const MAKERS: { readonly [T in FaultType]: (below: Below, chance: Chance) => Fau
     who: who(below, chance),
     forMs: chance(0.7) ? 200 + below(2_000) : 5_500 + below(3_000),
   }),
-  'failing-disk': (below, chance) => ({ type: 'failing-disk', who: who(below, chance) }),
+  'failing-disk': (below, chance) => ({
+    type: 'failing-disk',
+    who: who(below, chance),
+    what: chance(0.7) ? 'write' : 'read',
+    lasting: chance(0.3),
+  }),
+  'narrow-disk': (below, chance) => ({
+    type: 'narrow-disk',
+    who: who(below, chance),
+    roomBytes: below(chance(0.5) ? 2_000 : 50_000),
+    forMs: 1_000 + below(6_000),
+  }),
   'full-disk': (below, chance) => ({
     type: 'full-disk',
     who: who(below, chance),

@@ -1,8 +1,10 @@
+import { reserveOf } from '../../src/base/disk-space.js';
 import type { WatchListener } from '../../src/client/filesystem-client.js';
 import type { ReadLevel } from '../../src/codec/client-messages.js';
 import type { Command } from '../../src/filesystem/commands.js';
 import type { Effect } from '../../src/filesystem/filesystem.js';
 import type { Query } from '../../src/filesystem/queries.js';
+import { WIDE_DISK } from './disk.js';
 import { canonical, type Reference, same } from './reference.js';
 
 /** What a program asked of its client, and what came of it. */
@@ -26,6 +28,8 @@ export interface Operation {
   answer: unknown;
   /** The code of the error that the client gave. */
   error: string | null;
+  /** The answer came instead of an effect: it must never have one. */
+  refused: boolean;
 }
 
 /**
@@ -38,6 +42,8 @@ export interface Operation {
  */
 export class History {
   readonly operations: Operation[] = [];
+  /** No disk was ever nearly full. */
+  disksAreWide = true;
   /** The highest index that anybody was told of by a strong answer. */
   private told = 0;
   private readonly toldTo = new Map<string, number>();
@@ -47,6 +53,7 @@ export class History {
     fromMemory: 0,
     session: 0,
     local: 0,
+    refused: 0,
     unknown: 0,
     events: 0,
   };
@@ -66,6 +73,7 @@ export class History {
       answeredAt: null,
       answer: null,
       error: null,
+      refused: false,
     };
     this.operations.push(operation);
     return operation;
@@ -79,6 +87,11 @@ export class History {
     operation.answer = type === 'lookup' ? withoutPlace(answer) : answer;
     if (request.type === 'command') {
       this.counts.commands++;
+      if (this.isRefusal(operation)) {
+        operation.refused = true;
+        this.counts.refused++;
+        return;
+      }
       const index = this.judgeCommand(operation, request.command);
       this.told = Math.max(this.told, index);
       this.tellTo(client, index);
@@ -111,8 +124,8 @@ export class History {
   /** At the end, when nothing is on its way any more. */
   judgeUnanswered(): void {
     for (const operation of this.operations) {
-      const { request, error, session, sequence } = operation;
-      if (request.type !== 'command' || error !== 'NO_LEADER') continue;
+      const { request, error, refused, session, sequence } = operation;
+      if (request.type !== 'command' || (error !== 'NO_LEADER' && !refused)) continue;
       const effect = this.reference.effectOf(session, sequence);
       if (session === 0 || effect === undefined) continue;
       const command = this.reference.at(effect.index)?.command?.command;
@@ -120,13 +133,22 @@ export class History {
       // The client puts nothing in the place of what it gives up, be that nothing itself.
       if (command.type === 'nothing') continue;
       throw new Error(
-        `${describe(operation)} was said to be unsent and took effect at ${effect.index}`,
+        `${describe(operation)} was said to have no effect and took it at ${effect.index}`,
       );
     }
   }
 
   private tellTo(client: string, index: number): void {
     this.toldTo.set(client, Math.max(this.toldTo.get(client) ?? 0, index));
+  }
+
+  /** A leader takes nothing in while a disk is nearly full. */
+  private isRefusal({ answer, session, sequence, request }: Operation): boolean {
+    if (this.disksAreWide || !same(answer, { ok: false, code: 'ENOSPC' })) return false;
+    const effect = this.reference.effectOf(session, sequence);
+    const took = effect && this.reference.at(effect.index)?.command?.command;
+    // `nothing` went in its place.
+    return request.type === 'command' && took?.type !== request.command.type;
   }
 
   private judgeCommand(operation: Operation, command: Command): number {
@@ -184,7 +206,10 @@ export class History {
   private fits({ answer }: Operation, query: Query, index: number): boolean {
     const right = this.reference.query(index, query);
     if (query.type === 'lookup') return same(answer, withoutPlace(right));
-    return same(answer, query.type === 'statfs' ? withDisk(right) : right);
+    if (query.type !== 'statfs') return same(answer, right);
+    return this.disksAreWide
+      ? same(answer, withDisk(right))
+      : same(withoutDisk(answer), withoutDisk(right));
   }
 }
 
@@ -195,21 +220,24 @@ function withoutPlace(answer: unknown): unknown {
 }
 
 /** What the nodes of the world add to statfs. */
-export const DISK_SPACE = { totalBytes: 2 ** 40, freeBytes: 2 ** 39 };
-/** What is kept free of it. */
-const RESERVE_BYTES = 512 * 2 ** 20;
-
 function withDisk(result: ReturnType<Reference['query']>): unknown {
   if (!result.ok) return result;
-  const { totalBytes, freeBytes } = DISK_SPACE;
+  const { totalBytes, freeBytes } = WIDE_DISK;
   return {
     ok: true,
     value: {
       ...result.value,
       diskBytesTotal: totalBytes,
-      diskBytesFree: freeBytes - RESERVE_BYTES,
+      diskBytesFree: freeBytes - reserveOf(totalBytes),
     },
   };
+}
+
+/** How full a disk was by then is nobody's secret, and of no index. */
+function withoutDisk(answer: unknown): unknown {
+  if (typeof answer !== 'object' || answer === null || !('value' in answer)) return answer;
+  const value = { ...(answer.value as object), diskBytesTotal: 0, diskBytesFree: 0 };
+  return { ...answer, value };
 }
 
 function describe(operation: Operation): string {

@@ -31,6 +31,8 @@ interface Seen {
 
 /** A leader whose disk does not finish a write steps down within 5 s of its clock. */
 const HUNG_MICROS_MAX = 5_300_000;
+/** A node whose disk has failed stops at once, but for what it was about to do. */
+const FAILED_MICROS_MAX = 1_000_000;
 
 /**
  * What must hold of every node at every moment: figure 3 of the Raft paper, what its disk must have
@@ -127,6 +129,10 @@ export class Laws {
   /** After each step, also when nothing changed but the time. */
   onMoment(server: Server): void {
     const { machine, disk, id, stopping } = server;
+    if (disk.failedAt !== null && !stopping) {
+      const failedMicros = machine?.awakeSince(disk.failedAt) ?? 0;
+      ensure(failedMicros < FAILED_MICROS_MAX, `${id} goes on although its disk has failed`);
+    }
     if (disk.appending === null || stopping || this.seen.get(server)?.ledTerm == null) return;
     const hungMicros = machine?.awakeSince(disk.appending) ?? 0;
     ensure(hungMicros < HUNG_MICROS_MAX, `${id} leads although its disk hangs`);

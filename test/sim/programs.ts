@@ -15,6 +15,8 @@ const PROGRAMS = 2;
 const JOURNAL = 'journal';
 const TOKEN_BYTES = 8;
 const FINISH_TRIES = 2;
+/** A disk that has room again is believed later. */
+const ROOM_AGAIN_MS = 500;
 /** So often, and so far apart, a client looks until it knows a name by heart. */
 const LOOKS = 3;
 const LOOK_AGAIN_MS = 20;
@@ -62,10 +64,16 @@ export class Programs {
     // A session that expired meanwhile is told once, and then there is another one.
     for (let tries = 1; ; tries++) {
       const name = bytes(`done-${client.name}-${tries}`);
+      const { refused } = client;
       if ((await client.command(makeFile(name))) !== null) {
         const found = await client.query({ type: 'lookup', parent: ROOT_INO, name }, 'strong');
         ensure(found !== null, `${client.name} does not find its file after healing`);
         return;
+      }
+      if (client.refused > refused) {
+        // What was said of a disk counts for a while.
+        await client.sleep(ROOM_AGAIN_MS);
+        tries = 0;
       }
       ensure(tries < FINISH_TRIES, `${client.name} cannot make a file after healing`);
     }
@@ -153,7 +161,8 @@ export class Programs {
   private async findJournal(client: SimClient): Promise<void> {
     const name = bytes(JOURNAL);
     while (this.journalIno === null && !this.stopped) {
-      await client.command(makeFile(name));
+      const made = await client.command(makeFile(name));
+      if (made === null) await client.sleep(LOOK_AGAIN_MS);
       const answer = await client.query({ type: 'lookup', parent: ROOT_INO, name }, 'strong');
       if (typeof answer !== 'object' || answer === null || !('inode' in answer)) continue;
       this.journalIno ??= (answer.inode as { ino: Ino }).ino;

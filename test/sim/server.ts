@@ -11,10 +11,10 @@ import type { RaftStatus, Save } from '../../src/raft/types.js';
 import { createTransport } from '../../src/transport/member.js';
 import type { Transport } from '../../src/transport/transport.js';
 import { SimDisk } from './disk.js';
-import { DISK_SPACE } from './history.js';
 import type { Loop } from './loop.js';
 import { type ClockErrors, Machine } from './machine.js';
 import type { SimNetwork } from './network.js';
+import { storesOn } from './stores.js';
 
 /** Who judges what servers do. Throws when something must not be. */
 export interface Judge {
@@ -119,7 +119,7 @@ export class Server {
     this.report(`starts, life ${life}`);
     judge.onStart(this);
     const random = seededRandom(seed * 31 + life);
-    const { log, state } = this.disk.stores(machine, {
+    const { log, state } = storesOn(this.disk, machine, {
       onAppend: (saves) => this.judged(() => judge.onAppend(this, saves)),
       onDurable: (saves) => this.judged(() => judge.onDurable(this, saves)),
     });
@@ -134,7 +134,7 @@ export class Server {
         clock: machine.clock,
         random,
         digest: crc32,
-        diskSpace: async () => DISK_SPACE,
+        diskSpace: async () => this.disk.space,
         version: 'simulated',
         memoryBytes: () => 0,
         observer: this.observer(machine),

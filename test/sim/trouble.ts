@@ -1,4 +1,5 @@
 import { type Random, seededRandom } from '../../src/base/random.js';
+import type { SimDisk } from './disk.js';
 import type { Fault, FaultKind, Who } from './faults.js';
 import type { Machine } from './machine.js';
 import type { Weather } from './network.js';
@@ -10,6 +11,10 @@ type Handler<T extends FaultKind['type']> = (fault: Extract<FaultKind, { type: T
 
 /** How long an operator takes to see that a node needs help. */
 const OPERATOR_MS = 700;
+/** A supervisor starts what has stopped again, after so long. */
+const RESTART_MS = 500;
+/** So often in vain, until a person looks at the disk. */
+const FAILED_STARTS = 3;
 /** How often an operator waits for others to be whole: one may have damage that it has not noticed. */
 const MENDS_MAX = 15;
 
@@ -36,6 +41,8 @@ function weather(given: Partial<Weather>): Weather {
 export class Trouble {
   readonly counts: Record<string, number> = {};
   private ended = false;
+  /** How often a node was started in vain since its disk broke. */
+  private readonly failedStarts = new Map<SimDisk, number>();
   /** The next who vote, and what becomes of each. */
   private fatalElection: { voters: number; afterMicros: number; backMs: number } | null = null;
 
@@ -80,19 +87,23 @@ export class Trouble {
     this.ended = true;
     const { network, servers } = this.world;
     network.healAll();
-    for (const { disk } of servers) {
-      disk.slowness = 1;
-      disk.failures = 0;
-      disk.full = false;
-      disk.hangsUntil = 0;
-    }
+    for (const { disk } of servers) disk.calm();
   }
 
-  restartLater(server: Server, ms: number): void {
+  private restartLater(server: Server, ms: number): void {
     this.later(ms, () => server.start(), true);
   }
 
-  /** The disk has damaged records: it is replaced by an empty one as soon as that is safe. */
+  /** Its disk has failed. Whatever supervises it starts it again; a person looks when that is in vain. */
+  diskFailed(server: Server): void {
+    const { disk } = server;
+    const times = (this.failedStarts.get(disk) ?? 0) + 1;
+    this.failedStarts.set(disk, disk.isBroken ? times : 0);
+    if (disk.isBroken && times >= FAILED_STARTS) this.mend(server);
+    else this.restartLater(server, RESTART_MS);
+  }
+
+  /** The disk has damaged records, or does not work: it is replaced by an empty one as soon as that is safe. */
   mend(server: Server, before = 0): void {
     this.later(
       OPERATOR_MS,
@@ -192,8 +203,14 @@ export class Trouble {
     'hanging-disk': ({ who, forMs }) => {
       this.server(who).disk.hangsUntil = this.world.loop.now + forMs * 1_000;
     },
-    'failing-disk': ({ who }) => {
-      this.server(who).disk.failures++;
+    'failing-disk': ({ who, what, lasting }) => {
+      this.server(who).disk.failures[what] += lasting ? Number.POSITIVE_INFINITY : 1;
+    },
+    'narrow-disk': ({ who, roomBytes, forMs }) => {
+      const { disk } = this.server(who);
+      disk.narrow(roomBytes);
+      this.world.history.disksAreWide = false;
+      this.later(forMs, () => disk.widen());
     },
     'full-disk': ({ who, forMs }) => {
       const { disk } = this.server(who);

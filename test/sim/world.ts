@@ -453,7 +453,7 @@ export class World {
       );
       server.retired = true;
     } else if (isMootError(error, 'DISK_FAILED')) {
-      this.trouble.restartLater(server, 500);
+      this.trouble.diskFailed(server);
     } else {
       this.wrong(new Error(`${server.id} stopped: ${describe(error)}`));
     }

@@ -149,6 +149,12 @@ export const MUTATIONS: readonly Mutation[] = [
             this.ended();`,
   },
   {
+    name: 'a node goes on when its disk has failed',
+    file: 'src/node/saver.js',
+    from: 'this.events.onFailed(error);',
+    to: '',
+  },
+  {
     name: 'corruption is taken for the end of the log',
     file: 'src/node/recovery.js',
     from: 'await log.open();',
