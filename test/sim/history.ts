@@ -17,8 +17,10 @@ export interface Operation {
   endedMs: number | null;
   /** Everything that had been told to anybody before this began. */
   readonly notBefore: number;
-  /** The same of this client alone. */
+  /** The same of this client alone, by whatever answer or event. */
   readonly ownNotBefore: number;
+  /** Up to there this client had heard of all changes by events. */
+  readonly heardBefore: number;
   /** Of a command, as it was sent; 0: it was not. */
   session: number;
   sequence: number;
@@ -47,6 +49,7 @@ export class History {
   /** The highest index that anybody was told of by a strong answer. */
   private told = 0;
   private readonly toldTo = new Map<string, number>();
+  private readonly heardBy = new Map<string, number>();
   readonly counts = {
     commands: 0,
     strong: 0,
@@ -68,6 +71,7 @@ export class History {
       endedMs: null,
       notBefore: this.told,
       ownNotBefore: this.toldTo.get(client) ?? 0,
+      heardBefore: this.heardBy.get(client) ?? 0,
       session: 0,
       sequence: 0,
       answeredAt: null,
@@ -112,6 +116,8 @@ export class History {
   changed(client: string, from: number, event: Parameters<WatchListener['onChange']>[0]): void {
     this.counts.events++;
     const { index, reset, effects } = event;
+    this.heardBy.set(client, Math.max(this.heardBy.get(client) ?? 0, index));
+    this.tellTo(client, index);
     if (reset) return;
     const right: Effect[] = [];
     for (let i = from + 1; i <= index; i++) right.push(...(this.reference.at(i)?.effects ?? []));
@@ -184,7 +190,8 @@ export class History {
       const right = canonical(this.reference.query(answeredAt, query));
       throw new Error(`${describe(operation)}: at ${answeredAt} the tree says ${right}`);
     }
-    const least = level === 'strong' ? notBefore : level === 'session' ? ownNotBefore : 0;
+    const least =
+      level === 'local' ? 0 : Math.max(level === 'strong' ? notBefore : 0, ownNotBefore);
     if (answeredAt < least) {
       throw new Error(
         `${describe(operation)}: stale, answered at ${answeredAt}, ${least} was told`,
@@ -195,12 +202,12 @@ export class History {
 
   private judgeMemory(operation: Operation, query: Query): number {
     this.counts.fromMemory++;
-    for (let index = operation.notBefore; index <= this.reference.index; index++) {
+    // An answer of a lower level may be ahead of what is kept under a lease, an event must not.
+    const least = Math.max(operation.notBefore, operation.heardBefore);
+    for (let index = least; index <= this.reference.index; index++) {
       if (this.fits(operation, query, index)) return index;
     }
-    throw new Error(
-      `${describe(operation)}: stale, out of memory, ${operation.notBefore} was told`,
-    );
+    throw new Error(`${describe(operation)}: stale, out of memory, ${least} was told`);
   }
 
   private fits({ answer }: Operation, query: Query, index: number): boolean {
