@@ -7,7 +7,7 @@ import { addMembershipCommands } from './membership.js';
 import { addMountCommand } from './mount.js';
 import { mountCommandOf } from './mount-helper.js';
 import { addNodeCommand } from './node.js';
-import { guardOutputs } from './outputs.js';
+import { guardOutputs, SERVING } from './outputs.js';
 import { addPlayCommand } from './play.js';
 import { addQuotaCommand } from './quota.js';
 import { addRecoverCommand } from './recover.js';

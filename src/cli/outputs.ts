@@ -2,7 +2,7 @@ import { MootError } from '../base/errors.js';
 import { EXIT, reportFailure } from './exit.js';
 
 /** Commands that serve others: that nobody takes their messages, as on a full disk, must not end them. */
-const SERVING = new Set(['up', 'node', 'mount']);
+export const SERVING: ReadonlySet<string> = new Set(['up', 'node', 'mount']);
 
 type OnLost = (error: NodeJS.ErrnoException) => void;
 let onLost: OnLost = () => undefined;
