@@ -12,13 +12,14 @@ import {
 } from './bad-frames.js';
 
 /**
- * Throws all bad frames at nodes that work, until its standard input ends, and counts in its last line the
- * connections, each of which its node has ended. Arguments: the cluster's name, and id=host:port of each node.
+ * Throws all bad frames at a node that works, in rounds, until its standard input ends. After each it says how
+ * many connections there were by then; the node has ended them all. Arguments: the cluster's name, the node's
+ * id and address.
  */
-const [cluster = '', ...nodes] = process.argv.slice(2);
+const [cluster = '', id = '', address = ''] = process.argv.slice(2);
 let connections = 0;
 
-async function throwAllAt(id: string, address: string): Promise<void> {
+async function throwAll(): Promise<void> {
   const greetings = {
     '/client': clientGreeting(cluster),
     // Nobody's name, or it would end the connection of the one who has it.
@@ -52,11 +53,6 @@ process.stdin.resume().once('end', () => {
   goOn = false;
 });
 do {
-  await Promise.all(
-    nodes.map((node) => {
-      const [id = '', address = ''] = node.split('=');
-      return throwAllAt(id, address);
-    }),
-  );
+  await throwAll();
   process.stdout.write(`${connections}\n`);
 } while (goOn);
