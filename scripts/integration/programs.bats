@@ -348,6 +348,47 @@ DELETE three
 SAID
 }
 
+# Not among the packages for tests; where it is there, it is a demanding program.
+@test "PostgreSQL: initdb, pgbench, and the same data after it has ended without goodbye" {
+  local data="$A/data" programs
+  # Debian has them beside the PATH, in a directory for each version.
+  for programs in /usr/lib/postgresql/*/bin "$(dirname "$(command -v initdb)")"; do
+    [ ! -x "$programs/pgbench" ] || break
+  done
+  [ -x "$programs/pgbench" ] || skip "PostgreSQL is not installed"
+  # It refuses to run as root.
+  chmod 755 "$ROOT"
+  install -d -o nobody "$data" "$ROOT/socket"
+  cd "$ROOT/socket"
+  export PGHOST="$ROOT/socket" PGDATABASE=postgres
+  as_nobody() { setpriv --reuid nobody --regid nogroup --clear-groups "$programs/$1" "${@:2}"; }
+  postgres_start() {
+    setpriv --reuid nobody --regid nogroup --clear-groups "$programs/postgres" \
+      -D "$data" -c listen_addresses= -k "$PGHOST" >>"$ROOT/logs/postgres.log" 2>&1 3>&- &
+    echo $! >"$ROOT/pids/postgres"
+    wait_for "the server" as_nobody pg_isready -q
+  }
+  # All that makes it smaller: the files of three databases remain, a thousand.
+  as_nobody initdb -A trust -U nobody --no-sync --no-locale -E UTF8 --wal-segsize=1 -k -D "$data" >"$LOCAL/initdb" 3>&-
+  postgres_start
+  as_nobody psql -q -c 'create table account (id int primary key, balance int); create table history (delta int);
+    insert into account select i, 0 from generate_series(1, 100) i'
+  cat >script <<'SQL'
+\set id random(1, 100)
+\set delta random(-5000, 5000)
+begin;
+update account set balance = balance + :delta where id = :id;
+insert into history values (:delta);
+commit;
+SQL
+  as_nobody pgbench -n -c 2 -t 25 -f script
+  process_kill postgres QUIT
+  postgres_start
+  grep -q 'automatic recovery in progress' "$ROOT/logs/postgres.log"
+  [ "$(as_nobody psql -Atc 'select count(*), sum(delta) = (select sum(balance) from account) from history')" = '50|t' ]
+  process_kill postgres INT
+}
+
 @test "npm install of a small package" {
   mkdir "$LOCAL/package" "$A/app"
   echo '{"name":"small","version":"1.0.0"}' >"$LOCAL/package/package.json"
