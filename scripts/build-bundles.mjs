@@ -1,10 +1,13 @@
 // What is installed: the command line as a few files instead of some two hundred (a command starts in
 // half the time), and the page, which every node finds beside it (src/control/pages.ts).
-import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 
 const program = 'dist/src/bundle';
+// What runs may start processes at any moment (`mootfs up`): the old one stays until the new one is whole.
+const built = `${program}.new`;
+const replaced = `${program}.old`;
 const page = 'dist/src/web';
 const common = {
   bundle: true,
@@ -15,13 +18,14 @@ const common = {
   logLevel: 'warning',
 };
 
-await rm(program, { recursive: true, force: true });
+const remove = (directory) => rm(directory, { recursive: true, force: true });
+await Promise.all([remove(built), remove(replaced)]);
 await mkdir(page, { recursive: true });
-const built = await Promise.all([
+const results = await Promise.all([
   build({
     ...common,
     entryPoints: ['dist/src/cli/main.js'],
-    outdir: program,
+    outdir: built,
     splitting: true,
     platform: 'node',
     target: 'node20.19',
@@ -45,10 +49,15 @@ const built = await Promise.all([
     jsxImportSource: 'preact',
   }),
 ]);
+await rename(program, replaced).catch((error) => {
+  if (error.code !== 'ENOENT') throw error;
+});
+await rename(built, program);
+await remove(replaced);
 for (const file of ['index.html', 'icon.svg']) await copyFile(`src/web/${file}`, `${page}/${file}`);
 
 const packages = new Set();
-for (const { metafile } of built) {
+for (const { metafile } of results) {
   for (const input of Object.keys(metafile.inputs)) {
     const name = /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1];
     if (name !== undefined) packages.add(name);
