@@ -23,8 +23,11 @@ teardown() { cluster_end; }
   run mootfs recover "$ROOT/n1"
   [ "$status" -eq 1 ]
   [[ "$output" == *"NOTHING HAS BEEN CHANGED"*"n2, n3"*"LOST"*"--accept-loss"* ]]
-  run mootfs recover "$ROOT/n1" --accept-loss --new-cluster after
+  # The command that it tells can be copied.
+  ln -s n1 "$ROOT/n 1"
+  run mootfs recover "$ROOT/n 1" --accept-loss --new-cluster after
   [ "$status" -eq 0 ]
+  [[ "$output" == *" --data '$ROOT/n 1' "* ]]
   [[ "$output" == *"n1 is now a cluster of one"*"n2, n3"*" --cluster after"* ]]
   mootfs check "$ROOT/n1"
   export MOOTFS_NODES="127.0.0.1:${PORTS[0]}" MOOTFS_CLUSTER=after

@@ -5,6 +5,7 @@ import { EXIT } from './exit.js';
 import { isoSecond } from './inode-text.js';
 import { CLUSTER_DEFAULT, parseId, parseReachable } from './members.js';
 import { addExample, directoryName } from './settings.js';
+import { shellWord } from './shell-word.js';
 
 export function addRecoverCommand(program: Command): void {
   const command = program
@@ -85,7 +86,7 @@ function renderDone(directory: string, survivor: Recovered): string {
   return `Node ${id} is now a cluster of one. ${holdings(survivor)}
 Out of it for ever: ${others.join(', ') || 'nobody'}.
 
-Start it:                 mootfs node --id ${id} --data ${directory} --peers ${id}=${address}${named}
+Start it:                 mootfs node --id ${id} --data ${shellWord(directory)} --peers ${id}=${address}${named}
 Then add nodes under new names, with empty directories.
 `;
 }
