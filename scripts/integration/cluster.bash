@@ -264,7 +264,7 @@ end_processes() {
 # screen_start SOCKET COMMAND: in a terminal, which screen_end ends in any case.
 screen_start() {
   TMUX_SOCKET=$1
-  tmux -S "$TMUX_SOCKET" new-session -d -x 150 -y 50 "$2"
+  tmux -S "$TMUX_SOCKET" new-session -d -x 250 -y 50 "$2"
 }
 
 screen() { tmux -S "$TMUX_SOCKET" capture-pane -p; }

@@ -11,7 +11,7 @@ setup() {
 }
 
 teardown() {
-  [ -z "${TMUX_SOCKET:-}" ] || tmux -S "$TMUX_SOCKET" kill-server 2>/dev/null || true
+  screen_end
   cluster_end
 }
 
@@ -89,17 +89,15 @@ pkill_child() { pkill -KILL -P "$(pid_of up)" -f "$1"; }
 
 @test "in a terminal: who leads, terms, indexes and mounts on the screen; Ctrl-C ends all" {
   need tmux
-  TMUX_SOCKET="$ROOT/tmux"
-  tmux -S "$TMUX_SOCKET" new-session -d -x 250 -y 50 \
-    "'$MOOTFS' up --data '$ROOT/data' --mounts '$ROOT/mnt' --port $PORT --control off"
+  screen_start "$ROOT/tmux" "'$MOOTFS' up --data '$ROOT/data' --mounts '$ROOT/mnt' --port $PORT --control off"
   tmux -S "$TMUX_SOCKET" list-panes -F '#{pane_pid}' >"$ROOT/pids/up"
   wait_for "the screen" screen_is_whole
   local i processes
   for i in 1 2 3; do is_mounted "n$i"; done
   processes=$(sed -nE 's/^(mount )?n[123] +([0-9]+)  up .*/\2/p' <<<"$SCREEN")
   [ "$(wc -w <<<"$processes")" = 6 ]
-  tmux -S "$TMUX_SOCKET" send-keys C-c
-  wait_for "the end" eval '! tmux -S "$TMUX_SOCKET" has-session 2>/dev/null'
+  keys C-c
+  wait_for "the end" screen_gone
   rm "$ROOT/pids/up"
   no_mounts
   for i in $processes; do process_gone "$i"; done
@@ -107,7 +105,7 @@ pkill_child() { pkill -KILL -P "$(pid_of up)" -f "$1"; }
 
 # One leads, all are in its term and have committed and applied the same, and all six processes are up.
 screen_is_whole() {
-  SCREEN=$(tmux -S "$TMUX_SOCKET" capture-pane -p)
+  SCREEN=$(screen)
   awk '
     $1 == "NODE" { for (i = 1; i <= NF; i++) column[$i] = i }
     $1 ~ /^n[123]$/ && $2 ~ /:/ {
