@@ -286,7 +286,10 @@ t.test('a page that was read before an append goes before the append returns', a
   t.notOk(a.told.includes(`drop ${reader.ino}`), 'there is none');
   await read(a, reader);
   let dropped = () => {};
-  a.notifier.dropPages = () => new Promise((resolve) => void (dropped = resolve));
+  a.notifier.dropPages = () =>
+    new Promise((resolve) => {
+      dropped = resolve;
+    });
   const written = write(a, appending, 0, 'y');
   t.notOk(await isSettled(written));
   dropped();
