@@ -20,8 +20,8 @@ export function whenOutputIsLost(listener: OnLost): void {
   onLost = listener;
 }
 
-/** `mootfs cat big | head` ends quietly when head has seen enough. */
-function endUnheard(command: string, error: NodeJS.ErrnoException): never {
+/** `mootfs cat big | head` ends quietly when head has seen enough; a full disk is a failure. */
+export function endUnheard(command: string, error: NodeJS.ErrnoException): never {
   if (error.code === 'EPIPE') process.exit();
   reportFailure(
     command,

@@ -95,7 +95,8 @@ async function runRepl(options: ReplOptions, stop: Stop): Promise<number> {
     paceMs: terminal ? PACE_MS : 0,
   };
   if (options.cluster !== undefined) {
-    console.ruled = await joinCluster(options.cluster, (id, events) => tell(console, id, events));
+    const joined = joinCluster(options.cluster, (id, events) => tell(console, id, events));
+    console.ruled = (await Promise.race([joined, stop.requested])) ?? null;
   }
   // From here on lines are read: whoever listens must be there.
   readline = createInterface({

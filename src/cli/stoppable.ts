@@ -1,9 +1,9 @@
 import { reportFailure } from './exit.js';
-import { whenOutputIsLost } from './outputs.js';
+import { endUnheard, whenOutputIsLost } from './outputs.js';
 import { STOP_SIGNALS } from './signals.js';
 
-/** A signal, or that nobody reads what comes of it. */
-export type StopReason = NodeJS.Signals | 'unwatched';
+/** A signal, or why nobody can read what comes of it. */
+export type StopReason = NodeJS.Signals | NodeJS.ErrnoException;
 
 /** Asks work to end, once. */
 export class Stop {
@@ -19,7 +19,8 @@ export class Stop {
   }
 
   request(reason: StopReason): void {
-    this.reason ??= reason;
+    // Of more than one the first signal counts.
+    if (typeof this.reason !== 'string') this.reason = reason;
     this.resolve();
   }
 }
@@ -36,7 +37,7 @@ export async function stoppable(
 ): Promise<void> {
   const stop = new Stop();
   const onSignal = (signal: NodeJS.Signals) => {
-    if (stop.reason !== null && signal !== 'SIGHUP') endBy(signal);
+    if (typeof stop.reason === 'string' && signal !== 'SIGHUP') endBy(signal);
     stop.request(signal);
   };
   const release = () => {
@@ -48,16 +49,16 @@ export async function stoppable(
   };
   for (const signal of STOP_SIGNALS) process.on(signal, onSignal);
   // A terminal that was closed says EIO, and its signal may come later.
-  whenOutputIsLost(({ code }) => stop.request(code === 'EIO' ? 'SIGHUP' : 'unwatched'));
+  whenOutputIsLost((error) => stop.request(error.code === 'EIO' ? 'SIGHUP' : error));
   try {
     await work(stop);
   } catch (error) {
     if (stop.reason === null) throw error;
-    if (stop.reason !== 'unwatched') reportFailure(command, error);
+    if (typeof stop.reason === 'string') reportFailure(command, error);
   } finally {
     // Whatever the work still waits for.
-    if (stop.reason === 'unwatched') process.exit();
-    if (stop.reason !== null) endBy(stop.reason);
+    if (typeof stop.reason === 'string') endBy(stop.reason);
+    else if (stop.reason !== null) endUnheard(command, stop.reason);
     release();
   }
 }
