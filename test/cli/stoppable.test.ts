@@ -7,6 +7,9 @@ import { until } from '../support/until.js';
 /** A process that cleans up when it is asked to stop, and takes until `cleaned` for that. */
 async function start(t: Test, output: 'pipe' | number = 'pipe') {
   const child = fork(new URL('../support/told-to-clean.js', import.meta.url), {
+    // Without what tap would load there, which listens to signals, too.
+    execPath: 'env',
+    execArgv: ['-u', 'NODE_OPTIONS', process.execPath],
     stdio: ['pipe', output, 'pipe', 'ipc'],
   });
   t.teardown(() => child.kill('SIGKILL'));
