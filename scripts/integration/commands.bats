@@ -117,7 +117,7 @@ names_leader() {
   [ "$status" -eq 2 ]
   run mootfs status --nodes nonsense
   [ "$status" -eq 2 ]
-  [[ "$output" == *"host:port"* ]]
+  [[ "$output" == *"has no port; write it like 127.0.0.1:7101"* ]]
 }
 
 @test "a reader that has seen enough ends the command quietly" {
