@@ -11,6 +11,7 @@ const USAGE = `Simulated worlds: production nodes and clients on simulated time,
   --jobs N      processes (as many as there are processors)
   --seed N      this world alone, with all that was done and said
   --only A,B,…  with --seed: only these faults of its plan
+  --faults-ms N with --seed: a shorter world, with faults for so long
   --shrink      with --seed: looks for few faults with which it still goes wrong
 `;
 
@@ -22,6 +23,7 @@ const { values } = parseArgs({
     jobs: { type: 'string', default: `${availableParallelism()}` },
     seed: { type: 'string' },
     only: { type: 'string' },
+    'faults-ms': { type: 'string' },
     shrink: { type: 'boolean', default: false },
     job: { type: 'string' },
     help: { type: 'boolean', default: false },
@@ -39,10 +41,13 @@ else await many();
 
 async function one(seed: number): Promise<void> {
   const only = values.only?.split(',').filter(Boolean).map(Number);
-  const result = values.shrink
-    ? await shrink(seed, SHRINK_MS)
-    : await new World(only === undefined ? { seed } : { seed, only: new Set(only) }).run();
-  tell(result);
+  const faultsMs = values['faults-ms'];
+  const options = {
+    seed,
+    ...(only === undefined ? {} : { only: new Set(only) }),
+    ...(faultsMs === undefined ? {} : { faultsMs: Number(faultsMs) }),
+  };
+  tell(values.shrink ? await shrink(options, SHRINK_MS) : await new World(options).run());
 }
 
 async function many(): Promise<void> {
@@ -67,7 +72,7 @@ async function many(): Promise<void> {
     process.exitCode = 1;
     say(`seed ${seed}: ${problem}`);
     say(`again: node dist/test/sim/main.js --seed ${seed}`);
-    tell(await shrink(seed, SHRINK_MS));
+    tell(await shrink({ seed }, SHRINK_MS));
   }
 }
 

@@ -1,5 +1,5 @@
 import { type ChildProcess, type ForkOptions, fork } from 'node:child_process';
-import { World, type WorldResult } from './world.js';
+import { World, type WorldOptions, type WorldResult } from './world.js';
 
 /** What one process is to do: seeds from `from` on, `step` apart. */
 export interface Job {
@@ -89,16 +89,16 @@ export async function work(job: Job): Promise<void> {
  * Takes away faults while the world still goes wrong, larger parts first (delta debugging, Zeller
  * and Hildebrandt 2002). The problem found at the end may be another one.
  */
-export async function shrink(seed: number, forMs: number): Promise<WorldResult> {
+export async function shrink(options: WorldOptions, forMs: number): Promise<WorldResult> {
   const endMs = performance.now() + forMs;
-  let smallest = await new World({ seed }).run();
+  let smallest = await new World(options).run();
   let kept = smallest.faults.map((_, i) => i);
   for (let parts = 2; kept.length > 0 && performance.now() < endMs; ) {
     const size = Math.ceil(kept.length / parts);
     let smaller: number[] | null = null;
     for (let at = 0; at < kept.length && performance.now() < endMs; at += size) {
       const rest = [...kept.slice(0, at), ...kept.slice(at + size)];
-      const result = await new World({ seed, only: new Set(rest) }).run();
+      const result = await new World({ ...options, only: new Set(rest) }).run();
       if (result.problem === null) continue;
       smallest = result;
       smaller = rest;

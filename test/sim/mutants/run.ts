@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process';
 import { runWorlds } from '../runner.js';
 import type { Mutation } from './mutations.js';
 
@@ -13,9 +14,24 @@ export async function runMutant(
   mutation: Mutation,
   { from, seeds, jobs }: { from: number; seeds: number; jobs: number },
 ): Promise<MutantOutcome> {
-  const totals = await runWorlds(from, seeds, jobs, Number.MAX_SAFE_INTEGER, {
-    execArgv: ['--import', new URL('./load.js', import.meta.url).href],
-    env: { ...process.env, MOOTFS_MUTATION: mutation.name },
-  });
+  const execArgv = ['--import', LOAD];
+  const env = environment(mutation);
+  const totals = await runWorlds(from, seeds, jobs, Number.MAX_SAFE_INTEGER, { execArgv, env });
   return { found: totals.failed[0] ?? null, seeds: totals.seeds };
+}
+
+/** What the command line says of one world in which the program has this mistake. */
+export function tellOfMutant(mutation: Mutation, args: readonly string[]): Promise<string> {
+  const main = new URL('../main.js', import.meta.url).pathname;
+  return new Promise((resolve) => {
+    const argv = ['--import', LOAD, main, ...args];
+    // It fails, since the world does.
+    execFile(process.execPath, argv, { env: environment(mutation) }, (_, out) => resolve(out));
+  });
+}
+
+const LOAD = new URL('./load.js', import.meta.url).href;
+
+function environment({ name }: Mutation): NodeJS.ProcessEnv {
+  return { ...process.env, MOOTFS_MUTATION: name };
 }
