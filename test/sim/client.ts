@@ -77,6 +77,11 @@ export class SimClient {
     return [...this.unanswered].some((sent) => [...sent.values()].some((one) => one < micros));
   }
 
+  /** It tells what it holds open, and the cluster waits for that. */
+  get holdsOpen(): boolean {
+    return this.options.holdsOpen;
+  }
+
   /** Answers out of its memory, where there are leases. */
   get keeps(): boolean {
     return this.options.cache;
@@ -217,6 +222,7 @@ export class SimClient {
   }
 
   private heard(queries: Map<number, Operation>, response: ClientResponse): void {
+    if (response.type === 'refusal' && response.code === 'BUSY') this.options.history.counts.busy++;
     if (response.type !== 'query-reply') return;
     const operation = queries.get(response.id);
     // The first answer is the one that counts.

@@ -3,7 +3,7 @@ import type { WatchListener } from '../../src/client/filesystem-client.js';
 import type { ReadLevel } from '../../src/codec/client-messages.js';
 import type { Command } from '../../src/filesystem/commands.js';
 import type { Effect } from '../../src/filesystem/filesystem.js';
-import type { Query } from '../../src/filesystem/queries.js';
+import type { Query, QueryValues } from '../../src/filesystem/queries.js';
 import { WIDE_DISK } from './disk.js';
 import { canonical, type Reference, same } from './reference.js';
 
@@ -57,6 +57,7 @@ export class History {
     session: 0,
     local: 0,
     refused: 0,
+    busy: 0,
     unknown: 0,
     events: 0,
   };
@@ -88,7 +89,7 @@ export class History {
     operation.endedMs = nowMs;
     const { request, client } = operation;
     const { type } = request.type === 'query' ? request.query : request.command;
-    operation.answer = type === 'lookup' ? withoutPlace(answer) : answer;
+    operation.answer = isKept(type) ? asKept(answer) : answer;
     if (request.type === 'command') {
       this.counts.commands++;
       if (this.isRefusal(operation)) {
@@ -148,13 +149,21 @@ export class History {
     this.toldTo.set(client, Math.max(this.toldTo.get(client) ?? 0, index));
   }
 
-  /** A leader takes nothing in while a disk is nearly full. */
-  private isRefusal({ answer, session, sequence, request }: Operation): boolean {
-    if (this.disksAreWide || !same(answer, { ok: false, code: 'ENOSPC' })) return false;
+  /** A leader takes nothing in while a disk is nearly full, or what goes beyond the quota for certain. */
+  private isRefusal(operation: Operation): boolean {
+    const { answer, session, sequence, request, notBefore } = operation;
+    if (request.type !== 'command') return false;
+    const { command } = request;
     const effect = this.reference.effectOf(session, sequence);
     const took = effect && this.reference.at(effect.index)?.command?.command;
     // `nothing` went in its place.
-    return request.type === 'command' && took?.type !== request.command.type;
+    if (took?.type === command.type) return false;
+    if (same(answer, { ok: false, code: 'ENOSPC' })) return !this.disksAreWide;
+    if (!same(answer, { ok: false, code: 'EDQUOT' })) return false;
+    for (let index = notBefore; index <= this.reference.index; index++) {
+      if (this.reference.isBeyondQuota(index, command)) return true;
+    }
+    throw new Error(`${describe(operation)}: the quota was not reached from ${notBefore} on`);
   }
 
   private judgeCommand(operation: Operation, command: Command): number {
@@ -212,7 +221,7 @@ export class History {
 
   private fits({ answer }: Operation, query: Query, index: number): boolean {
     const right = this.reference.query(index, query);
-    if (query.type === 'lookup') return same(answer, withoutPlace(right));
+    if (isKept(query.type)) return same(answer, asKept(right));
     if (query.type !== 'statfs') return same(answer, right);
     return this.disksAreWide
       ? same(answer, withDisk(right))
@@ -220,10 +229,19 @@ export class History {
   }
 }
 
-/** Where an entry stands, answers from memory do not say. */
-function withoutPlace(answer: unknown): unknown {
+/** Clients answer it from memory. */
+function isKept(type: string): boolean {
+  return type === 'lookup' || type === 'get-inode';
+}
+
+/**
+ * Without what answers from memory do not say, or not as it is now: where an entry stands, and how many
+ * hold an inode, which is the cluster's own affair.
+ */
+function asKept(answer: unknown): unknown {
   if (typeof answer !== 'object' || answer === null || !('value' in answer)) return answer;
-  return { ...answer, value: { ...(answer.value as object), cookie: undefined } };
+  const { inode } = answer.value as QueryValues['lookup'];
+  return { ...answer, value: { inode: { ...inode, holds: 0 } } };
 }
 
 /** What the nodes of the world add to statfs. */

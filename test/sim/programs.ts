@@ -7,6 +7,7 @@ import type { SimClient } from './client.js';
 import { ensure } from './laws.js';
 import type { Lockers } from './lockers.js';
 import type { Machine } from './machine.js';
+import type { Openers } from './openers.js';
 import type { Reference } from './reference.js';
 import { bytes, Work } from './work.js';
 
@@ -40,6 +41,7 @@ export class Programs {
   constructor(
     random: Random,
     private readonly lockers: Lockers,
+    readonly openers: Openers,
   ) {
     this.work = new Work(random);
   }
@@ -63,6 +65,7 @@ export class Programs {
   async finish(client: SimClient): Promise<void> {
     // A session that expired meanwhile is told once, and then there is another one.
     for (let tries = 1; ; tries++) {
+      await client.command({ type: 'set-quota', bytes: null, inodes: null });
       const name = bytes(`done-${client.name}-${tries}`);
       const { refused } = client;
       if ((await client.command(makeFile(name))) !== null) {
@@ -145,6 +148,7 @@ export class Programs {
       const { work } = this;
       if (work.chance(0.15)) await this.write(client, writer);
       else if (work.chance(0.1)) await this.lock(client, writer, random);
+      else if (work.chance(0.03)) await this.openers.openOnce(client, random);
       else if (work.chance(0.5)) work.learn(await client.command(work.command()));
       else work.learn(await client.query(work.query(), work.level()));
       await client.sleep(random.next() * 2 * thinkMs);
@@ -166,6 +170,7 @@ export class Programs {
       const answer = await client.query({ type: 'lookup', parent: ROOT_INO, name }, 'strong');
       if (typeof answer !== 'object' || answer === null || !('inode' in answer)) continue;
       this.journalIno ??= (answer.inode as { ino: Ino }).ino;
+      this.work.lockable = this.journalIno;
     }
   }
 

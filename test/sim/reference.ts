@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { decodeLogCommand } from '../../src/codec/commands.js';
 import { decodeConfiguration } from '../../src/codec/configuration.js';
-import type { LogCommand } from '../../src/filesystem/commands.js';
+import type { Command, LogCommand } from '../../src/filesystem/commands.js';
 import type { Applied, Effect } from '../../src/filesystem/filesystem.js';
 import {
   COUNTERS,
@@ -11,6 +11,7 @@ import {
   sessionKey,
 } from '../../src/filesystem/keys.js';
 import type { Query, QueryResult } from '../../src/filesystem/queries.js';
+import { isBeyondQuota } from '../../src/filesystem/quota.js';
 import type { Reply, Table, Tables } from '../../src/filesystem/records.js';
 import { createFilesystem } from '../../src/filesystem/state-machine.js';
 import type { Change, View } from '../../src/filesystem/view.js';
@@ -99,6 +100,14 @@ export class Reference {
   /** What the query answers on the tree at that index. */
   query(index: number, query: Query): QueryResult {
     return this.filesystem.query(this.view(index), query);
+  }
+
+  isBeyondQuota(index: number, command: Command): boolean {
+    const view = this.view(index);
+    const counters = view.get(COUNTERS);
+    return (
+      counters !== undefined && isBeyondQuota(command, counters, (key) => view.get(key) ?? null)
+    );
   }
 
   tree(index: number): WholeTree {

@@ -1,6 +1,13 @@
+import type { Timespec } from '../../src/base/clock.js';
 import { type Random, randomBetween } from '../../src/base/random.js';
 import type { ReadLevel } from '../../src/codec/client-messages.js';
-import type { Command } from '../../src/filesystem/commands.js';
+import type { Command, SetAttributes } from '../../src/filesystem/commands.js';
+import {
+  FLAG_APPEND,
+  FLAG_IMMUTABLE,
+  FLAG_NOATIME,
+  FLAG_NODUMP,
+} from '../../src/filesystem/inode-flags.js';
 import type { Query } from '../../src/filesystem/queries.js';
 import { type Ino, ROOT_INO } from '../../src/filesystem/records.js';
 
@@ -9,6 +16,8 @@ const NAMES = ['a', 'b', 'c', 'd'];
 /** Inodes that are talked about; older ones are forgotten. */
 const INODES_MAX = 24;
 const DIRECTORIES_MAX = 5;
+
+const FLAGS = [FLAG_IMMUTABLE, FLAG_APPEND, FLAG_NODUMP, FLAG_NOATIME] as const;
 
 const S_IFREG = 0o100000;
 const S_IFDIR = 0o040000;
@@ -19,6 +28,8 @@ export class Work {
   private inodes: Ino[] = [ROOT_INO];
   private directories: Ino[] = [ROOT_INO];
   private tokens = 0;
+  /** A file that programs lock, once it is there. */
+  lockable: Ino | null = null;
 
   private readonly names: readonly string[];
   private readonly directoriesMax: number;
@@ -67,6 +78,11 @@ export class Work {
       () => this.write(ino),
       () => ({ type: 'set-attributes', ino, size: this.below(40) }),
       () => ({ type: 'set-attributes', ino, mode: this.below(0o1000), mtime: 'now' }),
+      () => this.setAttributes(ino),
+      () => this.allocate(ino),
+      () => this.copyRange(ino),
+      () => ({ type: 'make-unnamed', parent, mode: 0o600, uid: 1, gid: 2 }),
+      () => this.setQuota(),
       () => ({ type: 'set-xattr', ino, name, value: bytes(this.token()), mode: this.xattrMode() }),
       () => ({ type: 'remove-xattr', ino, name }),
     ];
@@ -94,6 +110,8 @@ export class Work {
       () => ({ type: 'get-xattr', ino, name }),
       () => ({ type: 'list-xattrs', ino }),
       () => ({ type: 'statfs' }),
+      () => ({ type: 'seek', ino, offset: this.below(60), what: this.pick(['data', 'hole']) }),
+      () => this.getLock(ino),
     ];
     return this.pick(makers)();
   }
@@ -137,6 +155,62 @@ export class Work {
       : bytes(this.token());
     const offset = far ? this.below(60_000) : this.below(30);
     return { type: 'write', ino, offset, data, ...(this.chance(0.3) ? { append: true } : {}) };
+  }
+
+  /** Whose it is, when it was read, and what may be done with it. */
+  private setAttributes(ino: Ino): Command {
+    const makers: (() => Omit<SetAttributes, 'type' | 'ino'>)[] = [
+      () => ({ uid: this.below(3), gid: this.below(3) }),
+      () => ({ mode: 0o6777, uid: this.below(3) }),
+      () => ({ gid: this.below(3), killPrivileges: true }),
+      () => ({ atime: this.chance(0.5) ? 'now' : this.time() }),
+      () => ({ mtime: this.time(), ctime: this.time() }),
+      // An immutable root would be the end of all work.
+      () => ({ flags: ino === ROOT_INO || this.chance(0.7) ? 0 : this.pick(FLAGS) }),
+    ];
+    return { type: 'set-attributes', ino, ...this.pick(makers)() };
+  }
+
+  private time(): Timespec {
+    return { sec: this.below(2_000_000_000) - 1_000_000, nsec: this.below(1e9) };
+  }
+
+  private allocate(ino: Ino): Command {
+    const mode = this.pick(['reserve', 'reserve-keep-size', 'punch', 'zero'] as const);
+    const far = this.chance(0.2);
+    const offset = this.below(far ? 60_000 : 30);
+    return { type: 'allocate', ino, offset, length: 1 + this.below(far ? 60_000 : 30), mode };
+  }
+
+  private copyRange(ino: Ino): Command {
+    const far = this.chance(0.2);
+    return {
+      type: 'copy-range',
+      ino,
+      offset: this.below(far ? 60_000 : 30),
+      toIno: this.pick(this.inodes),
+      toOffset: this.below(far ? 60_000 : 60),
+      length: this.below(far ? 60_000 : 30),
+    };
+  }
+
+  /** Mostly none: what is refused is soon the same. */
+  private setQuota(): Command {
+    const some = (count: number) => (this.chance(0.7) ? null : this.below(count));
+    return { type: 'set-quota', bytes: some(100_000), inodes: some(40) };
+  }
+
+  private getLock(ino: Ino): Query {
+    const first = this.below(4);
+    return {
+      type: 'get-lock',
+      ino: this.lockable ?? ino,
+      session: 0,
+      owner: 'who asks',
+      exclusive: this.chance(0.5),
+      first,
+      last: first + this.below(4),
+    };
   }
 
   private xattrMode(): 'set' | 'create' | 'replace' {

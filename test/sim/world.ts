@@ -18,6 +18,7 @@ import { Lockers } from './lockers.js';
 import { Loop, type Micros } from './loop.js';
 import { type ClockErrors, Machine } from './machine.js';
 import { SimNetwork, type Weather } from './network.js';
+import { Openers } from './openers.js';
 import { Programs } from './programs.js';
 import { canonical, Reference, same } from './reference.js';
 import { type Judge, Server } from './server.js';
@@ -116,7 +117,11 @@ export class World {
     this.laws = new Laws(this.servers, this.reference);
     this.snapshotChunkBytes = this.chance(0.6) ? 1_000 + this.below(10_000) : 1_048_576;
     for (const peer of peers) this.makeServer({ ...this.common, ...peer, peers });
-    this.programs = new Programs(seededRandom(seed + 3), new Lockers(this.reference));
+    this.programs = new Programs(
+      seededRandom(seed + 3),
+      new Lockers(this.reference),
+      new Openers(this.reference),
+    );
     this.trouble = new Trouble(this);
   }
 
@@ -163,6 +168,7 @@ export class World {
         ...this.laws.counts,
         snapshots: story.filter((line) => line.includes('took in a snapshot')).length,
         ...this.history.counts,
+        ...this.programs.openers.counts,
         ...this.trouble.counts,
       },
       story,
