@@ -26,6 +26,8 @@ export class SimDisk {
   slowness = 1;
   /** No access ends before this moment. */
   hangsUntil = 0;
+  /** How many waited for that. */
+  hung = 0;
   /** So many of each fail from now on; infinitely many: until it is replaced or repaired. */
   readonly failures = { read: 0, write: 0 };
   /** When an access failed: whoever uses it must stop. */
@@ -166,10 +168,10 @@ export class SimDisk {
     return true;
   }
 
-  /** One bit of one record of the tree is not what was written any more. */
-  damageTree(): void {
+  /** One bit of one record of the tree, of one of these, is not what was written any more. */
+  damageTree(isMeant: (key: Key) => boolean): void {
     const { records } = this.memory.state;
-    const keys = [...records.keys()];
+    const keys = [...records.keys()].filter(isMeant);
     const key = keys[randomBetween(this.random, 0, Math.max(1, keys.length))];
     const good = key === undefined ? undefined : records.get(key);
     if (key === undefined || good === undefined || this.isRecordDamaged(key)) return;

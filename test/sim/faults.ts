@@ -28,6 +28,10 @@ export type FaultKind =
     }
   | { readonly type: 'stop'; readonly who: Who; readonly polite: boolean; readonly forMs: number }
   | { readonly type: 'rolling-restart'; readonly polite: boolean; readonly everyMs: number }
+  /** All nodes, one by one, each well again before the next. */
+  | { readonly type: 'orderly-restarts'; readonly downMs: number }
+  /** A single node becomes three, five, three, and one again. */
+  | { readonly type: 'grow-and-shrink' }
   /** The members change. */
   | { readonly type: 'add' }
   | { readonly type: 'remove'; readonly who: Who }
@@ -92,9 +96,10 @@ export type FaultKind =
       readonly forMs: number;
     }
   | { readonly type: 'full-disk'; readonly who: Who; readonly forMs: number }
-  | { readonly type: 'damage'; readonly who: Who }
-  /** One bit of one record of the tree flips. */
-  | { readonly type: 'damage-tree'; readonly who: Who }
+  /** `restarts`: it is killed at once, and meets the damage when it starts. */
+  | { readonly type: 'damage'; readonly who: Who; readonly restarts: boolean }
+  /** One bit of one record of the tree flips; with `restarts` of one that is read by who starts. */
+  | { readonly type: 'damage-tree'; readonly who: Who; readonly restarts: boolean }
   | { readonly type: 'wipe'; readonly who: Who; readonly forMs: number }
   /**
    * One follower falls behind, another one loses its disk, and then the leader dies: whoever is left
@@ -108,6 +113,20 @@ export type FaultKind =
       /** From a vote on its voter's disk to the end of that voter. */
       readonly afterMicros: number;
       readonly backMs: number;
+      readonly forMs: number;
+    }
+  /** Who has the next joint configuration on disk first loses its power, and is back soon. */
+  | {
+      readonly type: 'fatal-change';
+      readonly voters: number;
+      readonly afterMicros: number;
+      readonly backMs: number;
+    }
+  /** The next stream of a snapshot breaks: one of the two dies, or they do not reach each other. */
+  | {
+      readonly type: 'broken-snapshot';
+      readonly where: 'sender' | 'receiver' | 'between';
+      readonly afterMicros: number;
       readonly forMs: number;
     }
   | { readonly type: 'snapshot'; readonly who: Who };
@@ -125,6 +144,9 @@ const WEIGHTS: Readonly<Record<FaultType, number>> = {
   kill: 10,
   stop: 3,
   'rolling-restart': 1,
+  // Only alone: see Plan.isOrderly.
+  'orderly-restarts': 0,
+  'grow-and-shrink': 0,
   add: 4,
   remove: 3,
   replace: 2,
@@ -142,12 +164,14 @@ const WEIGHTS: Readonly<Record<FaultType, number>> = {
   'failing-disk': 3,
   'full-disk': 2,
   'narrow-disk': 2,
-  damage: 2,
-  'damage-tree': 2,
+  damage: 4,
+  'damage-tree': 4,
   wipe: 2,
   'worst-moment': 2,
   // Only together with others of its kind: see ELECTION_WORLDS.
   'fatal-election': 0,
+  'fatal-change': 4,
+  'broken-snapshot': 4,
   snapshot: 6,
 };
 
@@ -164,7 +188,13 @@ export interface Plan {
    * work together, and whoever leads can stay. null: in this world everything may happen.
    */
   readonly steadyFromMs: number | null;
+  /** What happens is done in good order, in good weather, and no command waits for long. */
+  readonly isOrderly: boolean;
 }
+
+const ORDERLY_WORLDS = 0.03;
+/** Clients have sessions by then, and have worked for a while. */
+const ORDERLY_FROM_MS = 6_500;
 
 /** A world that is only partitioned in part needs so long to find its leader. */
 const SETTLING_MS = 3_000;
@@ -176,7 +206,12 @@ const SETTLING_MS = 3_000;
 export function planFaults(random: Random, untilMs: number): Plan {
   const below = (count: number) => randomBetween(random, 0, count);
   const chance = (rate: number) => random.next() < rate;
-  if (chance(0.03)) return { faults: [], steadyFromMs: SETTLING_MS };
+  if (chance(0.03)) return { faults: [], steadyFromMs: SETTLING_MS, isOrderly: false };
+  if (chance(ORDERLY_WORLDS)) {
+    const type = chance(0.5) ? 'orderly-restarts' : 'grow-and-shrink';
+    const fault = { atMs: ORDERLY_FROM_MS, ...MAKERS[type](below, chance) };
+    return { faults: [fault], steadyFromMs: null, isOrderly: true };
+  }
   if (chance(0.08)) {
     const atMs = below(3_000);
     const shape = chance(0.5) ? 'ring' : 'link';
@@ -189,6 +224,7 @@ export function planFaults(random: Random, untilMs: number): Plan {
     return {
       faults: [{ atMs, ...fault, forMs: untilMs }],
       steadyFromMs: atMs + SETTLING_MS,
+      isOrderly: false,
     };
   }
   const every = chance(0.3);
@@ -205,7 +241,7 @@ export function planFaults(random: Random, untilMs: number): Plan {
       faults.push({ atMs, ...MAKERS['fatal-election'](below, chance) });
     }
   }
-  return { faults, steadyFromMs: null };
+  return { faults, steadyFromMs: null, isOrderly: false };
 }
 
 type Below = (count: number) => number;
@@ -255,6 +291,8 @@ const MAKERS: { readonly [T in FaultType]: (below: Below, chance: Chance) => Fau
     polite: chance(0.7),
     everyMs: 100 + below(1_000),
   }),
+  'orderly-restarts': (below) => ({ type: 'orderly-restarts', downMs: 20 + below(1_000) }),
+  'grow-and-shrink': () => ({ type: 'grow-and-shrink' }),
   add: () => ({ type: 'add' }),
   remove: (below, chance) => ({ type: 'remove', who: who(below, chance) }),
   replace: (below, chance) => ({ type: 'replace', who: who(below, chance) }),
@@ -322,8 +360,16 @@ const MAKERS: { readonly [T in FaultType]: (below: Below, chance: Chance) => Fau
     who: who(below, chance),
     forMs: forMs(below, chance),
   }),
-  damage: (below, chance) => ({ type: 'damage', who: who(below, chance) }),
-  'damage-tree': (below, chance) => ({ type: 'damage-tree', who: who(below, chance) }),
+  damage: (below, chance) => ({
+    type: 'damage',
+    who: who(below, chance),
+    restarts: chance(0.5),
+  }),
+  'damage-tree': (below, chance) => ({
+    type: 'damage-tree',
+    who: who(below, chance),
+    restarts: chance(0.5),
+  }),
   wipe: (below, chance) => ({
     type: 'wipe',
     who: who(below, chance),
@@ -340,6 +386,18 @@ const MAKERS: { readonly [T in FaultType]: (below: Below, chance: Chance) => Fau
     afterMicros: chance(0.5) ? 0 : below(3_000),
     backMs: below(chance(0.5) ? 20 : 300),
     forMs: 500 + below(2_000),
+  }),
+  'fatal-change': (below, chance) => ({
+    type: 'fatal-change',
+    voters: 1 + below(3),
+    afterMicros: chance(0.5) ? 0 : below(3_000),
+    backMs: below(chance(0.5) ? 20 : 300),
+  }),
+  'broken-snapshot': (below, chance) => ({
+    type: 'broken-snapshot',
+    where: (['sender', 'receiver', 'between'] as const)[below(3)] ?? 'between',
+    afterMicros: below(3_000),
+    forMs: forMs(below, chance),
   }),
   snapshot: (below, chance) => ({ type: 'snapshot', who: who(below, chance) }),
 };

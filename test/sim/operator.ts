@@ -36,6 +36,18 @@ export class Operator {
     else this.leaves(replaced, { ...change, replaces: replaced.id });
   }
 
+  /** Resolves when that is done, or given up. */
+  async addOne(): Promise<void> {
+    const server = this.world.newServer();
+    server.start();
+    const { id, address } = server.options.config;
+    await this.change({ type: 'add', id, address, promote: true, replaces: null });
+  }
+
+  removeOne({ id }: Server): Promise<void> {
+    return this.change({ type: 'remove', id });
+  }
+
   remove(server: Server): void {
     this.leaves(server, { type: 'remove', id: server.id });
   }

@@ -7,10 +7,12 @@ import type { PeerMessage } from '../../src/codec/peer-messages.js';
 import type { Node, NodeConfig, NodeInspection } from '../../src/node/node.js';
 import type { NodeObserver } from '../../src/node/observer.js';
 import { createNode } from '../../src/node/runtime.js';
+import { isJoint } from '../../src/raft/membership.js';
 import type { RaftStatus, Save } from '../../src/raft/types.js';
 import { createTransport } from '../../src/transport/member.js';
 import type { Transport } from '../../src/transport/transport.js';
 import { SimDisk } from './disk.js';
+import { newestConfiguration } from './laws.js';
 import type { Loop } from './loop.js';
 import { type ClockErrors, Machine } from './machine.js';
 import type { SimNetwork } from './network.js';
@@ -116,7 +118,9 @@ export class Server {
       if (this.machine === machine && this.serving) this.judged(() => this.step(judge));
     });
     this.machine = machine;
-    this.report(`starts, life ${life}`);
+    const found = newestConfiguration(this);
+    const changes = found !== null && isJoint(found.configuration);
+    this.report(`starts, life ${life}${changes ? ', while the members change' : ''}`);
     judge.onStart(this);
     const random = seededRandom(seed * 31 + life);
     const { log, state } = storesOn(this.disk, machine, {

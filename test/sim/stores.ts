@@ -93,7 +93,12 @@ class Access {
   }
 
   private timeOf(micros: number): number {
-    return Math.max(micros * this.disk.slowness, this.disk.hangsUntil - this.nowMicros);
+    const { disk } = this;
+    const time = micros * disk.slowness;
+    const hangs = disk.hangsUntil - this.nowMicros;
+    if (hangs <= time) return time;
+    disk.hung++;
+    return hangs;
   }
 
   private wait(micros: number): Promise<void> {

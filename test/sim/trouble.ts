@@ -1,13 +1,25 @@
-import { type Random, seededRandom } from '../../src/base/random.js';
+import { seededRandom } from '../../src/base/random.js';
+import { tableOf } from '../../src/filesystem/keys.js';
+import type { Table } from '../../src/filesystem/records.js';
 import type { SimDisk } from './disk.js';
 import type { Fault, FaultKind, Who } from './faults.js';
 import type { Machine } from './machine.js';
 import type { Weather } from './network.js';
 import { isWhole, Operator } from './operator.js';
+import { Orderly } from './orderly.js';
 import type { Server } from './server.js';
+import { apart, nth } from './shapes.js';
 import type { World } from './world.js';
 
 type Handler<T extends FaultKind['type']> = (fault: Extract<FaultKind, { type: T }>) => void;
+
+interface Fatal {
+  voters: number;
+  readonly afterMicros: number;
+  readonly backMs: number;
+}
+
+type BrokenSnapshot = Extract<FaultKind, { type: 'broken-snapshot' }>;
 
 /** How long an operator takes to see that a node needs help. */
 const OPERATOR_MS = 700;
@@ -15,6 +27,8 @@ const OPERATOR_MS = 700;
 const RESTART_MS = 500;
 /** So often in vain, until a person looks at the disk. */
 const FAILED_STARTS = 3;
+/** What nodes read of their trees when they start. */
+const READ_AT_START: ReadonlySet<Table | undefined> = new Set(['counters', 'session', 'members']);
 /** How often an operator waits for others to be whole: one may have damage that it has not noticed. */
 const MENDS_MAX = 15;
 
@@ -43,13 +57,22 @@ export class Trouble {
   private ended = false;
   /** How often a node was started in vain since its disk broke. */
   private readonly failedStarts = new Map<SimDisk, number>();
-  /** The next who vote, and what becomes of each. */
-  private fatalElection: { voters: number; afterMicros: number; backMs: number } | null = null;
+  /** The next who vote, and who hear of a change, and what becomes of each. */
+  private fatalElection: Fatal | null = null;
+  private fatalChange: Fatal | null = null;
+
+  private brokenSnapshot: BrokenSnapshot | null = null;
 
   readonly operator: Operator;
+  readonly orderly: Orderly;
 
   constructor(private readonly world: World) {
     this.operator = new Operator(world);
+    this.orderly = new Orderly(world);
+  }
+
+  get hasEnded(): boolean {
+    return this.ended;
   }
 
   plan(fault: Fault): void {
@@ -65,7 +88,15 @@ export class Trouble {
 
   /** This server has a new vote on its disk. */
   voted(server: Server): void {
-    const fatal = this.fatalElection;
+    this.strike(this.fatalElection, server);
+  }
+
+  /** This server has a configuration of two sets of voters on its disk. */
+  changes(server: Server): void {
+    this.strike(this.fatalChange, server);
+  }
+
+  private strike(fatal: Fatal | null, server: Server): void {
     if (fatal === null || this.ended || fatal.voters === 0) return;
     fatal.voters--;
     const { machine } = server;
@@ -73,6 +104,26 @@ export class Trouble {
       if (this.ended || machine === null || server.machine !== machine) return;
       this.down(server, true);
       this.later(fatal.backMs, () => server.start(), true);
+    });
+  }
+
+  /** It sends a part of its tree. */
+  streams(sender: Server, to: string): void {
+    const broken = this.brokenSnapshot;
+    const receiver = this.world.servers.find(({ id }) => id === to);
+    if (broken === null || receiver === undefined || this.ended) return;
+    this.brokenSnapshot = null;
+    const { where, afterMicros, forMs } = broken;
+    this.world.loop.after(afterMicros, 'a snapshot breaks', () => {
+      if (this.ended) return;
+      if (where === 'between') {
+        this.world.network.cut(sender.id, to);
+        this.later(forMs, () => this.world.network.heal(sender.id, to));
+        return;
+      }
+      const server = where === 'sender' ? sender : receiver;
+      this.down(server, true);
+      this.later(forMs, () => server.start(), true);
     });
   }
 
@@ -90,8 +141,8 @@ export class Trouble {
     for (const { disk } of servers) disk.calm();
   }
 
-  private restartLater(server: Server, ms: number): void {
-    this.later(ms, () => server.start(), true);
+  private restartLater(server: Server): void {
+    this.later(RESTART_MS, () => server.start(), true);
   }
 
   /** Its disk has failed. Whatever supervises it starts it again; a person looks when that is in vain. */
@@ -100,7 +151,7 @@ export class Trouble {
     const times = (this.failedStarts.get(disk) ?? 0) + 1;
     this.failedStarts.set(disk, disk.isBroken ? times : 0);
     if (disk.isBroken && times >= FAILED_STARTS) this.mend(server);
-    else this.restartLater(server, RESTART_MS);
+    else this.restartLater(server);
   }
 
   /** The disk has damaged records, or does not work: it is replaced by an empty one as soon as that is safe. */
@@ -156,6 +207,8 @@ export class Trouble {
         });
       }
     },
+    'orderly-restarts': ({ downMs }) => void this.orderly.restart(downMs),
+    'grow-and-shrink': () => void this.orderly.growAndShrink(),
     add: () => this.operator.add(null),
     remove: ({ who }) => this.operator.remove(this.server(who)),
     replace: ({ who }) => this.operator.add(this.server(who)),
@@ -219,14 +272,20 @@ export class Trouble {
         disk.full = false;
       });
     },
-    damage: ({ who }) => {
+    damage: ({ who, restarts }) => {
       const server = this.server(who);
       // One damaged disk at a time can be mended from the others.
-      if (this.othersWhole(server)) server.disk.damage();
+      if (!this.othersWhole(server)) return;
+      if (restarts) this.down(server, false);
+      server.disk.damage();
+      if (restarts) this.restartLater(server);
     },
-    'damage-tree': ({ who }) => {
+    'damage-tree': ({ who, restarts }) => {
       const server = this.server(who);
-      if (this.othersWhole(server)) server.disk.damageTree();
+      if (!this.othersWhole(server)) return;
+      if (restarts) this.down(server, false);
+      server.disk.damageTree((key) => !restarts || READ_AT_START.has(tableOf(key)));
+      if (restarts) this.restartLater(server);
     },
     wipe: ({ who, forMs }) => {
       const server = this.server(who);
@@ -241,6 +300,12 @@ export class Trouble {
       this.fatalElection = { voters, afterMicros, backMs };
       this.down(leader, true);
       this.later(forMs, () => leader.start(), true);
+    },
+    'fatal-change': ({ voters, afterMicros, backMs }) => {
+      this.fatalChange = { voters, afterMicros, backMs };
+    },
+    'broken-snapshot': (fault) => {
+      this.brokenSnapshot = fault;
     },
     snapshot: ({ who }) => this.server(who).snapshot(),
   };
@@ -314,7 +379,8 @@ export class Trouble {
     const random = seededRandom(fault.pick);
     const hosts = this.hosts();
     const cuts: [string, string][] = [];
-    for (const [from, to] of this.shape(fault.shape, hosts, random)) {
+    const leader = this.server('leader').id;
+    for (const [from, to] of apart(fault.shape, hosts, leader, random)) {
       const directions: [string, string][] = [
         [from, to],
         [to, from],
@@ -326,47 +392,6 @@ export class Trouble {
     this.later(fault.forMs, () => {
       for (const [from, to] of cuts) network.heal(from, to);
     });
-  }
-
-  /** Pairs that do not reach each other. */
-  private shape(
-    shape: Extract<FaultKind, { type: 'partition' }>['shape'],
-    hosts: readonly string[],
-    random: Random,
-  ): [string, string][] {
-    const all = pairs(hosts);
-    switch (shape) {
-      case 'halves': {
-        const left = new Set(hosts.filter(() => random.next() < 0.5));
-        return all.filter(([a, b]) => left.has(a) !== left.has(b));
-      }
-      case 'alone': {
-        const alone = nth(hosts, Math.floor(random.next() * hosts.length));
-        return all.filter(([a, b]) => a === alone || b === alone);
-      }
-      case 'leader-alone': {
-        const leader = this.server('leader').id;
-        // From its peers, and from some of its clients: the others still think that it leads.
-        const cut = new Set(hosts.filter((host) => host[0] === 'n' || random.next() < 0.5));
-        return all.filter(([a, b]) => (a === leader ? cut.has(b) : b === leader && cut.has(a)));
-      }
-      case 'ring': {
-        // Each node reaches its two neighbours only.
-        const nodes = hosts.filter((host) => host[0] === 'n');
-        const at = (host: string) => nodes.indexOf(host);
-        return pairs(nodes).filter(([a, b]) => {
-          const apart = Math.abs(at(a) - at(b));
-          return apart !== 1 && apart !== nodes.length - 1;
-        });
-      }
-      case 'link': {
-        const nodes = hosts.filter((host) => host[0] === 'n');
-        const all = pairs(nodes);
-        return all.length === 0 ? [] : [nth(all, Math.floor(random.next() * all.length))];
-      }
-      case 'random':
-        return all.filter(() => random.next() < 0.3);
-    }
   }
 
   private server(who: Who): Server {
@@ -413,12 +438,4 @@ export class Trouble {
       if (!this.world.isDoomed && (always || !this.ended)) action();
     });
   }
-}
-
-function nth<T>(items: readonly T[], n: number): T {
-  return items[n % items.length] as T;
-}
-
-function pairs(hosts: readonly string[]): [string, string][] {
-  return hosts.flatMap((a, i) => hosts.slice(i + 1).map((b): [string, string] => [a, b]));
 }

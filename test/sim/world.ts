@@ -1,10 +1,11 @@
 import { AssertionFailed } from '../../src/base/assert.js';
 import { describe, isMootError } from '../../src/base/errors.js';
 import { type Random, randomBetween, seededRandom } from '../../src/base/random.js';
+import { decodeConfiguration } from '../../src/codec/configuration.js';
 import { MEMBERS } from '../../src/filesystem/keys.js';
 import type { NodeConfig } from '../../src/node/node.js';
 import { isJoint, isRemoved, membersOf, NO_MEMBERS } from '../../src/raft/membership.js';
-import type { Configuration, Member } from '../../src/raft/types.js';
+import type { Configuration, Entry, Member } from '../../src/raft/types.js';
 import { checkTree } from '../support/tree-invariants.js';
 import { checkBounds, isIdle } from './bounds.js';
 import { SimClient } from './client.js';
@@ -22,6 +23,7 @@ import { Openers } from './openers.js';
 import { Programs } from './programs.js';
 import { canonical, Reference, same } from './reference.js';
 import { type Judge, Server } from './server.js';
+import { struck } from './struck.js';
 import { Trouble } from './trouble.js';
 
 export interface WorldOptions {
@@ -95,7 +97,7 @@ export class World {
   private readonly sessionTimeoutMs: number;
   private readonly clocksApart: boolean;
   private readonly snapshotChunkBytes: number;
-  private readonly common: Omit<NodeConfig, 'id' | 'address' | 'peers'>;
+  readonly common: Omit<NodeConfig, 'id' | 'address' | 'peers'>;
   private clientsMade = 0;
   private serversMade = 0;
   private problem: string | null = null;
@@ -109,7 +111,9 @@ export class World {
     this.sessionTimeoutMs = 2_000 + this.below(this.chance(0.3) ? 3_000 : 30_000);
     this.clocksApart = this.chance(CLOCKS_APART);
     this.common = this.commonConfig();
-    const size = [3, 3, 3, 5, 5, 1][this.below(6)] ?? 3;
+    const drawn = [3, 3, 3, 5, 5, 1][this.below(6)] ?? 3;
+    const isAlone = this.plan.faults[0]?.type === 'grow-and-shrink';
+    const size = isAlone ? 1 : this.plan.isOrderly ? Math.max(3, drawn) : drawn;
     const peers = Array.from({ length: size }, (_, i) => memberOf(i + 1));
     this.firstConfiguration = { ...NO_MEMBERS, voters: peers };
     this.reference = new Reference(this.firstConfiguration);
@@ -143,6 +147,7 @@ export class World {
     try {
       if (steadyFromMs !== null) await this.steady(steadyFromMs);
       await loop.run(this.faultsMs * 1_000, failed);
+      if (!failed()) this.judged(() => trouble.orderly.judge());
       if (!failed() && !(await this.endsInDisaster())) await this.heal();
       // Node tells of rejections that nobody handles when its own loop goes on.
       await new Promise((resolve) => setImmediate(resolve));
@@ -166,7 +171,8 @@ export class World {
         steps: loop.steps,
         frames: this.network.frames,
         ...this.laws.counts,
-        snapshots: story.filter((line) => line.includes('took in a snapshot')).length,
+        ...struck(story),
+        hungAccesses: this.servers.reduce((sum, { disk }) => sum + disk.hung, 0),
         ...this.history.counts,
         ...this.programs.openers.counts,
         ...this.trouble.counts,
@@ -177,13 +183,17 @@ export class World {
 
   private watchBounds(): void {
     this.loop.after(BOUNDS_MICROS, 'bounds', () => {
-      try {
-        checkBounds(this.servers, this.network);
-      } catch (error) {
-        this.wrong(error);
-      }
+      this.judged(() => checkBounds(this.servers, this.network));
       this.watchBounds();
     });
+  }
+
+  private judged(judge: () => void): void {
+    try {
+      judge();
+    } catch (error) {
+      this.wrong(error);
+    }
   }
 
   /** False: this world is spared. */
@@ -222,8 +232,14 @@ export class World {
     const onDurable: Judge['onDurable'] = (server, saves) => {
       laws.onDurable(server, saves);
       if (saves.some(({ hardState }) => hardState?.vote)) this.trouble.voted(server);
+      const joint = saves.some(({ entries }) => entries.some(isJointEntry));
+      if (joint) this.trouble.changes(server);
     };
-    const server = this.serverWith(config, { ...laws, onDurable });
+    const onSend: Judge['onSend'] = (server, message) => {
+      laws.onSend(server, message);
+      if (message.type === 'snapshot-chunk') this.trouble.streams(server, message.to);
+    };
+    const server = this.serverWith(config, { ...laws, onDurable, onSend });
     this.servers.push(server);
     return server;
   }
@@ -505,7 +521,7 @@ export class World {
 
   private usualWeather(): Weather {
     const delayMinMicros = 50 + this.below(300);
-    const wild = this.chance(0.2);
+    const wild = this.chance(0.2) && !this.plan.isOrderly;
     return {
       delayMinMicros,
       delayMaxMicros: delayMinMicros + this.below(this.chance(0.2) ? 20_000 : 1_000),
@@ -515,6 +531,10 @@ export class World {
       microsPerByte: 0.001,
     };
   }
+}
+
+function isJointEntry({ kind, data }: Entry): boolean {
+  return kind === 'configuration' && isJoint(decodeConfiguration(data));
 }
 
 function memberOf(number: number): Member {
