@@ -211,11 +211,17 @@ export class History {
 
   private judgeMemory(operation: Operation, query: Query): number {
     this.counts.fromMemory++;
-    // An answer of a lower level may be ahead of what is kept under a lease, an event must not.
-    const least = Math.max(operation.notBefore, operation.heardBefore);
-    for (let index = least; index <= this.reference.index; index++) {
-      if (this.fits(operation, query, index)) return index;
+    const { notBefore, heardBefore } = operation;
+    const last = this.reference.index;
+    let lowest: number | null = null;
+    for (let index = notBefore; index <= last; index++) {
+      if (!this.fits(operation, query, index)) continue;
+      lowest ??= index;
+      // An answer of a lower level may be ahead of what is kept under a lease, an event must not. But what
+      // this client alone heard of, nobody else was told.
+      if (index >= heardBefore) return lowest;
     }
+    const least = Math.max(notBefore, heardBefore);
     throw new Error(`${describe(operation)}: stale, out of memory, ${least} was told`);
   }
 
