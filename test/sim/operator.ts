@@ -53,7 +53,11 @@ export class Operator {
   }
 
   transfer(to: Server | null): void {
-    void this.asked('transfer', (client) => client.client.transferLeadership(to?.id ?? null));
+    void this.transferTo(to);
+  }
+
+  transferTo(to: Server | null): Promise<void> {
+    return this.asked('transfer', (client) => client.client.transferLeadership(to?.id ?? null));
   }
 
   /** Unless the cluster has ever done what it asked: then it has met that one. */

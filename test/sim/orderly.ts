@@ -16,9 +16,9 @@ const LEASES_MS = 200;
 const RETURN_MS = 5_000;
 /** With write concern `all` whoever is away is waited for, and as the README says, for so long. */
 const ALL_MS_MAX = 3_000;
-/** How often it is looked whether all are well again, and how long it is waited then. */
 const LOOK_MS = 50;
-const REST_MS = 300;
+/** All nodes are well again; each client dials one that was away within so long (client/link.ts). */
+const REST_MS = 1_100;
 const GROWTH = [3, 5, 3, 1];
 
 /**
@@ -43,6 +43,7 @@ export class Orderly {
     }
   }
 
+  /** The first stays: clients that were given no other one may have heard of none when it leaves. */
   async growAndShrink(): Promise<void> {
     const { world } = this;
     const { electionTimeoutMaxMs } = world.common;
@@ -52,7 +53,12 @@ export class Orderly {
         if (this.isOver) return;
         const { operator } = world.trouble;
         if (this.members.length < size) await operator.addOne();
-        else await operator.removeOne(world.pick(this.members));
+        else {
+          const leaver = world.pick(this.members.filter((one) => one !== world.servers[0]));
+          // Who leads leaves, too.
+          if (world.chance(0.5)) await operator.transferTo(leaver);
+          await operator.removeOne(leaver);
+        }
         await this.well();
       }
     }
