@@ -6,7 +6,7 @@ import type { Configuration, Entry } from '../../src/raft/types.js';
 import { createMemoryLogStore, createMemoryStateStore } from '../../src/storage/memory.js';
 import type { SimClient } from './client.js';
 import { History } from './history.js';
-import { ensure, judgedBy, Laws, newestConfiguration } from './laws.js';
+import { ensure, judgedBy, Laws, newestConfiguration, termOnDisk } from './laws.js';
 import { Reference } from './reference.js';
 import type { Server } from './server.js';
 import { Work } from './work.js';
@@ -66,9 +66,12 @@ export class Disaster {
     const { disk, id } = survivor;
     const before = newestConfiguration(survivor)?.configuration ?? world.reference.configuration;
     // Its tree may lack what its log has, as after any loss of power; the log decides.
-    const { mark, entries } = disk.memory.log;
-    const held = [...entries];
-    for (let index = 1; index <= mark.index; index++) {
+    const { log, state } = disk.memory;
+    // A tree that the log does not have has come by a snapshot: then the log begins anew behind it.
+    const begin =
+      termOnDisk(survivor, state.mark.index) === state.mark.term ? log.mark : state.mark;
+    const held = begin === log.mark ? [...log.entries] : [];
+    for (let index = 1; index <= begin.index; index++) {
       const entry = world.reference.at(index)?.entry;
       ensure(entry !== undefined, `${id} has compacted ${index}, which nobody has applied`);
       this.reference.apply(entry);

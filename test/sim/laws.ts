@@ -341,7 +341,8 @@ function everyMajority(configuration: Configuration, has: (voter: NodeId) => boo
   );
 }
 
-function termOnDisk(server: Server, index: number): number | undefined {
+/** undefined: its log does not have the index, or not any more. */
+export function termOnDisk(server: Server, index: number): number | undefined {
   const { mark, entries } = server.disk.memory.log;
   if (index === mark.index) return mark.term;
   return entries[index - mark.index - 1]?.term;

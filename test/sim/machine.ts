@@ -22,6 +22,8 @@ export class Machine {
   private continuedAt: Micros = 0;
   /** What happened during a pause, in order for each source; null: everything else. */
   private waiting = new Map<object | null, (() => void)[]>();
+  /** How much of what waited is still to happen, for each source: what is new comes behind it. */
+  private readonly late = new Map<object | null, number>();
   /** Time that the monotonic clock did not count: the machine was asleep. */
   private sleptMicros = 0;
   private asleepSince: Micros | null = null;
@@ -79,6 +81,7 @@ export class Machine {
   kill(): void {
     this.alive = false;
     this.waiting.clear();
+    this.late.clear();
   }
 
   /** SIGSTOP, and SIGCONT after so long. `asleep`: the whole machine, with its monotonic clock. */
@@ -115,21 +118,40 @@ export class Machine {
       else waiting.push(run);
       return;
     }
+    if (this.late.has(source)) {
+      this.happenLate(run, source);
+      return;
+    }
     run();
     this.loop.afterStep(this.happened);
   }
 
   /** A process that comes back finds much to read at once, and takes one source after the other in any order. */
   private catchUp(): void {
-    const sources = [...this.waiting.values()];
+    const sources = [...this.waiting];
     this.waiting.clear();
     while (sources.length > 0) {
       const at = randomBetween(this.random, 0, sources.length);
-      const source = sources[at] ?? [];
-      const count = randomBetween(this.random, 1, source.length + 1);
-      for (const run of source.splice(0, count)) this.after(0, 'late', run);
-      if (source.length === 0) sources.splice(at, 1);
+      const [source, waiting] = sources[at] ?? [null, []];
+      const count = randomBetween(this.random, 1, waiting.length + 1);
+      for (const run of waiting.splice(0, count)) this.happenLate(run, source);
+      if (waiting.length === 0) sources.splice(at, 1);
     }
+  }
+
+  /** Behind what came before it from there, also when the process is paused once more. */
+  private happenLate(run: () => void, source: object | null): void {
+    this.late.set(source, (this.late.get(source) ?? 0) + 1);
+    this.loop.after(0, 'late', () => {
+      const left = (this.late.get(source) ?? 0) - 1;
+      if (left > 0) this.late.set(source, left);
+      else this.late.delete(source);
+      if (this.paused || !this.alive) this.happen(run, source);
+      else {
+        run();
+        this.loop.afterStep(this.happened);
+      }
+    });
   }
 
   private monotonicMs(): number {

@@ -34,6 +34,11 @@ const REGRESSIONS: readonly { readonly seed: number; readonly found: string }[] 
   { seed: 65_002_119, found: 'a learner that was removed, and whose leader has left' },
   { seed: 65_001_306, found: 'a survivor whose damaged record came back with a loss of power' },
   { seed: 720_336, found: 'a term that was told and forgotten, which a node waited for' },
+  {
+    seed: 1_100_292,
+    found: 'a survivor whose tree had come by a snapshot, and whose log was to go',
+  },
+  { seed: 8_576_215, found: 'frames out of order after two pauses at once' },
   { seed: 53, found: 'the law that only voters lead, when one must commit its own removal' },
 ];
 
