@@ -60,7 +60,9 @@ export class Elections {
 
   onPreVote(message: PreVote): void {
     if (this.node.recovering || this.node.hasLeader) return;
-    const granted = message.term > this.node.term && this.isUpToDate(message);
+    const isUpToDate = this.isUpToDate(message);
+    if (!isUpToDate) this.node.noteOlderLog();
+    const granted = message.term > this.node.term && isUpToDate;
     this.node.outbox.sendDurably(
       {
         type: 'pre-vote-reply',

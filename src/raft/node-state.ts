@@ -18,6 +18,8 @@ import type {
 } from './types.js';
 
 const NO_DATA = new Uint8Array(0);
+/** So many of the longest election timeouts voters have to elect one of them. */
+const LEARNER_WAITS = 4;
 
 export interface NodeEvents {
   /** Another leader is known, or none: what the last one was asked and has not answered, nobody answers. */
@@ -63,6 +65,8 @@ export class NodeState {
   grantsOverTerm = 0;
   /** A member says so, by a committed configuration. */
   toldRemoved = false;
+  /** A learner whose entries voters lack, and nobody leads them: see `noteOlderLog`. */
+  private standsAsLearner = false;
 
   constructor(
     readonly config: RaftConfig,
@@ -104,7 +108,21 @@ export class NodeState {
    */
   get mayStand(): boolean {
     const { id } = this.config;
-    return !this.removed && this.configurations.possible.some((one) => isVoter(one, id));
+    if (this.removed) return false;
+    return this.standsAsLearner || this.configurations.possible.some((one) => isVoter(one, id));
+  }
+
+  /**
+   * A candidate is refused whose log is older. It may need the vote of this node, by a configuration
+   * that only the candidate has, and nobody else may have so much: a voter was lost that had told a
+   * learner more than the others. Then the learner stands, which is as safe as if it were none: it
+   * needs the voters' majority, and does not count itself. Voters come first; and who leads and is
+   * none hands over at once.
+   */
+  noteOlderLog(): void {
+    const { learners } = this.configuration;
+    if (this.silenceElapsed < LEARNER_WAITS * this.config.electionTicksMax) return;
+    this.standsAsLearner = learners.some(({ id }) => id === this.config.id);
   }
 
   get removed(): boolean {
@@ -158,6 +176,7 @@ export class NodeState {
   }
 
   setLeader(leader: NodeId | null): void {
+    if (leader !== null) this.standsAsLearner = false;
     if (this.leader === leader) return;
     this.leader = leader;
     this.matchedIndex = 0;

@@ -254,8 +254,9 @@ export class Laws {
       `${id} leads in term ${term} by another configuration than that at ${newest?.index} in its log`,
     );
     const possible = this.possible(server, commitIndex);
+    const isLearner = configuration.learners.some((one) => one.id === id);
     ensure(
-      possible.some((one) => isVoter(one, id)),
+      isLearner || possible.some((one) => isVoter(one, id)),
       `${id} leads in term ${term} and is no voter`,
     );
     const votes = (voter: NodeId) => this.votesGiven.get(`${voter}:${term}`) === id;
