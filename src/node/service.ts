@@ -4,7 +4,7 @@ import type { Command, LogCommand } from '../filesystem/commands.js';
 import type { Service } from './clients.js';
 import type { NodeParts } from './node.js';
 import type { Office } from './office.js';
-import { checkSession, type Decide, type Proposals } from './proposals.js';
+import { checkSession, type Decide, type Decision, type Proposals } from './proposals.js';
 import { Queries } from './queries.js';
 import type { Reads } from './reads.js';
 import type { Tree } from './tree.js';
@@ -37,9 +37,16 @@ export interface ServiceParts extends Passed {
 }
 
 const REFUSED = {
-  ENOSPC: "a node's disk is nearly full",
-  EDQUOT: 'the quota is reached',
+  ENOSPC: ({ type }: Command) => `${type}: a node's disk is nearly full`,
+  EDQUOT: ({ type }: Command) => `${type}: the quota is reached`,
 } as const;
+
+/** How a leader's command ends that is no leader, or not any more. */
+const DEPOSED: Decision = {
+  type: 'refused',
+  code: 'NOT_LEADER',
+  message: 'this node does not lead',
+};
 
 /** What a node does for its clients. */
 export function createService(parts: ServiceParts): Service {
@@ -47,6 +54,10 @@ export function createService(parts: ServiceParts): Service {
   const { clock, diskSpace, leaderKnown, onFailed } = parts;
   const queries = new Queries({ tree, reads, clock, diskSpace, leaderKnown, onFailed });
   const { closed, leader, status, snapshot, changeMembers, transferLeadership } = parts;
+  const confirm: Service['confirm'] = (confirmed, refused) => {
+    reads.strong(() => confirmed(tree.applied.index), refused);
+    onTurn();
+  };
   return {
     ...{ closed, leader, status, snapshot, changeMembers, transferLeadership, leases, watches },
     submit: (request, decide) => {
@@ -55,19 +66,21 @@ export function createService(parts: ServiceParts): Service {
       if (problem !== null) {
         decide({ type: 'refused', code: 'BAD_ARGUMENT', message: problem });
       } else if (!leads()) {
-        decide({ type: 'refused', code: 'NOT_LEADER', message: 'this node does not lead' });
+        decide(DEPOSED);
       } else {
         office.heard(session);
-        const refusal = parts.refusal(command);
-        if (refusal !== null) {
-          decide({
-            type: 'refused',
-            code: refusal,
-            message: `${command.type}: ${REFUSED[refusal]}`,
-          });
-          return;
+        const propose = () =>
+          parts.propose(proposals.stamp(session, sequence, acknowledged, command), decide);
+        if (parts.refusal(command) === null) propose();
+        else {
+          // Where another one leads by now, room may have been made.
+          const confirmed = () => {
+            const refusal = parts.refusal(command);
+            if (refusal === null) propose();
+            else decide({ type: 'refused', code: refusal, message: REFUSED[refusal](command) });
+          };
+          confirm(confirmed, () => decide(DEPOSED));
         }
-        parts.propose(proposals.stamp(session, sequence, acknowledged, command), decide);
       }
     },
     query: (request, answer, refuse) => {
@@ -80,10 +93,7 @@ export function createService(parts: ServiceParts): Service {
       queries.ask(writeAll?.atOwnTree(request) ?? request, answer, refuse);
       onTurn();
     },
-    confirm: (confirmed, refused) => {
-      reads.strong(() => confirmed(tree.applied.index), refused);
-      onTurn();
-    },
+    confirm,
     look: (key) => tree.look(key),
   };
 }
