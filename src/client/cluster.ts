@@ -54,6 +54,8 @@ export class Cluster {
    * did not say so itself by the next question: it may be one of ours by another spelling.
    */
   private hint: { readonly id: string; readonly address: string } | null = null;
+  /** The highest term whose leader was heard of: news of the node. */
+  private heardTerm = 0;
   private probedAtMs = Number.NEGATIVE_INFINITY;
   private lastRequestId = 0;
   private readonly givenCount: number;
@@ -170,7 +172,7 @@ export class Cluster {
     this.sessionTimeoutMs = status.sessionTimeoutMs;
     if (this.leader === null) link.trouble = null;
     for (const peer of status.peers) {
-      if (peer.id === status.leader) this.hint = peer;
+      if (peer.id === status.leader) this.hintAt(peer, status.term);
     }
     if (status.role === 'leader') {
       this.onClaim(link, status.term);
@@ -178,6 +180,8 @@ export class Cluster {
       for (const { id, address } of status.peers) this.learn(id, address);
       this.forgetAllBut(status.peers);
     } else if (link === this.leader) this.leader = null;
+    // Who knew one that left, and no other, learns from whom it can.
+    if (this.leader === null) for (const { id, address } of status.peers) this.learn(id, address);
   }
 
   /** Which nodes were tried and what is the matter with each. */
@@ -231,6 +235,13 @@ export class Cluster {
       },
       onChanges: (link, changes, own) => this.events.onChanges(link, changes, own),
     });
+  }
+
+  private hintAt(leader: NodeStatus['peers'][number], term: number): void {
+    this.hint = leader;
+    if (term <= this.heardTerm) return;
+    this.heardTerm = term;
+    this.links.find(({ address }) => address === leader.address)?.dialNow();
   }
 
   private onClaim(link: Link, term: number): void {

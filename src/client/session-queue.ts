@@ -177,6 +177,13 @@ export class SessionQueue {
     const queued = this.find(sequence);
     if (!this.onRefused(sequence, round) || queued === undefined) return;
     const { type } = queued.command;
+    if (queued.uncertain === 0 && queued === this.sent.at(-1)) {
+      // Nobody has a command of this number or a higher one: the next command gets it.
+      this.sent.pop();
+      this.bytesInFlight -= queued.bytes;
+      finish(queued, { type: 'error', error });
+      return;
+    }
     queued.command = { type: 'nothing' };
     // Another copy was sent to somebody who may have taken it.
     if (queued.uncertain > 0) queued.rejection = { error, isUnknown: unknownOf(type, error) };

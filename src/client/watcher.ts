@@ -117,7 +117,7 @@ export class Watcher implements SeenChanges {
     // The connection goes too: otherwise the node, once awake, would feed two streams.
     if (this.link?.suspect && this.hasAlternative()) this.link.reset('silent');
     else if (this.lags(nowMs)) this.leaveLagging();
-    else if (this.preferredIsBack(nowMs)) this.link?.reset('the preferred node is back');
+    else if (this.preferredIsBack(nowMs)) this.unsubscribe();
     this.subscribe();
     for (const link of this.cluster.links) {
       // As far as the stream was a moment ago: then it is no further behind than others.
@@ -203,6 +203,16 @@ export class Watcher implements SeenChanges {
       },
       true,
     );
+  }
+
+  /** Leaves a node that is well, and keeps the connection: a lease may hang on it. */
+  private unsubscribe(): void {
+    const { link, request } = this;
+    if (link === null) return;
+    this.link = null;
+    this.request = 0;
+    link.forget(request);
+    link.tell(link.connection, { type: 'unwatch', id: request });
   }
 
   private onResponse(link: Link, id: number, response: ClientResponse): void {

@@ -20,6 +20,8 @@ export type ClientRequest =
   | SubmitRequest
   | QueryRequest
   | { readonly type: 'watch'; readonly id: number; readonly fromIndex: number }
+  /** The stream that was asked for as `id` ends. No answer. */
+  | { readonly type: 'unwatch'; readonly id: number }
   | { readonly type: 'status'; readonly id: number }
   | { readonly type: 'snapshot'; readonly id: number }
   /** To a leader: answered when the change is committed. */

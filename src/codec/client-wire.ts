@@ -111,6 +111,11 @@ const requests = unionCodec<ClientRequest>('request', {
       to: r.nullableString('to', LABEL_CHARS_MAX),
     }),
   },
+  unwatch: {
+    tag: 10,
+    pack: (m) => [m.id],
+    unpack: (r) => ({ type: 'unwatch', id: r.uint('id') }),
+  },
 });
 
 function unpackSubmit(r: Reader): SubmitRequest {

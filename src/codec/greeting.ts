@@ -7,7 +7,7 @@ import { Reader } from './reader.js';
 import { type UnionCodec, unionCodec } from './union.js';
 
 /** Grows with every change that an older version would misunderstand. */
-export const PROTOCOL_VERSION = 7;
+export const PROTOCOL_VERSION = 8;
 
 /** One volume per cluster today; every connection says which it is about. */
 export const GROUP = 0;

@@ -29,6 +29,9 @@ const REQUESTS_MAX = 1_024;
 /** Answers that a client has not read; beyond it queries are refused until it has. */
 const QUEUED_BYTES_MAX = 16_777_216;
 
+/** Requests that are over when they are here. */
+const UNANSWERED: ReadonlySet<ClientRequest['type']> = new Set(['unwatch', 'change-ack']);
+
 /** An answer without its bytes, or an entry of a directory: an inode, and what JavaScript adds. */
 const ANSWER_BYTES = 512;
 /** Watches of one client; ours has one. */
@@ -168,6 +171,11 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
       watchers.push(watcher);
       service.watches.add(watcher, request.fromIndex);
     },
+    unwatch({ id }) {
+      unanswered--;
+      const at = watchers.findIndex((watcher) => watcher.id === id);
+      for (const watcher of watchers.splice(at, at < 0 ? 0 : 1)) service.watches.remove(watcher);
+    },
     status(request) {
       send({ type: 'status-reply', id: request.id, status: service.status() });
     },
@@ -216,7 +224,7 @@ export function serveClient(client: ClientConnection, service: Service): ClientH
       unanswered++;
       const closed = service.closed();
       if (closed !== null) refuse(request.id, closed.code, closed.message);
-      else if (unanswered > REQUESTS_MAX && request.type !== 'change-ack') {
+      else if (unanswered > REQUESTS_MAX && !UNANSWERED.has(request.type)) {
         refuse(request.id, 'BUSY', `more than ${REQUESTS_MAX} requests of one client wait`);
       } else {
         // The record has a handler for exactly this type of request.

@@ -453,6 +453,12 @@ t.test('the stream of changes returns to the preferred node', async (t) => {
   await eventually(() => indexes.length === 3);
   t.strictSame(watchedAt(), ['n1', 'n2', 'n1']);
   t.equal(new Set(indexes).size, 3);
+  const left = cluster.requests.filter(({ request }) => request.type === 'unwatch');
+  t.strictSame(
+    left.map(({ node }) => node),
+    ['n2'],
+    'the node that it leaves is told, over a connection that stays',
+  );
 });
 
 t.test('who waits for ever for a leader to decide sets no timer for ever', async (t) => {

@@ -4,6 +4,7 @@ import { systemClock } from '../../src/base/system-clock.js';
 import { createFilesystemClient } from '../../src/client/client.js';
 import { Cluster } from '../../src/client/cluster.js';
 import type { FilesystemClient } from '../../src/client/filesystem-client.js';
+import type { NodeStatus } from '../../src/codec/client-messages.js';
 import { type ClientWorld, filesystemClientSuite } from '../conformance/filesystem-client.js';
 import {
   ClientCluster,
@@ -73,9 +74,46 @@ t.test('nodes that have left are forgotten, unless they were given', async (t) =
   t.strictSame(named('c', 'f'), ['a:1', 'c:1', 'f:1']);
 });
 
+t.test('who knows no leader learns members from anybody', async (t) => {
+  const { told } = silentCluster(t);
+  const follower = { role: 'follower', leader: null } as const;
+  t.strictSame(told({ b: 'b:1', c: 'c:1' }, follower), ['a:1', 'b:1', 'c:1']);
+  told({ b: 'b:1', c: 'c:1' });
+  t.strictSame(told({ d: 'd:1' }, { ...follower, id: 'b' }).length, 4, 'a deposed leader, too');
+});
+
+t.test('a node that others name as their leader is dialled at once, once a term', async (t) => {
+  const { told, links, dialled, dying } = silentCluster(t);
+  const follower = { role: 'follower', leader: 'b' } as const;
+  told({ b: 'b:1' }, follower);
+  const [, link] = links();
+  dying(true);
+  // Many tries in vain: the next one would come in a second.
+  for (let n = 0; n < 10; n++) {
+    link?.reset('lost');
+    link?.dialNow();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  dying(false);
+  const countBefore = dialled.length;
+  told({ b: 'b:1' }, { ...follower, term: 1 });
+  t.equal(dialled.length, countBefore, 'no news');
+  told({ b: 'b:1' }, { ...follower, term: 2 });
+  t.strictSame(dialled.slice(countBefore), ['b:1']);
+  told({ b: 'b:1' }, { ...follower, term: 3 });
+  t.equal(dialled.length, countBefore + 1, 'it is being dialled');
+});
+
 /** One whose nodes never answer; `told`: what a leader's status names makes the client dial these. */
 function silentCluster(t: Test) {
-  const dialer = { dial: () => new Promise<never>(() => {}) };
+  const dialled: string[] = [];
+  let isDead = false;
+  const dialer = {
+    dial: (address: string) => {
+      dialled.push(address);
+      return isDead ? Promise.reject(new Error('refused')) : new Promise<never>(() => {});
+    },
+  };
   const unheard = () => {};
   const cluster = new Cluster(['a:1'], dialer, systemClock, systemRandom, {
     onLeader: unheard,
@@ -85,13 +123,17 @@ function silentCluster(t: Test) {
   });
   t.teardown(() => cluster.close());
   const [given] = cluster.links;
-  const told = (peers: Readonly<Record<string, string>>) => {
+  const told = (peers: Readonly<Record<string, string>>, says: Partial<NodeStatus> = {}) => {
     const status = {
       ...{ id: 'a', role: 'leader', term: 1, leader: 'a', appliedIndex: 1, leaseMs: 0 },
+      ...says,
       peers: Object.entries(peers).map(([id, address]) => ({ id, address })),
     };
     if (given !== undefined) cluster.onStatus(given, status as never);
     return cluster.links.map(({ address }) => address);
   };
-  return { told, links: () => cluster.links };
+  const dying = (dead: boolean) => {
+    isDead = dead;
+  };
+  return { told, links: () => cluster.links, dialled, dying };
 }

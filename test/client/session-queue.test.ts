@@ -188,6 +188,21 @@ t.test('a rejected command fails its call and is replaced by nothing', async (t)
   );
 });
 
+t.test('what was refused of the last command leaves nothing in the log', async (t) => {
+  const queue = new SessionQueue();
+  for (let n = 1; n <= 100; n++) {
+    let code = '';
+    queue.push(numbered(n), BYTES_IN_FLIGHT_MAX, (settlement) => {
+      if (settlement.type === 'error') code = settlement.error.code;
+    });
+    const copies = sendAll(queue);
+    t.match(copies, [{ sequence: 1, command: numbered(n) }]);
+    queue.onRejected(1, copies[0]?.round ?? 0, new MootError('EDQUOT', 'full'));
+    t.equal(code, 'EDQUOT');
+    t.equal(queue.empty, true);
+  }
+});
+
 t.test(
   'a rejected command of which another copy may count: nothing in its place tells',
   async (t) => {

@@ -448,6 +448,7 @@ const requestByType: Requests = {
   'change-ack': fc.record({ type: is('change-ack'), id: uint }),
   members: fc.record({ type: is('members'), id: uint, change: memberChange }),
   transfer: fc.record({ type: is('transfer'), id: uint, to: fc.option(nodeId) }),
+  unwatch: fc.record({ type: is('unwatch'), id: uint }),
 };
 
 export const clientRequest: Of<ClientRequest> = fc.oneof(...Object.values(requestByType));

@@ -233,7 +233,7 @@ export class SimClient {
 
 /** Every request is, but for these. */
 function isAnswered({ type }: ClientRequest): boolean {
-  return type !== 'watch' && type !== 'change-ack';
+  return type !== 'watch' && type !== 'unwatch' && type !== 'change-ack';
 }
 
 /** Judging is not the client's affair: what is wrong must not look like an error of it. */

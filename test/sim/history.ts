@@ -130,9 +130,12 @@ export class History {
 
   /** At the end, when nothing is on its way any more. */
   judgeUnanswered(): void {
+    const lastOf = new Map(this.operations.map((one) => [`${one.session}:${one.sequence}`, one]));
     for (const operation of this.operations) {
       const { request, error, refused, session, sequence } = operation;
       if (request.type !== 'command' || (error !== 'NO_LEADER' && !refused)) continue;
+      // What was refused for certain leaves its number to the next command.
+      if (lastOf.get(`${session}:${sequence}`) !== operation) continue;
       const effect = this.reference.effectOf(session, sequence);
       if (session === 0 || effect === undefined) continue;
       const command = this.reference.at(effect.index)?.command?.command;

@@ -211,6 +211,9 @@ export class FakeCluster {
           traces: [],
           changes: null,
         };
+      case 'unwatch':
+        connection.watches.delete(id);
+        return null;
       case 'lease':
         return { type: 'lease-reply', id, index: this.world.index, durationMs: 0 };
       case 'change-ack':
