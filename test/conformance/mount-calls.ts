@@ -257,6 +257,13 @@ export async function mountedCalls(t: Test, bench: CallsBench): Promise<void> {
     ['fstat 1', stat('100644', 9010)],
   ]);
 
+  await script('an attribute that is to be new and there already', 'xattrs', [
+    ['open 0 f rw|creat 0644', '= 0'],
+    ['setxattr f trusted.a 1 3 3', '! ENODATA'],
+    ['setxattr f trusted.a 1 3 0', '= 0'],
+    ['setxattr f trusted.a 1 3 3', '! EEXIST'],
+  ]);
+
   await script('writing and owning take capabilities away', 'xattrs', [
     ['open 0 f rw|creat 0755', '= 0'],
     // A capability for nothing: struct vfs_cap_data of version 2.

@@ -57,13 +57,15 @@ export async function compareRun(
   await Promise.all(sides.map((side) => side.start()));
   try {
     const [one, other] = sides;
+    let isFrozen = false;
     for (const [at, step] of steps.entries()) {
       const [a, b] = await Promise.all([
         one.call(step, abilities.manyMounts),
         other.call(step, false),
       ]);
-      if (abilities.manyMounts && isOutOfReach(step, a, b)) return null;
-      if (a !== b && !mayDiffer(step, a, b)) return { at, step, mootfs: a, local: b };
+      isFrozen ||= FREEZES.test(step.call);
+      if (a !== b && isOutOfReach(step, a, b, isFrozen)) return null;
+      if (a !== b && !mayDiffer(step, a, b, isFrozen)) return { at, step, mootfs: a, local: b };
       const times =
         timesDifference(one.changed, other.changed) ??
         timesDifference(one.givenAtime, other.givenAtime);
@@ -83,23 +85,45 @@ const MAY_DIFFER: readonly {
   readonly local: RegExp;
 }[] = [
   // nodev comes before the question whether there is such a device.
-  { call: /^open /, mootfs: /^! EACCES/, local: /^! ENXIO/ },
+  { call: /^(open|[gs]etflags) /, mootfs: /^! EACCES/, local: /^! ENXIO/ },
 ];
+
+/**
+ * Of a local inode the kernel knows that it is immutable, or may only be appended to, and says EPERM before it looks
+ * for rights, or for a directory. Of a FUSE inode it does not, and asks last.
+ */
+const SAID_BEFORE = /^! E(ACCES|ISDIR|NOTDIR|NODATA|EXIST|INVAL)/;
+/**
+ * Nobody is asked whether a mode allows something (generic_permission), or to remove a default ACL of what is no
+ * directory: it is never there (set_posix_acl).
+ */
+const ASKS_NOBODY = /^(access .*|removexattr \S+ system.posix_acl_default)$/;
+const WRITES = /^(p?write|mwrite|copy|fallocate|ftruncate|fsync) /;
+const FREEZES = /^setflags \S+ [1-9]/;
 
 /**
  * What the kernel decides by what it has, and another mount has changed. The two go different ways from there, so
  * that is the end.
  * - A directory in use that another mount has moved: in rename(2) between two directories the kernel cannot move what
  *   it has of it (__d_unalias). A local filesystem may have renamed it.
- * - An open file that another mount has made set-user-ID: linkat(2) of a descriptor asks nobody for its mode
- *   (may_linkat).
+ * - An open file that another mount has made set-user-ID, or that is so no longer since it was truncated: linkat(2) of a
+ *   descriptor asks nobody for its mode (may_linkat).
+ * - Files open before an inode was made immutable: what is written by them is refused when it is sent, as fsync(2) tells.
  */
-function isOutOfReach({ call }: Step, mootfs: string, local: string): boolean {
-  if (call.startsWith('linkfd ')) return mootfs.startsWith('= ') && local.startsWith('! EPERM');
+function isOutOfReach({ call }: Step, mootfs: string, local: string, isFrozen: boolean): boolean {
+  const isRefused = [mootfs, local].some((one) => one.startsWith('! EPERM'));
+  if (call.startsWith('linkfd ')) return isRefused;
+  if (isFrozen && WRITES.test(call)) return isRefused;
   return call.startsWith('rename ') && mootfs.startsWith('! ESTALE');
 }
 
-function mayDiffer({ call }: Step, mootfs: string, local: string): boolean {
+function mayDiffer({ call }: Step, mootfs: string, local: string, isFrozen: boolean): boolean {
+  if (
+    isFrozen &&
+    local.startsWith('! EPERM') &&
+    (SAID_BEFORE.test(mootfs) || ASKS_NOBODY.test(call))
+  )
+    return true;
   if (withoutSetGroupId(mootfs) === local) return true;
   return MAY_DIFFER.some(
     (known) => known.call.test(call) && known.mootfs.test(mootfs) && known.local.test(local),
@@ -192,6 +216,7 @@ class Side {
   }
 
   async end(): Promise<void> {
+    await this.#processes[0]?.call('thaw');
     await Promise.all(this.#processes.map((process) => process.end()));
     const [first = ''] = this.#directories;
     await rm(first, { recursive: true, force: true });

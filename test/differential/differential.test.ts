@@ -142,6 +142,7 @@ async function abilitiesOf(program: string, directory: string) {
     acls: await can('setacl f access 1:6:0 2:5:12 4:4:0 16:7:0 32:0:0'),
     xattrs: await can('setxattr f user.a 1 1 0'),
     unnamedFiles: await can('open 1 . rw|tmpfile 0640'),
+    inodeFlags: await can('setflags f 0'),
   };
   await calls.call('unlink f');
   await calls.end();

@@ -11,6 +11,7 @@ export interface Abilities {
   readonly acls: boolean;
   readonly xattrs: boolean;
   readonly unnamedFiles: boolean;
+  readonly inodeFlags: boolean;
   /**
    * More than one mount: files are read and written with O_DIRECT, so that no page is
    * older than a change.
@@ -63,7 +64,7 @@ const OPEN_FLAGS = [
 ];
 /** Not -1 -1: that is nothing to change, and not told to any FUSE filesystem. */
 const OWNERS = ['0 0', '0 -1', '1000 -1', '-1 1000', '-1 0', '1000 1000', '2000 1000'];
-const XATTRS = ['user.a', 'user.b', 'trusted.c'];
+const XATTRS = ['user.a', 'user.b', 'trusted.c', 'security.d'];
 
 type Make = (r: Chooser) => string;
 
@@ -134,6 +135,7 @@ const CALLS: readonly (readonly [number, Make])[] = [
   [3, (r) => (r.abilities.acls ? acl(r) : `stat ${r.path}`)],
   [2, (r) => (r.abilities.unnamedFiles ? unnamed(r) : `stat ${r.path}`)],
   [3, (r) => (r.abilities.manyMounts ? `fstat ${r.slot}` : map(r))],
+  [2, (r) => (r.abilities.inodeFlags ? inodeFlags(r) : `stat ${r.path}`)],
   [8, lock],
 ];
 
@@ -170,7 +172,7 @@ function makeNode(r: Chooser): string {
 function xattr(r: Chooser): string {
   const name = r.of(XATTRS);
   return r.of([
-    `setxattr ${r.path} ${name} ${r.below(250)} ${r.below(60)} ${r.below(3)}`,
+    `setxattr ${r.path} ${name} ${r.below(250)} ${r.below(60)} ${r.of([0, 0, 1, 2, 3])}`,
     `getxattr ${r.path} ${name} ${r.of([0, 10, 100])}`,
     `listxattr ${r.path}`,
     `removexattr ${r.path} ${name}`,
@@ -185,6 +187,11 @@ function acl(r: Chooser): string {
     `getacl ${r.path} ${kind}`,
     `removexattr ${r.path} system.posix_acl_${kind}`,
   ]);
+}
+
+/** FS_IMMUTABLE_FL. Mostly taken away: what is frozen answers little else. */
+function inodeFlags(r: Chooser): string {
+  return r.of([`getflags ${r.path}`, `setflags ${r.path} ${r.of([0, 0, 0, 16])}`]);
 }
 
 function unnamed(r: Chooser): string {

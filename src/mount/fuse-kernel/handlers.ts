@@ -256,6 +256,11 @@ const HANDLERS: Readonly<Record<OpcodeName, Handler>> = {
     const extended = (agreedFlags & INIT.SETXATTR_EXT) !== 0n;
     const { name, value, flags, killSetGid } = readSetXattr(body, extended);
     const mode = xattrModeOf(flags);
+    if (mode === 'neither') {
+      // Local filesystems look at both, and find one that does not hold.
+      await operations.getXattr(request.ino, name, request);
+      throw new MootError('EEXIST', 'to be created, and there already');
+    }
     await operations.setXattr(request.ino, name, value, mode, killSetGid, request);
     replies.ok(request);
   },
@@ -512,8 +517,9 @@ function allocateModeOf(mode: number): AllocateMode {
   }
 }
 
-function xattrModeOf(flags: number): 'set' | 'create' | 'replace' {
+function xattrModeOf(flags: number): 'set' | 'create' | 'replace' | 'neither' {
   if (flags === XATTR_FLAG.CREATE) return 'create';
+  if (flags === (XATTR_FLAG.CREATE | XATTR_FLAG.REPLACE)) return 'neither';
   return flags === XATTR_FLAG.REPLACE ? 'replace' : 'set';
 }
 

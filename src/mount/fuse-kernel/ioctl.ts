@@ -75,7 +75,7 @@ async function setFlags(
   if (request.uid !== 0 && (request.uid !== inode.uid || (changes & PRIVILEGED_FLAGS) !== 0)) {
     throw new MootError('EPERM', 'only root may set these flags');
   }
-  if (changes !== 0) await operations.setAttributes(request.ino, { flags }, request);
+  await operations.setAttributes(request.ino, { flags }, request);
 }
 
 /** Sizes for extents, and projects. */
