@@ -23,7 +23,7 @@ import {
   directoryName,
   setting,
 } from './settings.js';
-import { STOP_SIGNALS, stopRequested } from './signals.js';
+import { onStopSignal, stopRequested } from './signals.js';
 import { tellSystemd } from './systemd.js';
 
 interface MountCommandOptions extends MountOptions {
@@ -141,7 +141,7 @@ async function relay(
   directory: string,
 ): Promise<void> {
   const child = spawn(program, args, { detached: true, stdio: 'inherit' });
-  for (const signal of STOP_SIGNALS) process.on(signal, () => child.kill(signal));
+  onStopSignal((signal) => child.kill(signal));
   process.exitCode = await new Promise<number>((done) => {
     child.once('error', (error) => {
       process.stderr.write(`mootfs mount: ${error.message}\n`);

@@ -1,7 +1,15 @@
 import { reportFailure } from './exit.js';
 
 /** They ask a process to end. */
-export const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Listens to them all, until what is returned is called. */
+export function onStopSignal(heard: (signal: NodeJS.Signals) => void): () => void {
+  for (const signal of STOP_SIGNALS) process.on(signal, heard);
+  return () => {
+    for (const signal of STOP_SIGNALS) process.off(signal, heard);
+  };
+}
 
 /**
  * Resolves at the first signal that asks a process to end, or when standard input ends and
@@ -17,13 +25,11 @@ export function stopRequested(withStdin: boolean): Promise<string> {
       if (withStdin) process.stdin.destroy();
       resolve(why);
     };
-    for (const signal of STOP_SIGNALS) {
-      process.on(signal, () => {
-        if (signalled && signal !== 'SIGHUP') process.exit(130);
-        signalled = true;
-        ask(signal);
-      });
-    }
+    onStopSignal((signal) => {
+      if (signalled && signal !== 'SIGHUP') process.exit(130);
+      signalled = true;
+      ask(signal);
+    });
     if (withStdin) {
       process.stdin.on('end', () => ask('stdin'));
       process.stdin.on('error', () => ask('stdin'));
@@ -41,15 +47,11 @@ export async function interruptible(
   work: (signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
   const interrupted = new AbortController();
-  const onSignal = (signal: NodeJS.Signals) => {
+  const release = onStopSignal((signal) => {
     // The next one finds nobody who listens.
     release();
     interrupted.abort(signal);
-  };
-  const release = () => {
-    for (const signal of STOP_SIGNALS) process.off(signal, onSignal);
-  };
-  for (const signal of STOP_SIGNALS) process.on(signal, onSignal);
+  });
   try {
     await work(interrupted.signal);
   } catch (error) {

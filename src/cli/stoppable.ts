@@ -1,6 +1,6 @@
 import { reportFailure } from './exit.js';
 import { endUnheard, whenOutputIsLost } from './outputs.js';
-import { STOP_SIGNALS } from './signals.js';
+import { onStopSignal } from './signals.js';
 
 /** A signal, or why nobody can read what comes of it. */
 export type StopReason = NodeJS.Signals | NodeJS.ErrnoException;
@@ -36,18 +36,14 @@ export async function stoppable(
   work: (stop: Stop) => Promise<void>,
 ): Promise<void> {
   const stop = new Stop();
-  const onSignal = (signal: NodeJS.Signals) => {
+  const release = onStopSignal((signal) => {
     if (typeof stop.reason === 'string' && signal !== 'SIGHUP') endBy(signal);
     stop.request(signal);
-  };
-  const release = () => {
-    for (const signal of STOP_SIGNALS) process.off(signal, onSignal);
-  };
+  });
   const endBy = (signal: NodeJS.Signals) => {
     release();
     process.kill(process.pid, signal);
   };
-  for (const signal of STOP_SIGNALS) process.on(signal, onSignal);
   // A terminal that was closed says EIO, and its signal may come later.
   whenOutputIsLost((error) => stop.request(error.code === 'EIO' ? 'SIGHUP' : error));
   try {
