@@ -74,7 +74,7 @@ async function work(directory: string): Promise<void> {
 }
 
 function resident(): number[] {
-  return [...cluster.mounts, ...cluster.nodes].map(residentMiB);
+  return [...cluster.mounts, ...cluster.nodes].map((child) => residentMiB(child));
 }
 
 function row(cells: readonly string[]): string {
