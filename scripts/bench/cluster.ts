@@ -25,6 +25,7 @@ export class BenchCluster {
     readonly controls: readonly string[],
   ) {}
 
+  /** `control`: with control ports, by which nodes may be cut from each other. */
   static async start(count: number, options: { control?: boolean } = {}): Promise<BenchCluster> {
     const ports = await freePorts(options.control === true ? 2 * count : count);
     const addresses = ports.map((port) => `127.0.0.1:${port}`);
@@ -47,7 +48,24 @@ export class BenchCluster {
       peers,
       '--control',
       this.controls[i] ?? 'off',
+      ...(this.controls[i] === undefined ? [] : ['--allow-faults']),
     ]);
+  }
+
+  /** Node `i` and the others hear nothing of each other, or do again. Clients reach them all. */
+  async cutOff(i: number, isCut: boolean): Promise<void> {
+    await Promise.all(
+      this.controls.map(async (control, n) => {
+        const others = n === i ? this.addresses.flatMap((_, k) => (k === i ? [] : k)) : [i];
+        const from = isCut ? others.map((k) => `n${k + 1}`) : [];
+        const answer = await fetch(`http://${control}/api/call/cut`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify({ from }),
+        });
+        if (!answer.ok) throw new Error(`n${n + 1}: ${await answer.text()}`);
+      }),
+    );
   }
 
   /** Its process is gone at once; `startNode` starts it again. */
