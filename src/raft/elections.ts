@@ -27,9 +27,10 @@ export class Elections {
   /**
    * Asks whoever has not answered. Again and again: who heard from the lost leader a little later
    * than this node says nothing yet, and to wait another timeout for that is time without service.
+   * Learners, too: by now they may be the voters, and know that this node was removed.
    */
   askForPreVotes(): void {
-    for (const to of this.node.voterPeers) {
+    for (const to of this.node.peers) {
       if (this.node.votes.has(to)) continue;
       this.node.outbox.send({ type: 'pre-vote', to, ...this.candidacy(this.node.term + 1) });
     }

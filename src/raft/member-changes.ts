@@ -117,7 +117,7 @@ export class MemberChanges {
   askWhetherRemoved(): void {
     if (this.node.removed || this.node.silenceElapsed % this.node.config.electionTicksMax !== 0)
       return;
-    for (const to of this.node.voterPeers) {
+    for (const to of this.node.peers) {
       this.node.outbox.sendDurably(
         { type: 'read-index', ...this.node.sender(), to, context: NO_CONTEXT },
         0,

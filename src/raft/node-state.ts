@@ -2,7 +2,7 @@ import { assert } from '../base/assert.js';
 import { type Random, randomBetween } from '../base/random.js';
 import { Configurations } from './configurations.js';
 import { Log } from './log.js';
-import { isRemoved, isVoter } from './membership.js';
+import { isRemoved, isVoter, membersOf } from './membership.js';
 import { Outbox } from './outbox.js';
 import { voterSets } from './quorum.js';
 import { ForwardedReads, type Reader } from './read-index.js';
@@ -93,6 +93,13 @@ export class NodeState {
 
   get configuration(): Configuration {
     return this.configurations.latest.configuration;
+  }
+
+  /** All members but this node, by its own log. */
+  get peers(): readonly NodeId[] {
+    const ids = new Set(membersOf(this.configuration).map(({ id }) => id));
+    ids.delete(this.config.id);
+    return [...ids];
   }
 
   get voterPeers(): readonly NodeId[] {
