@@ -2,7 +2,7 @@ import { aclWithMode } from './acl.js';
 import type { ChangedInode, SetAttributes, Write } from './commands.js';
 import { cutContent, type Stored, writeContent } from './content.js';
 import type { Draft } from './draft.js';
-import { FLAG_APPEND, FLAG_UNNAMED, refuseFrozen, refuseImmutable } from './inode-flags.js';
+import { FLAG_UNNAMED, refuseFrozen, refuseImmutable } from './inode-flags.js';
 import { xattrsKey } from './keys.js';
 import { isDirectory, isRegular, PERMISSION_BITS, withoutPrivileges } from './mode.js';
 import { FILE_BYTES_MAX, type Ino, type Inode } from './records.js';
@@ -58,7 +58,8 @@ function resize(draft: Draft, inode: Inode, size: number): Inode {
 
 /**
  * pwrite(2), or write(2) with O_APPEND. All or nothing: EFBIG when the last byte would lie beyond
- * FILE_BYTES_MAX. Nothing written is nothing changed.
+ * FILE_BYTES_MAX. Nothing written is nothing changed. That an inode may only be appended to open(2) looks at: as
+ * on Linux it does not bind who has opened it before.
  */
 export function write(draft: Draft, command: Write): ChangedInode {
   const inode = anyInode(draft, command.ino);
@@ -66,7 +67,6 @@ export function write(draft: Draft, command: Write): ChangedInode {
   const { data } = command;
   const offset = command.append === true ? inode.size : command.offset;
   refuseImmutable(inode);
-  if (command.append !== true && (inode.flags & FLAG_APPEND) !== 0) return refuse('EPERM');
   if (data.length === 0) return { inode, dataVersionBefore: inode.dataVersion };
   if (offset + data.length > FILE_BYTES_MAX) return refuse('EFBIG');
   const stored = writeContent(draft, inode, offset, data);

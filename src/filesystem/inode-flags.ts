@@ -10,6 +10,8 @@ export const FLAG_APPEND = 0x20;
 /** Kept for the programs that ask: dump(8), and readers that wish for no access times. */
 export const FLAG_NODUMP = 0x40;
 export const FLAG_NOATIME = 0x80;
+/** What is made in a directory has these from it, as on ext4 and XFS. */
+export const INHERITED_FLAGS = FLAG_NODUMP | FLAG_NOATIME;
 /** What FS_IOC_SETFLAGS may set. */
 export const SETTABLE_FLAGS = FLAG_IMMUTABLE | FLAG_APPEND | FLAG_NODUMP | FLAG_NOATIME;
 /** Made without a name, with O_TMPFILE: link(2) may give it one. Never shown to programs. */

@@ -9,7 +9,7 @@ import type {
 } from './commands.js';
 import { addEntry, inodeOfEntry, liveDirectory, removeEntry } from './directories.js';
 import type { Draft } from './draft.js';
-import { FLAG_UNNAMED, refuseFrozen, refuseImmutable } from './inode-flags.js';
+import { FLAG_UNNAMED, INHERITED_FLAGS, refuseFrozen, refuseImmutable } from './inode-flags.js';
 import { entryKey, xattrsKey } from './keys.js';
 import {
   fileType,
@@ -89,7 +89,7 @@ export function makeUnnamed(draft: Draft, command: MakeUnnamed): { readonly inod
     mode: S_IFREG | permissions,
     content: draft.takeNumber(),
     xattrs: xattrs.size,
-    flags: FLAG_UNNAMED,
+    flags: fresh.flags | FLAG_UNNAMED,
   });
   return { inode };
 }
@@ -216,7 +216,7 @@ function newInode(draft: Draft, parent: Inode, uid: number, gid: number): Inode 
     target: NO_BYTES,
     holds: 0,
     xattrs: 0,
-    flags: 0,
+    flags: parent.flags & INHERITED_FLAGS,
   };
 }
 

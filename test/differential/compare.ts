@@ -109,11 +109,13 @@ const FREEZES = /^setflags \S+ [1-9]/;
  * - An open file that another mount has made set-user-ID, or that is so no longer since it was truncated: linkat(2) of a
  *   descriptor asks nobody for its mode (may_linkat).
  * - Files open before an inode was made immutable: what is written by them is refused when it is sent, as fsync(2) tells.
+ * - fcntl(2) that takes O_APPEND from a file of an inode that may only be appended to: no FUSE filesystem is told.
  */
 function isOutOfReach({ call }: Step, mootfs: string, local: string, isFrozen: boolean): boolean {
   const isRefused = [mootfs, local].some((one) => one.startsWith('! EPERM'));
   if (call.startsWith('linkfd ')) return isRefused;
   if (isFrozen && WRITES.test(call)) return isRefused;
+  if (call.startsWith('setfl ')) return isRefused;
   return call.startsWith('rename ') && mootfs.startsWith('! ESTALE');
 }
 

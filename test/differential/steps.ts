@@ -189,9 +189,9 @@ function acl(r: Chooser): string {
   ]);
 }
 
-/** FS_IMMUTABLE_FL. Mostly taken away: what is frozen answers little else. */
+/** FS_IMMUTABLE_FL, FS_APPEND_FL, FS_NODUMP_FL, FS_NOATIME_FL. Mostly taken away: what is frozen answers little else. */
 function inodeFlags(r: Chooser): string {
-  return r.of([`getflags ${r.path}`, `setflags ${r.path} ${r.of([0, 0, 0, 16])}`]);
+  return r.of([`getflags ${r.path}`, `setflags ${r.path} ${r.of([0, 0, 0, 16, 32, 64, 128])}`]);
 }
 
 function unnamed(r: Chooser): string {

@@ -144,7 +144,7 @@ function commandOf(step: Step, inos: readonly Ino[], directories: readonly Ino[]
         ...(step.at % 2 === 0 ? { uid: step.y % 7 } : { gid: step.y % 7 }),
         ...(step.at % 3 === 0 ? { mtime: { sec: step.at, nsec: 0 } } : {}),
         ...(step.at % 5 === 0 ? { atime: 'now' as const } : {}),
-        ...(step.y % 11 === 0 ? { flags: [0x10, 0x20, 0][step.at % 3] ?? 0 } : {}),
+        ...(step.y % 11 === 0 ? { flags: [0x10, 0x20, 0xc0, 0][step.at % 4] ?? 0 } : {}),
       };
     case 'set-xattr': {
       const mode = (['set', 'create', 'replace'] as const)[step.y % 3] ?? 'set';

@@ -136,6 +136,7 @@ export class TreeModel {
       const inherits = (directory.permissions & 0o2000) !== 0;
       const permissions = mode & 0o7777 & ~(umask & 0o777);
       const node = newNode(kind, permissions, uid, inherits ? directory.gid : gid, this.#now);
+      node.flags = directory.flags & INHERITED;
       if (inherits && kind === 'directory') node.permissions |= 0o2000;
       this.#attach(directory, text, node);
       return { node, created: true };
@@ -149,6 +150,7 @@ export class TreeModel {
       unchangeable(directory);
       const inherits = (directory.permissions & 0o2000) !== 0;
       const node = newNode('symlink', 0o777, uid, inherits ? directory.gid : gid, this.#now);
+      node.flags = directory.flags & INHERITED;
       node.target = Buffer.from(target).toString('latin1');
       this.#attach(directory, text, node);
       return { node, created: true };
@@ -160,6 +162,7 @@ export class TreeModel {
       const inherits = (directory.permissions & 0o2000) !== 0;
       const permissions = mode & 0o7777 & ~(umask & 0o777);
       const node = newNode('file', permissions, uid, inherits ? directory.gid : gid, this.#now);
+      node.flags = directory.flags & INHERITED;
       node.linkable = true;
       this.#lost(node);
       return { node, created: true };
@@ -283,7 +286,6 @@ export class TreeModel {
       if (node.kind === 'directory') no('EISDIR');
       if (node.kind !== 'file') no('EINVAL');
       unchangeable(node);
-      if ((node.flags & APPEND_ONLY) !== 0 && append !== true) no('EPERM');
       if (data.length === 0) return { node, created: false };
       const at = append === true ? node.content.length : offset;
       const grown = Buffer.alloc(Math.max(node.content.length, at + data.length));
@@ -420,6 +422,7 @@ export class TreeModel {
 }
 
 const IMMUTABLE = 0x10;
+const INHERITED = 0xc0;
 const APPEND_ONLY = 0x20;
 
 function unchangeable(node: ModelNode): void {
