@@ -66,7 +66,7 @@ export class NodeState {
   /** A member says so, by a committed configuration. */
   toldRemoved = false;
   /** A learner whose entries voters lack, and nobody leads them: see `noteOlderLog`. */
-  private standsAsLearner = false;
+  standsAsLearner = false;
 
   constructor(
     readonly config: RaftConfig,
@@ -152,6 +152,7 @@ export class NodeState {
     this.votes.clear();
     this.setLeader(this.config.id);
     this.resetElectionTimer();
+    this.silenceElapsed = 0;
     this.heartbeatElapsed = 0;
     const { config, log, outbox, term, configuration } = this;
     this.replication = new Replication(config, log, outbox, term, configuration);

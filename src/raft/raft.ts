@@ -99,6 +99,7 @@ class Core implements Raft {
     else if (this.node.electionElapsed >= this.node.electionTimeout) this.elections.startPreVote();
     else if (
       this.node.role === 'pre-candidate' &&
+      !this.node.standsAsLearner &&
       this.node.electionElapsed % this.node.config.heartbeatTicks === 0
     ) {
       this.elections.askForPreVotes();

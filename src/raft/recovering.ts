@@ -1,8 +1,7 @@
 import type { Following } from './following.js';
 import type { HandOut } from './hand-out.js';
-import { isVoter } from './membership.js';
+import { isVoter, membersOf } from './membership.js';
 import type { NodeState } from './node-state.js';
-import { voterSets } from './quorum.js';
 import type { Reads } from './reads.js';
 import type { NodeId } from './types.js';
 
@@ -67,17 +66,18 @@ export class Recovering {
   }
 
   /**
-   * Before its disk was lost it may have voted for any other voter, in terms up to the present one of
-   * that. A learner was asked by nobody: no voter becomes a learner, and no id is used twice.
+   * Before its disk was lost it may have voted for any other member, in terms up to the present one of
+   * that: also for a learner, which may stand, or be a voter by a configuration that this node has not got.
+   * A learner itself was asked by nobody: no voter becomes a learner, and no id is used twice.
    * Infinity: not known yet.
    */
   private get termMaxOfVotes(): number {
     const { id } = this.node.config;
     const terms = this.node.configurations.possible
       .filter((configuration) => isVoter(configuration, id))
-      .flatMap((configuration) => voterSets(configuration).flat())
-      .filter((voter) => voter !== id)
-      .map((voter) => this.termsOfOthers.get(voter) ?? Number.POSITIVE_INFINITY);
+      .flatMap((configuration) => membersOf(configuration))
+      .filter((member) => member.id !== id)
+      .map((member) => this.termsOfOthers.get(member.id) ?? Number.POSITIVE_INFINITY);
     return Math.max(0, ...terms);
   }
 

@@ -573,7 +573,8 @@ export class World {
       this.counts.terms++;
       const committed = node.disk.configurationAt(commitIndex).configuration;
       const voter = isVoter(members, id) || isVoter(committed, id);
-      this.ensure(voter, `${id} leads and is no voter`);
+      const learner = members.learners.some((one) => one.id === id);
+      this.ensure(voter || learner, `${id} leads and is no member`);
       this.checkCompleteness(node);
     }
     this.recordCommitted(node, commitIndex, members);

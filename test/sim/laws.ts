@@ -257,7 +257,7 @@ export class Laws {
     const isLearner = configuration.learners.some((one) => one.id === id);
     ensure(
       isLearner || possible.some((one) => isVoter(one, id)),
-      `${id} leads in term ${term} and is no voter`,
+      `${id} leads in term ${term} and is no member`,
     );
     const votes = (voter: NodeId) => this.votesGiven.get(`${voter}:${term}`) === id;
     ensure(everyMajority(configuration, votes), `${id} leads in term ${term} without a majority`);
