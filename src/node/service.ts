@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.js';
 import { checkCommand } from '../filesystem/check.js';
 import type { Command, LogCommand } from '../filesystem/commands.js';
+import { spaceOf } from '../filesystem/quota.js';
 import type { Service } from './clients.js';
 import type { NodeParts } from './node.js';
 import type { Office } from './office.js';
@@ -41,6 +42,9 @@ const REFUSED = {
   EDQUOT: ({ type }: Command) => `${type}: the quota is reached`,
 } as const;
 
+/** Commands that wait until it is confirmed that they are refused. */
+const UNCONFIRMED_SPACE_MAX = 33_554_432;
+
 /** How a leader's command ends that is no leader, or not any more. */
 const DEPOSED: Decision = {
   type: 'refused',
@@ -54,6 +58,7 @@ export function createService(parts: ServiceParts): Service {
   const { clock, diskSpace, leaderKnown, onFailed } = parts;
   const queries = new Queries({ tree, reads, clock, diskSpace, leaderKnown, onFailed });
   const { closed, leader, status, snapshot, changeMembers, transferLeadership } = parts;
+  let unconfirmedSpace = 0;
   const confirm: Service['confirm'] = (confirmed, refused) => {
     reads.strong(() => confirmed(tree.applied.index), refused);
     onTurn();
@@ -71,15 +76,29 @@ export function createService(parts: ServiceParts): Service {
         office.heard(session);
         const propose = () =>
           parts.propose(proposals.stamp(session, sequence, acknowledged, command), decide);
+        const space = spaceOf(command);
         if (parts.refusal(command) === null) propose();
-        else {
+        else if (unconfirmedSpace + space > UNCONFIRMED_SPACE_MAX) {
+          decide({
+            type: 'refused',
+            code: 'BUSY',
+            message: 'too many commands wait to be refused',
+          });
+        } else {
+          unconfirmedSpace += space;
           // Where another one leads by now, room may have been made.
           const confirmed = () => {
+            unconfirmedSpace -= space;
+            // By a leader after this one, perhaps: how full disks are only that one is told.
+            if (!leads()) return decide(DEPOSED);
             const refusal = parts.refusal(command);
             if (refusal === null) propose();
             else decide({ type: 'refused', code: refusal, message: REFUSED[refusal](command) });
           };
-          confirm(confirmed, () => decide(DEPOSED));
+          confirm(confirmed, () => {
+            unconfirmedSpace -= space;
+            decide(DEPOSED);
+          });
         }
       }
     },
