@@ -180,8 +180,9 @@ export class Cluster {
       for (const { id, address } of status.peers) this.learn(id, address);
       this.forgetAllBut(status.peers);
     } else if (link === this.leader) this.leader = null;
-    // Who knew one that left, and no other, learns from whom it can.
-    if (this.leader === null) for (const { id, address } of status.peers) this.learn(id, address);
+    // Who knew one that left, and no other, learns from whom it can; not before it knows whom it was given.
+    if (this.leader === null && !this.links.slice(0, this.givenCount).some(({ fresh }) => fresh))
+      for (const { id, address } of status.peers) this.learn(id, address);
   }
 
   /** Which nodes were tried and what is the matter with each. */
@@ -240,8 +241,8 @@ export class Cluster {
   private hintAt(leader: NodeStatus['peers'][number], term: number): void {
     this.hint = leader;
     if (term <= this.heardTerm) return;
-    this.heardTerm = term;
-    this.links.find(({ address }) => address === leader.address)?.dialNow();
+    const link = this.links.find(({ address }) => address === leader.address);
+    if (link?.dialNow() !== false) this.heardTerm = term;
   }
 
   private onClaim(link: Link, term: number): void {

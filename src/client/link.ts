@@ -164,11 +164,16 @@ export class Link {
       this.reset(`no answer for ${DEAD_MS} ms`);
   }
 
-  /** There is news of the node: dials at once when it would have waited before it tries again. */
-  dialNow(): void {
-    if (this.closed || this.attempt !== null) return;
+  /**
+   * There is news of the node: dials at once when it would have waited before it tries again. False: it is being
+   * dialled since before the news.
+   */
+  dialNow(): boolean {
+    if (this.closed || this.open) return true;
+    if (this.attempt !== null) return false;
     this.redial?.cancel();
     this.start();
+    return true;
   }
 
   /** Ends the connection and dials anew. */

@@ -55,7 +55,7 @@ filesystemClientSuite(t, 'in the process of a node', () =>
 filesystemClientSuite(t, 'over WebSocket', async () => world(await webSocketNetwork()));
 
 t.test('a member that has moved is found where it is now', async (t) => {
-  const { told, links } = silentCluster(t);
+  const { told, links } = await silentCluster(t);
   t.strictSame(told({ b: 'b:1' }), ['a:1', 'b:1']);
   const [, old] = links();
   if (old !== undefined) old.nodeId = 'b';
@@ -63,7 +63,7 @@ t.test('a member that has moved is found where it is now', async (t) => {
 });
 
 t.test('nodes that have left are forgotten, unless they were given', async (t) => {
-  const { told, links } = silentCluster(t);
+  const { told, links } = await silentCluster(t);
   const named = (...ids: readonly string[]) =>
     told(Object.fromEntries(ids.map((id) => [id, `${id}:1`])));
   t.strictSame(named('b', 'c'), ['a:1', 'b:1', 'c:1']);
@@ -75,7 +75,7 @@ t.test('nodes that have left are forgotten, unless they were given', async (t) =
 });
 
 t.test('who knows no leader learns members from anybody', async (t) => {
-  const { told } = silentCluster(t);
+  const { told } = await silentCluster(t);
   const follower = { role: 'follower', leader: null } as const;
   t.strictSame(told({ b: 'b:1', c: 'c:1' }, follower), ['a:1', 'b:1', 'c:1']);
   told({ b: 'b:1', c: 'c:1' });
@@ -83,7 +83,7 @@ t.test('who knows no leader learns members from anybody', async (t) => {
 });
 
 t.test('a node that others name as their leader is dialled at once, once a term', async (t) => {
-  const { told, links, dialled, dying } = silentCluster(t);
+  const { told, links, dialled, dying } = await silentCluster(t);
   const follower = { role: 'follower', leader: 'b' } as const;
   told({ b: 'b:1' }, follower);
   const [, link] = links();
@@ -104,13 +104,15 @@ t.test('a node that others name as their leader is dialled at once, once a term'
   t.equal(dialled.length, countBefore + 1, 'it is being dialled');
 });
 
-/** One whose nodes never answer; `told`: what a leader's status names makes the client dial these. */
-function silentCluster(t: Test) {
+/** One whose nodes never answer; `told`: what a status says makes the client dial these. */
+async function silentCluster(t: Test) {
   const dialled: string[] = [];
+  const channel = { queuedBytes: 0, send() {}, close() {} };
   let isDead = false;
   const dialer = {
     dial: (address: string) => {
       dialled.push(address);
+      if (address === 'a:1') return Promise.resolve(channel);
       return isDead ? Promise.reject(new Error('refused')) : new Promise<never>(() => {});
     },
   };
@@ -123,6 +125,8 @@ function silentCluster(t: Test) {
   });
   t.teardown(() => cluster.close());
   const [given] = cluster.links;
+  given?.start();
+  await new Promise((resolve) => setImmediate(resolve));
   const told = (peers: Readonly<Record<string, string>>, says: Partial<NodeStatus> = {}) => {
     const status = {
       ...{ id: 'a', role: 'leader', term: 1, leader: 'a', appliedIndex: 1, leaseMs: 0 },
