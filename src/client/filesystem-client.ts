@@ -96,6 +96,8 @@ export interface CallOptions {
    */
   readonly inSession?: number;
   readonly signal?: AbortSignal;
+  /** Called when a command is first sent: from then on it may take effect, also when the caller gives up. */
+  readonly onSent?: () => void;
   /** Milliseconds without a decision after which the call fails; Infinity waits for ever. Default: the client's. */
   readonly deadlineMs?: number | undefined;
 }

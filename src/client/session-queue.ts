@@ -29,6 +29,8 @@ export interface QueuedCommand {
   replied: boolean;
   /** It means nothing in another session. */
   readonly isBound: boolean;
+  /** Called with the first copy. */
+  readonly onSent: (() => void) | null;
   /** `nothing` goes in its place, and its reply will say whether an earlier copy took effect. */
   rejection: Rejection | null;
 }
@@ -84,7 +86,7 @@ export class SessionQueue {
     command: Command,
     bytes: number,
     settle: (settlement: Settlement) => void,
-    isBound = false,
+    { isBound = false, onSent = null }: Partial<Pick<QueuedCommand, 'isBound' | 'onSent'>> = {},
   ): QueuedCommand {
     const queued: QueuedCommand = {
       sequence: 0,
@@ -94,6 +96,7 @@ export class SessionQueue {
       uncertain: 0,
       replied: false,
       isBound,
+      onSent,
       rejection: null,
     };
     this.waiting.add(queued);
@@ -181,6 +184,8 @@ export class SessionQueue {
       // Nobody has a command of this number or a higher one: the next command gets it.
       this.sent.pop();
       this.bytesInFlight -= queued.bytes;
+      // An answer came through, be it a refusal.
+      this.roundProgressed = true;
       finish(queued, { type: 'error', error });
       return;
     }
@@ -257,6 +262,7 @@ export class SessionQueue {
     this.sent.push(queued);
     this.bytesInFlight += queued.bytes;
     queued.sequence = this.acknowledged + this.sent.length;
+    queued.onSent?.();
     assert(queued.sequence >= this.cursor, 'a session counts up');
     return queued;
   }

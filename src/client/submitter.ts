@@ -123,7 +123,10 @@ export class Submitter {
         },
         () => giveUp((unsent) => interrupted(command, unsent)),
       );
-      const queued = this.queue.push(command, sizeOf(command), settle, isBound);
+      const queued = this.queue.push(command, sizeOf(command), settle, {
+        isBound,
+        onSent: options.onSent ?? null,
+      });
       this.wake();
       this.pump();
     });

@@ -20,12 +20,15 @@ export class ClusterCalls {
 
   async execute<T extends CommandType>(
     command: Extract<Command, { type: T }>,
-    { signal }: Caller,
+    caller: Caller,
   ): Promise<CommandValues[T]> {
     const { client, callOptions, boundTo, expired } = this.parts;
     const session = boundTo();
     const bound = session === null ? {} : { inSession: session };
-    const value = await client.execute(command, { ...callOptions, ...bound, signal });
+    const { signal } = caller;
+    // EINTR would say that nothing was done; who tries again would find that it was.
+    const onSent = () => caller.begun?.();
+    const value = await client.execute(command, { ...callOptions, ...bound, signal, onSent });
     const expiring = expired(command);
     if (expiring !== null) await expiring;
     return value;

@@ -541,6 +541,8 @@ class Operations implements ClusterOperations {
 
   async flush(_ino: Ino, handle: Handle, caller: Caller, owner?: string): Promise<void> {
     const file = this.known(handle);
+    // EINTR of close(2) and fsync(2) programs take for data that is lost.
+    caller.begun?.();
     const unlocked = owner === undefined ? null : this.locks.closed(file.ino, owner, caller.signal);
     // What a reader closes has nothing to commit, and its close(2) tells no other's failure.
     const flushed = file.write ? this.writes.close(file, caller.signal) : null;
@@ -561,6 +563,7 @@ class Operations implements ClusterOperations {
   }
 
   async fsync(_ino: Ino, handle: Handle, caller: Caller): Promise<void> {
+    caller.begun?.();
     await this.writes.fsync(this.used(handle), caller.signal);
   }
 

@@ -209,11 +209,18 @@ t.test('how calls end without an answer', async (t) => {
     cluster.elect(null);
     const client = clientOf(t, cluster);
     const abort = new AbortController();
-    const command = client.execute({ type: 'nothing' }, { signal: abort.signal });
+    let sent = 0;
+    const onSent = () => sent++;
+    const command = client.execute({ type: 'nothing' }, { signal: abort.signal, onSent });
     abort.abort();
     await t.rejects(command, { code: 'INTERRUPTED', message: /before it was sent/ });
     cluster.elect(cluster.node(0));
     await makeFile(client, 'f');
+    t.equal(sent, 0);
+    const { happened } = cluster;
+    await client.execute({ type: 'keep-alive', seenIndex: 0, holds: [] }, { onSent });
+    t.equal(sent, 1, 'and who was sent is told of it');
+    t.ok(happened.some(({ command: { type } }) => type === 'keep-alive'));
     t.notOk(cluster.happened.some(({ command }) => command.type === 'nothing'));
   });
 

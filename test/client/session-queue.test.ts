@@ -233,7 +233,7 @@ t.test('commands for one session only do not move to another', async (t) => {
   const settle: Parameters<typeof queue.push>[2] = (settlement) => {
     if (settlement.type === 'error') code = settlement.error.code;
   };
-  queue.push(numbered(1), 1, settle, true);
+  queue.push(numbered(1), 1, settle, { isBound: true });
   queue.push(numbered(2), 1, () => {});
   sendAll(queue);
   const successor = queue.moveToNewSession(1);

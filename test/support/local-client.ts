@@ -199,6 +199,7 @@ export class LocalClient implements FilesystemClient {
   ): Promise<CommandValues[T]> {
     const problem = problemOfCommand(command);
     if (problem !== null) return Promise.reject(problem);
+    options.onSent?.();
     return this.#call(options, this.#inOrder, (resolve, reject) => {
       const refusal = this.refuse(command);
       if (refusal !== null) {

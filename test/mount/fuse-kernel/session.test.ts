@@ -225,6 +225,27 @@ t.test('a page fault is not interrupted by a signal that a program survives', as
   t.equal((await talk.answer(unique)).error, 0);
 });
 
+t.test('what may take effect is not interrupted by a signal that a program survives', async (t) => {
+  const talk = await furnished();
+  const { d, f, open } = talk;
+  const [fh = 0] = open;
+  talk.pid = process.pid;
+  talk.cluster.pause();
+  const write = Buffer.concat([words(fh, 0, 5, 0, 0), Buffer.from('hello')]);
+  t.equal((await talk.answer(talk.send(OPCODE.WRITE, f, write))).error, 0);
+  const uniques = [
+    talk.send(OPCODE.MKDIR, d, withNames(words(0o755), 'm')),
+    talk.send(OPCODE.FSYNC, f, words(fh, 0)),
+    talk.send(OPCODE.FLUSH, f, words(fh, 0, 0)),
+  ];
+  await new Promise((resolve) => setImmediate(resolve));
+  for (const unique of uniques) talk.send(OPCODE.INTERRUPT, 0, words(unique), unique + 1n);
+  // Longer than anybody has who can be interrupted.
+  await new Promise((resolve) => setTimeout(resolve, 2_500));
+  talk.cluster.resume();
+  for (const unique of uniques) t.equal((await talk.answer(unique)).error, 0);
+});
+
 t.test('a synced append that has begun is not done again by who was interrupted', async (t) => {
   const talk = await furnished();
   const { f } = talk;
