@@ -68,9 +68,9 @@ async function many(): Promise<void> {
   if (totals.seeds < wanted && totals.failed.length === 0) {
     say(`${wanted - totals.seeds} seeds fewer than wanted: ${seconds} s were over`);
   }
-  for (const { seed, problem } of totals.failed) {
+  for (const { seed, trace, problem } of totals.failed) {
     process.exitCode = 1;
-    say(`seed ${seed}: ${problem}`);
+    say(`seed ${seed}, trace ${trace}: ${problem}`);
     say(`again: node dist/test/sim/main.js --seed ${seed}`);
     tell(await shrink({ seed }, SHRINK_MS));
   }

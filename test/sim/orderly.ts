@@ -22,6 +22,7 @@ const GROWTH = [3, 5, 3, 1];
  */
 export class Orderly {
   private startedMs = 0;
+  private isThrough = false;
   private allowedMs = 0;
 
   constructor(private readonly world: World) {}
@@ -36,6 +37,7 @@ export class Orderly {
       server.start();
       await this.well();
     }
+    this.isThrough = !this.isOver;
   }
 
   async growAndShrink(): Promise<void> {
@@ -58,10 +60,12 @@ export class Orderly {
       }
     }
     world.tell('grown and shrunk');
+    this.isThrough = !this.isOver;
   }
 
   judge(): void {
     if (this.startedMs === 0) return;
+    ensure(this.isThrough, 'what is done in good order does not come to its end');
     const { operations } = this.world.history;
     const commands = operations.filter(({ request }) => request.type === 'command');
     const nowMs = this.world.loop.nowMs;

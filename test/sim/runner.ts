@@ -17,7 +17,7 @@ export interface Totals {
   /** Of the processors, in all processes. */
   cpuMs: number;
   counts: Record<string, number>;
-  readonly failed: { readonly seed: number; readonly problem: string }[];
+  readonly failed: { readonly seed: number; readonly trace: string; readonly problem: string }[];
 }
 
 /** Worlds make much that is soon forgotten: what outlives a collection of young objects costs most. */
@@ -27,7 +27,7 @@ const V8_FLAGS = ['--max-semi-space-size=32'];
 const STACK_FRAMES = 0;
 
 /** The answer of a process for each seed. */
-type Report = Pick<WorldResult, 'seed' | 'virtualMs' | 'problem' | 'counts'> & {
+type Report = Pick<WorldResult, 'seed' | 'trace' | 'virtualMs' | 'problem' | 'counts'> & {
   readonly cpuMs: number;
 };
 
@@ -75,9 +75,10 @@ export async function work(job: Job): Promise<void> {
   Error.stackTraceLimit = STACK_FRAMES;
   for (let seed = job.from; seed < job.end && performance.now() < endMs; seed += job.step) {
     const before = process.cpuUsage();
-    const { virtualMs, problem, counts } = await new World({ seed }).run();
+    const { trace, virtualMs, problem, counts } = await new World({ seed }).run();
     const { user, system } = process.cpuUsage(before);
-    const report: Report = { seed, virtualMs, problem, counts, cpuMs: (user + system) / 1_000 };
+    const cpuMs = (user + system) / 1_000;
+    const report: Report = { seed, trace, virtualMs, problem, counts, cpuMs };
     process.send?.(report);
     if (problem !== null) break;
   }
@@ -113,12 +114,12 @@ export async function shrink(options: WorldOptions, forMs: number): Promise<Worl
   return smallest;
 }
 
-function take(totals: Totals, { seed, virtualMs, problem, counts, cpuMs }: Report): void {
+function take(totals: Totals, { seed, trace, virtualMs, problem, counts, cpuMs }: Report): void {
   totals.seeds++;
   totals.virtualMs += virtualMs;
   totals.cpuMs += cpuMs;
   for (const [name, value] of Object.entries(counts)) {
     totals.counts[name] = (totals.counts[name] ?? 0) + value;
   }
-  if (problem !== null) totals.failed.push({ seed, problem });
+  if (problem !== null) totals.failed.push({ seed, trace, problem });
 }

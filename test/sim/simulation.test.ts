@@ -39,6 +39,11 @@ const REGRESSIONS: readonly { readonly seed: number; readonly found: string }[] 
     found: 'a survivor whose tree had come by a snapshot, and whose log was to go',
   },
   { seed: 8_576_215, found: 'frames out of order after two pauses at once' },
+  { seed: 12_000_517, found: 'a learner with more than the voters left, whose vote one needed' },
+  { seed: 12_101_443, found: 'a quota that a deposed leader said was reached' },
+  { seed: 13_102_200, found: 'a removed node that knew nobody but a learner' },
+  { seed: 28, found: 'polite restarts that come to their end' },
+  { seed: 46, found: 'one, three, five, three, one' },
   { seed: 53, found: 'the law that only voters lead, when one must commit its own removal' },
 ];
 

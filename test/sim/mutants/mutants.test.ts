@@ -11,10 +11,12 @@ t.setTimeout(280_000);
 const QUICK = [
   'an append is acknowledged before it is synced',
   'a commit is counted without a majority',
+  'the sessions are missing in a snapshot',
+  'commands are applied twice after a crash',
   'the log is truncated below the commit index',
   'a vote counts before it is durable',
 ];
-/** Each of these takes one or two, and shows within a second of virtual time. */
+/** Each of these takes one or two. */
 const SEEDS_MAX = 20;
 
 t.test('every mistake has its place in the code', async (t) => {

@@ -61,6 +61,7 @@ export const MUTATIONS: readonly Mutation[] = [
     to: 'this.quorums = voterSets({ ...configuration, outgoing: [] }).map(',
   },
   {
+    // By joint consensus the second alone does no harm: an old change, too, is agreed by both majorities.
     name: 'the members change before the change before it and an entry of the term are committed',
     file: 'src/raft/member-changes.js',
     from: `        if (!this.node.hasCommittedInTerm || transfer !== null) {

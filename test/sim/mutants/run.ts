@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process';
+import { assert } from '../../../src/base/assert.js';
 import { runWorlds } from '../runner.js';
+import { World } from '../world.js';
 import type { Mutation } from './mutations.js';
 
 export interface MutantOutcome {
@@ -17,7 +19,12 @@ export async function runMutant(
   const execArgv = ['--import', LOAD];
   const env = environment(mutation);
   const totals = await runWorlds(from, seeds, jobs, Number.MAX_SAFE_INTEGER, { execArgv, env });
-  return { found: totals.failed[0] ?? null, seeds: totals.seeds };
+  const [found = null] = totals.failed;
+  if (found !== null) {
+    const { problem } = await new World({ seed: found.seed }).run();
+    assert(problem === null, `without the mistake seed ${found.seed} goes wrong, too: ${problem}`);
+  }
+  return { found, seeds: totals.seeds };
 }
 
 /** What the command line says of one world in which the program has this mistake. */
