@@ -1,13 +1,10 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, openSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const MOOTFS = fileURLToPath(new URL('../../src/cli/mootfs', import.meta.url));
 const WORKER = fileURLToPath(new URL('./worker.js', import.meta.url));
 const CLOCK = fileURLToPath(new URL('./shift-clock.cjs', import.meta.url));
-/** Room for log, tree and a snapshot on its way in; small enough to be filled in a moment. */
-const IMAGE_BYTES = 536_870_912;
 /** A mount alone may take thirty seconds to bring away what was written. */
 const EXIT_MS = 90_000;
 
@@ -105,73 +102,4 @@ export function runWorker(
       else reject(new Error(`worker ${args.join(' ')} ended with ${signal ?? code}: ${errors}`));
     });
   });
-}
-
-/** A disk of its own for a node, so that it can be full, or hang; a mere directory where loop mounts are not allowed. */
-export class Disk {
-  private readonly balloon: string;
-  private frozen = false;
-  readonly isReal: boolean;
-
-  constructor(
-    private readonly image: string,
-    readonly directory: string,
-  ) {
-    mkdirSync(directory, { recursive: true });
-    this.balloon = join(directory, 'balloon');
-    this.isReal = this.mount();
-  }
-
-  private mount(): boolean {
-    try {
-      execFileSync('truncate', ['-s', String(IMAGE_BYTES), this.image]);
-      execFileSync('mkfs.ext4', ['-q', '-m', '0', this.image], { stdio: 'ignore' });
-      execFileSync('mount', ['-o', 'loop', this.image, this.directory], { stdio: 'ignore' });
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
-  get data(): string {
-    return join(this.directory, 'data');
-  }
-
-  fill(): void {
-    // It ends with an error when the disk is full, as it should.
-    const args = ['if=/dev/zero', `of=${this.balloon}`, 'bs=1M'];
-    try {
-      execFileSync('dd', args, { stdio: 'ignore' });
-    } catch {}
-  }
-
-  makeRoom(): void {
-    rmSync(this.balloon, { force: true });
-  }
-
-  freeze(): void {
-    execFileSync('fsfreeze', ['-f', this.directory]);
-    this.frozen = true;
-  }
-
-  thaw(): void {
-    if (this.frozen) execFileSync('fsfreeze', ['-u', this.directory]);
-    this.frozen = false;
-  }
-
-  wipe(): void {
-    rmSync(this.data, { recursive: true, force: true });
-  }
-
-  /** The files of log and tree that hold records. */
-  files(): string[] {
-    return readdirSync(this.data, { recursive: true, encoding: 'utf8' })
-      .filter((name) => /\.(log|sst)$|\/(MANIFEST-\d+|CURRENT)$/.test(name))
-      .map((name) => join(this.data, name));
-  }
-
-  remove(): void {
-    this.thaw();
-    if (this.isReal) execFileSync('umount', ['-l', this.directory]);
-  }
 }

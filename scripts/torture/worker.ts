@@ -20,7 +20,7 @@ import { type Random, randomBetween, seededRandom } from '../../src/base/random.
 import { BLOCK_BYTES, Recorder } from './history.js';
 
 /**
- * A program on a mount, one call after another: `worker.js work|prepare|final|digest|read MOUNT
+ * A program on a mount, one call after another: `worker.js work|prepare|final|probe|digest|read MOUNT
  * NAME SEED HISTORY STOP`. It works until the file STOP is there.
  */
 
@@ -30,6 +30,8 @@ const DIRECTORIES = 2;
 const NAMES = ['a', 'b', 'c'];
 const APPENDS = 2;
 const APPEND = constants.O_WRONLY | constants.O_APPEND;
+/** Room that was made is noticed by then. */
+const PROBE_MS = 60_000;
 /** After an answer that is none: the mount is gone for a while. */
 const TROUBLE_MS = 100;
 
@@ -194,6 +196,25 @@ function final(): void {
   }
 }
 
+/** Writes a file of its own; what is refused, for want of room perhaps, is tried again. */
+function probe(): void {
+  const endMs = performance.now() + PROBE_MS;
+  const path = join(mount, `probe-${name}`);
+  for (;;) {
+    try {
+      withFile(path, 'w', (fd) => {
+        writeSync(fd, fill(name, BLOCK_BYTES));
+        fsyncSync(fd);
+        return 'ok';
+      });
+      return;
+    } catch (error) {
+      if (performance.now() > endMs) throw error;
+      pause(TROUBLE_MS);
+    }
+  }
+}
+
 /** One line for the whole tree: names, types, sizes and contents. */
 function digest(): void {
   const hash = createHash('sha256');
@@ -256,5 +277,12 @@ function pause(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
-const MODES: Readonly<Record<string, () => void>> = { prepare, work, final, digest, read };
+const MODES: Readonly<Record<string, () => void>> = {
+  prepare,
+  work,
+  final,
+  probe,
+  digest,
+  read,
+};
 MODES[mode]?.();

@@ -13,8 +13,11 @@ import { freePorts } from '../../src/cli/free-ports.js';
 import { newestLeader } from '../../src/cli/status.js';
 import type { NodeReport } from '../../src/client/filesystem-client.js';
 import type { NodeStatus } from '../../src/codec/client-messages.js';
-import { Disk, Process } from './processes.js';
+import { Disk } from './disk.js';
+import { Process, runWorker } from './processes.js';
 import { NodeProxy, Roads } from './proxy.js';
+import type { Tally } from './tally.js';
+import { inTime, waitFor } from './waiting.js';
 
 /** Not a word that any other frame has in it. */
 const CLUSTER = 'tempest';
@@ -34,7 +37,7 @@ export interface TortureNode {
   readonly proxy: NodeProxy;
   /** Its files were damaged: it may refuse to go on, and is rebuilt then. */
   damaged: boolean;
-  /** It may have ended because its disk was full. */
+  /** Its disk is full, or was and it has not recovered from that: it may end by itself. */
   wasFull: boolean;
 }
 
@@ -53,13 +56,16 @@ export class World {
   readonly violations: string[] = [];
   /** Programs on the mounts. */
   readonly workers = new Set<ChildProcess>();
-  /** What a node found wrong with its own data, as it should. */
-  damageFound = 0;
   private readonly addresses: readonly string[];
   private removed: Promise<void> | null = null;
 
-  static async make(count: number, flags: readonly string[], clocks: () => string): Promise<World> {
-    return new World(count, await freePorts(2 * count), flags, clocks);
+  static async make(
+    count: number,
+    flags: readonly string[],
+    clocks: () => string,
+    tally: Tally,
+  ): Promise<World> {
+    return new World(count, await freePorts(2 * count), flags, clocks, tally);
   }
 
   private constructor(
@@ -67,6 +73,7 @@ export class World {
     ports: readonly number[],
     flags: readonly string[],
     clocks: () => string,
+    readonly tally: Tally,
   ) {
     const names = Array.from({ length: count }, (_, i) => `n${i + 1}`);
     const proxyPort = (i: number) => ports[i] ?? 0;
@@ -133,16 +140,27 @@ export class World {
     await waitFor(`mount ${name}`, STATUS_MS * 30, () => isMounted(directory));
   }
 
-  /** A node that refuses its data is rebuilt; that is what the message says to do. */
+  /**
+   * A node that refuses its data is rebuilt, and one whose disk was full is started when there is room;
+   * that is what their messages say to do.
+   */
   private onNodeDeath(node: TortureNode, code: number): void {
     if (node.damaged && code === 4) {
-      this.damageFound++;
+      this.tally.damageFoundByNode++;
       this.rebuild(node);
-    } else if (!node.wasFull || code !== 4) {
+    } else if (node.wasFull && code === 4) {
+      this.tally.fullDisksFatal++;
+      if (!node.disk.isFull) node.process.start();
+    } else {
       this.violations.push(
         `${node.name} ended by itself with ${code}:\n${node.process.lastWords()}`,
       );
     }
+  }
+
+  async kill({ process }: Pick<TortureNode, 'process'>): Promise<void> {
+    this.tally.kills++;
+    await process.end('SIGKILL');
   }
 
   rebuild(node: TortureNode): void {
@@ -177,6 +195,11 @@ export class World {
       const found = (await this.status()).flatMap(({ status }) => status ?? []);
       return found.length === this.nodes.length && areEqual(found);
     });
+  }
+
+  /** A program's write through a mount is taken, after a while perhaps. */
+  async writable({ name, directory }: TortureMount): Promise<void> {
+    await inTime(runWorker(['probe', directory, name]), `a write on ${name}`);
   }
 
   /** Every node answers, and none has anything to catch up with that it may have lost. */
@@ -270,16 +293,4 @@ async function isMounted(directory: string): Promise<boolean> {
     if (!(error as ExecFileException).killed) return false;
   }
   return isListed(directory);
-}
-
-export async function waitFor(
-  what: string,
-  limitMs: number,
-  condition: () => Promise<boolean>,
-): Promise<void> {
-  const end = performance.now() + limitMs;
-  while (!(await condition())) {
-    if (performance.now() > end) throw new Error(`waited ${limitMs} ms in vain for ${what}`);
-    await new Promise((done) => setTimeout(done, 100));
-  }
 }
