@@ -1,6 +1,8 @@
 import { BLOCK_BYTES, type Operation } from './history.js';
+import { blocksOf } from './large.js';
 import { checkLinearizable } from './linearizable.js';
 import { BLOCK, NAMES } from './models.js';
+import { settle } from './unheard.js';
 
 /** For one object's history; more is told as undecided. */
 const SEARCH_MS = 20_000;
@@ -22,16 +24,17 @@ export function checkHistories(
   const violations: string[] = [];
   let undecided = 0;
   const objects = new Map<string, Operation[]>();
-  for (const operation of operations) {
+  for (const operation of [...operations, ...blocksOf(operations)]) {
     const { type, object } = operation.request;
-    if (type === 'append') continue;
+    if (type === 'append' || type === 'write-blocks' || type === 'read-blocks') continue;
     const ofObject = objects.get(object) ?? [];
     objects.set(object, ofObject);
     ofObject.push(operation);
   }
   for (const [object, ofObject] of objects) {
-    const model = object.startsWith('names') ? NAMES : BLOCK;
-    const verdict = checkLinearizable(ofObject, model, SEARCH_MS);
+    const verdict = object.startsWith('names')
+      ? checkLinearizable(ofObject, NAMES, SEARCH_MS)
+      : checkLinearizable(settle(ofObject), BLOCK, SEARCH_MS);
     if (verdict.type === 'undecided') undecided++;
     if (verdict.type === 'violation') {
       violations.push(`${object} is not linearizable at\n${around(ofObject, verdict.operation)}`);
@@ -43,6 +46,7 @@ export function checkHistories(
   for (const { request, answer } of operations) {
     if (answer !== 'ok') continue;
     if (request.type === 'write') acknowledgedBytes += BLOCK_BYTES;
+    if (request.type === 'write-blocks') acknowledgedBytes += request.count * BLOCK_BYTES;
     if (request.type === 'append') acknowledgedBytes += request.value.length + 1;
   }
   return {
@@ -82,16 +86,21 @@ function recordProblems(operations: readonly Operation[], file: string, content:
 /** The operations beside one, for a person. */
 function around(operations: readonly Operation[], culprit: Operation): string {
   const sorted = [...operations].sort((a, b) => (a.invokedNs < b.invokedNs ? -1 : 1));
-  const at = sorted.indexOf(culprit);
+  const at = sorted.findIndex((one) => isSame(one, culprit));
   const first = sorted[0]?.invokedNs ?? 0n;
   const ms = (ns: bigint) => (Number(ns - first) / 1e6).toFixed(3);
   return sorted
     .slice(Math.max(0, at - 12), at + 6)
     .map((operation) => {
       const { worker, request, invokedNs, endedNs, answer } = operation;
-      const mark = operation === culprit ? '>' : ' ';
+      const mark = isSame(operation, culprit) ? '>' : ' ';
       const end = endedNs === null ? 'never' : ms(endedNs);
       return `  ${mark} ${ms(invokedNs)} to ${end} ${worker} ${JSON.stringify(request)}: ${answer}`;
     })
     .join('\n');
+}
+
+/** Of a write that nobody heard of the judged one may be a copy. */
+function isSame(a: Operation, b: Operation): boolean {
+  return a.worker === b.worker && a.invokedNs === b.invokedNs;
 }

@@ -16,8 +16,9 @@ export type DiskKind =
   /** A mere directory. */
   | 'directory';
 
-/** The files of log and tree that hold records. */
+/** The files of log and tree that hold records: RocksDB's own, and those of large data beside them. */
 export const RECORD_FILES = /\.(log|sst)$|\/(MANIFEST-\d+|CURRENT)$/;
+export const DATA_FILES = /\.data$/;
 
 /** A disk of its own for a node, so that it can be full, or hang. */
 export class Disk {

@@ -2,7 +2,7 @@ import { type Random, randomBetween } from '../../src/base/random.js';
 import { verifyDirectory } from '../../src/cli/assemble/offline.js';
 import { pick, some } from './choice.js';
 import { flip } from './damage.js';
-import { type DiskKind, RECORD_FILES } from './disk.js';
+import { DATA_FILES, type DiskKind, RECORD_FILES } from './disk.js';
 import { waitFor } from './waiting.js';
 import type { TortureNode, World } from './world.js';
 
@@ -21,6 +21,8 @@ export interface Fault {
 const SETTLED_MS = 60_000;
 /** Bytes turned over in one fault: few, so that it is not always the same file that is found. */
 const FLIPS_MAX = 3;
+/** In large files, of which nobody may need the most any more. */
+const DATA_FLIPS_MAX = 24;
 
 type Choose<T> = (world: World, random: Random) => Promise<T>;
 
@@ -234,6 +236,7 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
     },
   },
   'flipped bytes': damage(RECORD_FILES, FLIPS_MAX),
+  'flipped bytes of large data': damage(DATA_FILES, DATA_FLIPS_MAX),
   'a data directory lost': {
     copies: 1,
     destructive: true,

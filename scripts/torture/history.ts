@@ -3,11 +3,23 @@ import { appendFileSync, readFileSync } from 'node:fs';
 /** The pieces in which shared files are written and read. */
 export const BLOCK_BYTES = 4096;
 
+/** Blocks of a file that lie side by side. */
+export interface Stretch {
+  readonly first: number;
+  readonly count: number;
+}
+
 /** What a program asks of a name or of a block; each concerns one object. */
 export type Request =
   /** A block of a shared file; `value` names file, block, writer and generation. */
   | { readonly type: 'write'; readonly object: string; readonly value: string }
   | { readonly type: 'read'; readonly object: string }
+  /**
+   * Many blocks of a large file, from `first` on; each is an object of its own. `value` names writer
+   * and generation. What was read is told as runs of equal blocks (large.ts).
+   */
+  | ({ readonly type: 'write-blocks'; readonly object: string; readonly value: string } & Stretch)
+  | ({ readonly type: 'read-blocks'; readonly object: string } & Stretch)
   /** Names of one directory; `name` and `to` are within it. */
   | { readonly type: 'create'; readonly object: string; readonly name: string }
   | { readonly type: 'unlink'; readonly object: string; readonly name: string }

@@ -9,6 +9,9 @@ import type { Storm } from './storm.js';
 import { inTime } from './waiting.js';
 import type { World } from './world.js';
 
+/** The history of what was there before all others. */
+const PREPARE = 'prepare';
+
 /** A world's life: programs at work, a storm, and when all is over the judgement. */
 export async function live(
   world: World,
@@ -21,9 +24,13 @@ export async function live(
   const stopFile = join(root, 'stop');
   const historyOf = (name: string) => join(root, 'histories', name);
   const seed = () => String(randomBetween(random, 0, 2 ** 31));
-  for (const { name } of mounts) writeFileSync(historyOf(name), '');
+  const everyMount = mounts.map(({ name }) => name);
+  for (const name of [PREPARE, ...everyMount]) writeFileSync(historyOf(name), '');
   const first = mounts[0]?.directory ?? '';
-  await inTime(runWorker(['prepare', first]), 'what programs begin with');
+  await inTime(
+    runWorker(['prepare', first, PREPARE, '0', historyOf(PREPARE)]),
+    'what programs begin with',
+  );
   const workers = mounts.map(({ name, directory }) =>
     runWorker(['work', directory, name, seed(), historyOf(name), stopFile], (child) =>
       world.workers.add(child),
@@ -41,15 +48,19 @@ export async function live(
     await inTime(worker, `the program on ${mounts[i]?.name} to end`);
   }
   await world.healthy();
-  for (const mount of mounts) await world.writable(mount);
-  for (const { name, directory } of mounts) {
-    await inTime(
-      runWorker(['final', directory, name, '0', historyOf(`${name}-final`)]),
-      `the last reads of ${name}`,
-    );
-  }
+  await Promise.all(mounts.map((mount) => world.writable(mount)));
+  await Promise.all(
+    mounts.map(({ name, directory }) =>
+      inTime(
+        runWorker(['final', directory, name, '0', historyOf(`${name}-final`)]),
+        `the last reads of ${name}`,
+      ),
+    ),
+  );
   const digests = await Promise.all(
-    mounts.map(({ directory }) => runWorker(['digest', directory])),
+    mounts.map(({ name, directory }) =>
+      inTime(runWorker(['digest', directory]), `the digest of ${name}`),
+    ),
   );
   if (new Set(digests).size !== 1) violations.push(`trees differ: ${digests.join(' ')}`);
   const records = await readRecords(first);
@@ -59,9 +70,10 @@ export async function live(
     const { problems } = await verifyDirectory(disk.data);
     for (const problem of problems) violations.push(`${name}: ${problem}`);
   }
-  const operations = mounts.flatMap(({ name }) =>
-    [name, `${name}-final`].flatMap((part) => readHistory(name, historyOf(part))),
-  );
+  const operations = [PREPARE, ...everyMount].flatMap((name) => [
+    ...readHistory(name, historyOf(name)),
+    ...(name === PREPARE ? [] : readHistory(name, historyOf(`${name}-final`))),
+  ]);
   say(judge(world, operations, records));
 }
 

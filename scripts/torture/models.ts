@@ -21,6 +21,8 @@ export const NAMES: Model = {
   step(state, request, answer) {
     const names = new Map(Object.entries(JSON.parse(state) as Record<string, string>));
     if (!('name' in request)) return null;
+    // Refused for want of room: nothing has changed.
+    if (answer === 'ENOSPC') return request.type === 'stat' ? null : state;
     const { type, name } = request;
     const there = names.get(name);
     switch (type) {

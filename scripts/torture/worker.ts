@@ -17,7 +17,10 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Random, randomBetween, seededRandom } from '../../src/base/random.js';
+import { blockValue, fill, withFile } from './blocks.js';
+import { pick } from './choice.js';
 import { BLOCK_BYTES, Recorder } from './history.js';
+import { LargeWork } from './large-work.js';
 
 /**
  * A program on a mount, one call after another: `worker.js work|prepare|final|probe|digest|read MOUNT
@@ -30,6 +33,12 @@ const DIRECTORIES = 2;
 const NAMES = ['a', 'b', 'c'];
 const APPENDS = 2;
 const APPEND = constants.O_WRONLY | constants.O_APPEND;
+/**
+ * Between two pieces of large work: at least so long, and some times as long as the last one took, so
+ * that small work goes on where the machine is slow.
+ */
+const LARGE_PAUSE_MS = 2_000;
+const LARGE_PAUSE_TIMES = 4;
 /** Room that was made is noticed by then. */
 const PROBE_MS = 60_000;
 /** After an answer that is none: the mount is gone for a while. */
@@ -47,13 +56,23 @@ function prepare(): void {
   }
   for (let i = 0; i < DIRECTORIES; i++) mkdirSync(join(mount, `names${i}`));
   for (let i = 0; i < APPENDS; i++) closeSync(openSync(join(mount, `records${i}`), 'w'));
+  new LargeWork(new Recorder(historyFile), mount, name).prepare();
 }
 
 function work(): void {
   const random = seededRandom(Number(seed));
   const recorder = new Recorder(historyFile);
+  const large = new LargeWork(recorder, mount, name);
+  let largeAtMs = 0;
   for (let generation = 1; !existsSync(stopFile); generation++) {
-    if (step(recorder, random, generation) === null) pause(TROUBLE_MS);
+    const beginMs = performance.now();
+    const isLarge = beginMs >= largeAtMs;
+    let answer: string | null = null;
+    if (isMounted())
+      answer = isLarge ? large.step(random, generation) : step(recorder, random, generation);
+    const endMs = performance.now();
+    if (isLarge) largeAtMs = endMs + LARGE_PAUSE_MS + LARGE_PAUSE_TIMES * (endMs - beginMs);
+    if (answer === null) pause(TROUBLE_MS);
   }
 }
 
@@ -86,7 +105,6 @@ const STEPS: readonly (readonly [weight: number, step: Step])[] = [
 ];
 
 function step(recorder: Recorder, random: Random, generation: number): string | null {
-  if (!isMounted()) return null;
   const total = STEPS.reduce((sum, [weight]) => sum + weight, 0);
   let luck = below(random, total);
   for (const [weight, action] of STEPS) {
@@ -129,7 +147,7 @@ function create(recorder: Recorder, directory: number, entry: string): string | 
   return recorder.run(
     { type: 'create', object: `names${directory}`, name: entry },
     () => withFile(join(mount, `names${directory}`, entry), 'wx', (fd) => inodeText(fstatSync(fd))),
-    (code) => code === 'EEXIST',
+    (code) => code === 'EEXIST' || code === 'ENOSPC',
   );
 }
 
@@ -157,7 +175,7 @@ function rename(recorder: Recorder, random: Random): string | null {
       renameSync(join(mount, directory, from), join(mount, directory, to));
       return 'ok';
     },
-    isMissing,
+    (code) => isMissing(code) || code === 'ENOSPC',
   );
 }
 
@@ -194,6 +212,7 @@ function final(): void {
   for (let directory = 0; directory < DIRECTORIES; directory++) {
     for (const entry of NAMES) stat(recorder, directory, entry);
   }
+  new LargeWork(recorder, mount, name).readAll();
 }
 
 /** Writes a file of its own; what is refused, for want of room perhaps, is tried again. */
@@ -237,26 +256,6 @@ function read(): void {
   process.stdout.write(readFileSync(mount));
 }
 
-/** A block says in every line what it is, so that a torn, exchanged or foreign part of it shows. */
-function fill(value: string, bytes: number): Buffer {
-  return Buffer.alloc(bytes, `${value}\n`, 'latin1');
-}
-
-function blockValue(block: Buffer): string {
-  if (block.length === BLOCK_BYTES && block.every((byte) => byte === 0)) return '';
-  const value = block.toString('latin1', 0, block.indexOf('\n'));
-  return fill(value, BLOCK_BYTES).equals(block) ? value : `torn: ${block.length} ${value}`;
-}
-
-function withFile(path: string, flags: string | number, use: (fd: number) => string): string {
-  const fd = openSync(path, flags, 0o644);
-  try {
-    return use(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
 function inodeText(stat: { readonly ino: number }): string {
   return `inode ${stat.ino}`;
 }
@@ -267,10 +266,6 @@ function never(): boolean {
 
 function below(random: Random, end: number): number {
   return randomBetween(random, 0, end);
-}
-
-function pick<T>(random: Random, of: readonly T[]): T {
-  return of[below(random, of.length)] as T;
 }
 
 function pause(ms: number): void {

@@ -2,6 +2,7 @@ import t from 'tap';
 import type { Operation, Request } from '../../scripts/torture/history.js';
 import { checkLinearizable } from '../../scripts/torture/linearizable.js';
 import { BLOCK, NAMES } from '../../scripts/torture/models.js';
+import { settle } from '../../scripts/torture/unheard.js';
 import { randomBetween, seededRandom } from '../../src/base/random.js';
 
 const PATIENCE_MS = 60_000;
@@ -24,8 +25,11 @@ function read(value: string, from: number, to: number) {
   return operation({ type: 'read', object: 'x' }, value, from, to);
 }
 
+/** Judged twice: as it is, and with what nobody heard of settled. */
 function block(...operations: readonly Operation[]): string {
-  return checkLinearizable(operations, BLOCK, PATIENCE_MS).type;
+  const { type } = checkLinearizable(operations, BLOCK, PATIENCE_MS);
+  const settled = checkLinearizable(settle(operations), BLOCK, PATIENCE_MS);
+  return type === settled.type ? type : `${type}, and settled ${settled.type}`;
 }
 
 t.test('blocks', async (t) => {
@@ -81,6 +85,18 @@ t.test('names', async (t) => {
   t.equal(names(['create a', 'inode 5'], ['rename a b', 'ok'], ['stat a', 'inode 5']), 'violation');
   t.equal(names(['create a', null], ['stat a', 'inode 7'], ['unlink a', 'ok']), 'linearizable');
   t.equal(names(['create a', null], ['stat a', 'inode 7'], ['stat a', 'inode 8']), 'violation');
+  t.equal(names(['create a', 'ENOSPC'], ['stat a', 'ENOENT']), 'linearizable');
+  t.equal(names(['create a', 'ENOSPC'], ['stat a', 'inode 7']), 'violation', 'it was refused');
+});
+
+t.test('many writes that nobody heard of are settled', async (t) => {
+  const writes = Array.from({ length: 400 }, (_, i) => write(`v${i}`, i, null, null));
+  t.equal(settle(writes).length, 0, 'nobody read any');
+  const late = [read('v7', 500, 510), write('last', 520, 530), read('last', 540, 550)];
+  const settled = settle([...writes, ...late]);
+  t.equal(checkLinearizable(settled, BLOCK, PATIENCE_MS).type, 'linearizable');
+  const again = settle([...writes, ...late, read('v7', 560, 570)]);
+  t.equal(checkLinearizable(again, BLOCK, PATIENCE_MS).type, 'violation', 'it happens once');
 });
 
 t.test(
