@@ -59,41 +59,42 @@ cluster_new() {
 }
 
 # Ports that were free a moment ago, held all at once, below those that the kernel gives to outgoing
-# connections: of a node that is down nobody takes the port by chance.
+# connections: of a node that is down nobody takes the port by chance. Tests that run side by side have ports of
+# their own.
 free_ports() {
   node -e '
     const net = require("net");
-    const count = Number(process.argv[1]);
+    const [count, from, span] = process.argv.slice(1).map(Number);
     const listen = (port) => new Promise((done) => {
       const s = net.createServer().on("error", () => done(null)).listen(port, "127.0.0.1", () => done(s));
     });
     (async () => {
       const servers = [];
       while (servers.length < count) {
-        const server = await listen(10_000 + Math.floor(Math.random() * 20_000));
+        const server = await listen(from + Math.floor(Math.random() * span));
         if (server !== null) servers.push(server);
       }
       console.log(servers.map((s) => s.address().port).join(" "));
       for (const s of servers) s.close();
-    })();' "$1"
+    })();' "$1" "${MOOTFS_TEST_PORTS_FROM:-10000}" "${MOOTFS_TEST_PORTS:-20000}"
 }
 
 # The first of so many ports in a row, of the same kind.
 free_ports_in_a_row() {
   node -e '
     const net = require("net");
-    const count = Number(process.argv[1]);
+    const [count, from, span] = process.argv.slice(1).map(Number);
     const listen = (port) => new Promise((done) => {
       const s = net.createServer().on("error", () => done(null)).listen(port, "127.0.0.1", () => done(s));
     });
     (async () => {
       for (;;) {
-        const port = 10_000 + Math.floor(Math.random() * 20_000);
+        const port = from + Math.floor(Math.random() * span);
         const servers = await Promise.all(Array.from({ length: count }, (_, i) => listen(port + i)));
         for (const server of servers) server?.close();
         if (servers.every(Boolean)) return console.log(port);
       }
-    })();' "$1"
+    })();' "$1" "${MOOTFS_TEST_PORTS_FROM:-10000}" "${MOOTFS_TEST_PORTS:-20000}"
 }
 
 # node_start I [FLAGS...]: node I in the background; its pid is kept.

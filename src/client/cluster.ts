@@ -177,12 +177,11 @@ export class Cluster {
     if (status.role === 'leader') {
       this.onClaim(link, status.term);
       // Whoever was given may leave the cluster one day.
-      for (const { id, address } of status.peers) this.learn(id, address);
+      this.learnAll(status.peers);
       this.forgetAllBut(status.peers);
     } else if (link === this.leader) this.leader = null;
-    // Who knew one that left, and no other, learns from whom it can; not before it knows whom it was given.
-    if (this.leader === null && !this.links.slice(0, this.givenCount).some(({ fresh }) => fresh))
-      for (const { id, address } of status.peers) this.learn(id, address);
+    // Who knew one that left, and no other, learns from whom it can.
+    if (this.leader === null) this.learnAll(status.peers);
   }
 
   /** Which nodes were tried and what is the matter with each. */
@@ -211,6 +210,14 @@ export class Cluster {
     const link = this.linkTo(address);
     this.links.push(link);
     link.start();
+  }
+
+  /** Not before it is known who the given ones are: they may be the same under other addresses. */
+  private learnAll(members: NodeStatus['peers']): void {
+    const given = this.links.slice(0, this.givenCount);
+    if (!given.every((link) => link.nodeId !== null || link.suspect || link.trouble !== null))
+      return;
+    for (const { id, address } of members) this.learn(id, address);
   }
 
   /** Of the learned nodes those that left: a client may outlive many. */

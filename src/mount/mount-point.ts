@@ -62,22 +62,27 @@ export async function checkFuse(): Promise<void> {
 
 /**
  * The absolute path of a directory that can be mounted on. A dead mount there (its server was
- * killed) is unmounted; a living one is refused.
+ * killed) is unmounted; a living one is refused, whatever it is, but for an automount, which waits for us.
  */
 export async function prepareDirectory(directory: string): Promise<string> {
   for (let i = 0; i < DEAD_MOUNTS_MAX; i++) {
     const path = await canonicalPath(directory);
     const type = mountAt(await readMountinfo(), path)?.type;
-    if (type?.startsWith('fuse') !== true) return checkDirectory(path, directory);
+    if (type === undefined || type === 'autofs') return checkDirectory(path, directory);
+    if (!type.startsWith('fuse')) throw alreadyMounted(path, type);
     // By statfs(2), as the kernel may still have the attributes. Not in this process: a server that
     // is stopped would hold a thread for ever.
     const probe = await run('stat', ['-f', '-c', '%T', '--', path]);
     if (probe.status === 0 || !probe.errorText.includes('not connected')) {
-      throw unavailable(`${path} is a mounted ${type} already: unmount it first`);
+      throw alreadyMounted(path, type);
     }
     await forceUnmount(path);
   }
   throw unavailable(`${directory} has dead mounts that cannot be unmounted: run umount -l there`);
+}
+
+function alreadyMounted(path: string, type: string): MootError {
+  return unavailable(`${path} is a mounted ${type} already: unmount it first`);
 }
 
 async function checkDirectory(path: string, asGiven: string): Promise<string> {

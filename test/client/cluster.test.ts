@@ -82,6 +82,14 @@ t.test('who knows no leader learns members from anybody', async (t) => {
   t.strictSame(told({ d: 'd:1' }, { ...follower, id: 'b' }).length, 4, 'a deposed leader, too');
 });
 
+t.test('a node that was given by another address is not met twice', async (t) => {
+  const { told, links } = await silentCluster(t, 'a:1', 'alias-of-b:1');
+  t.strictSame(told({ b: 'b:1' }), ['a:1', 'alias-of-b:1'], 'it has not said who it is');
+  const [, given] = links();
+  if (given !== undefined) given.nodeId = 'b';
+  t.strictSame(told({ b: 'b:1', c: 'c:1' }), ['a:1', 'alias-of-b:1', 'c:1']);
+});
+
 t.test('a node that others name as their leader is dialled at once, once a term', async (t) => {
   const { told, links, dialled, dying } = await silentCluster(t);
   const follower = { role: 'follower', leader: 'b' } as const;
@@ -105,27 +113,28 @@ t.test('a node that others name as their leader is dialled at once, once a term'
 });
 
 /** One whose nodes never answer; `told`: what a status says makes the client dial these. */
-async function silentCluster(t: Test) {
+async function silentCluster(t: Test, ...given: readonly string[]) {
+  const addresses = given.length === 0 ? ['a:1'] : given;
   const dialled: string[] = [];
   const channel = { queuedBytes: 0, send() {}, close() {} };
   let isDead = false;
   const dialer = {
     dial: (address: string) => {
       dialled.push(address);
-      if (address === 'a:1') return Promise.resolve(channel);
+      if (addresses.includes(address)) return Promise.resolve(channel);
       return isDead ? Promise.reject(new Error('refused')) : new Promise<never>(() => {});
     },
   };
   const unheard = () => {};
-  const cluster = new Cluster(['a:1'], dialer, systemClock, systemRandom, {
+  const cluster = new Cluster(addresses, dialer, systemClock, systemRandom, {
     onLeader: unheard,
     onOpen: unheard,
     onClosed: unheard,
     onChanges: unheard,
   });
   t.teardown(() => cluster.close());
-  const [given] = cluster.links;
-  given?.start();
+  const [first] = cluster.links;
+  cluster.start();
   await new Promise((resolve) => setImmediate(resolve));
   const told = (peers: Readonly<Record<string, string>>, says: Partial<NodeStatus> = {}) => {
     const status = {
@@ -133,7 +142,7 @@ async function silentCluster(t: Test) {
       ...says,
       peers: Object.entries(peers).map(([id, address]) => ({ id, address })),
     };
-    if (given !== undefined) cluster.onStatus(given, status as never);
+    if (first !== undefined) cluster.onStatus(first, status as never);
     return cluster.links.map(({ address }) => address);
   };
   const dying = (dead: boolean) => {
