@@ -24,6 +24,8 @@ interface Seen {
   readonly configuration: Configuration;
   /** null: it did not lead. */
   readonly ledTerm: number | null;
+  /** Whom it waits for besides a majority. */
+  readonly liveVoters: readonly NodeId[];
   term: number;
   commitIndex: number;
   appliedIndex: number;
@@ -49,7 +51,7 @@ export class Laws {
   /** Entries that were on a disk of each node once, replaced or lost since or not. */
   private readonly held = new Set<string>();
   private readonly seen = new Map<Server, Seen>();
-  readonly counts = { terms: 0, commits: 0 };
+  readonly counts = { terms: 0, commits: 0, awaited: 0, readLeases: 0 };
 
   constructor(
     private readonly servers: readonly Server[],
@@ -121,6 +123,9 @@ export class Laws {
           );
         }
         return;
+      case 'read-lease-reply':
+        this.mayRead(server, message.to);
+        return;
       default:
         return;
     }
@@ -156,6 +161,7 @@ export class Laws {
       this.ownTerm(server, ledTerm, commitIndex);
       // What a commit changes itself was not in force when it was counted.
       this.majorityHas(server, before?.configuration ?? status.configuration, ledTerm, commitIndex);
+      if (before?.ledTerm === term && role === 'leader') this.awaitedHave(status, before);
       this.committedIndex = Math.max(this.committedIndex, commitIndex);
     }
     ensure(commitIndex <= this.committedIndex, `${id}: no leader has committed ${commitIndex}`);
@@ -166,6 +172,7 @@ export class Laws {
       commitIndex,
       appliedIndex,
       configuration: status.configuration,
+      liveVoters: status.liveVoters,
       ledTerm: role === 'leader' ? term : null,
     });
   }
@@ -284,6 +291,46 @@ export class Laws {
     index: number,
   ): void {
     if (index <= this.committedIndex || index <= disk.memory.log.mark.index) return;
+    const holders = this.holders(index, term);
+    ensure(
+      everyMajority(configuration, (voter) => holders.has(voter)),
+      `${id} commits ${index}, which only ${[...holders].join(', ')} have on disk`,
+    );
+  }
+
+  /**
+   * Write concern `all`: what a leader commits, and so whatever it answers, is on the disk of every voter
+   * that it waits for. Who has left by then is not waited for any more.
+   */
+  private awaitedHave({ id, term, commitIndex, liveVoters }: NodeStatus, before: Seen): void {
+    if (commitIndex <= before.commitIndex || liveVoters.length === 0) return;
+    const holders = this.holders(commitIndex, term);
+    for (const voter of liveVoters) {
+      if (!before.liveVoters.includes(voter) || !isVoter(before.configuration, voter)) continue;
+      ensure(
+        holders.has(voter),
+        `${id} commits ${commitIndex} and waits for ${voter}, which does not have it on disk`,
+      );
+      this.counts.awaited++;
+    }
+  }
+
+  /** Who answers strong reads by itself has all that was committed, and nothing is without it from now on. */
+  private mayRead(server: Server, voter: NodeId): void {
+    const { status, id } = server;
+    if (status === null) return;
+    this.counts.readLeases++;
+    const { commitIndex, liveVoters } = status;
+    ensure(liveVoters.includes(voter), `${id} lets ${voter} read, and does not wait for it`);
+    const term = termOnDisk(server, commitIndex);
+    ensure(
+      term === undefined || this.holders(commitIndex, term).has(voter),
+      `${id} lets ${voter} read, which does not have ${commitIndex} on disk`,
+    );
+  }
+
+  /** Who has this entry on disk, or behind a snapshot. */
+  private holders(index: number, term: number): Set<NodeId> {
     const holders = new Set<NodeId>();
     for (const server of this.servers) {
       const { mark, hardState } = server.disk.memory.log;
@@ -297,10 +344,7 @@ export class Laws {
         holders.add(server.id);
       }
     }
-    ensure(
-      everyMajority(configuration, (voter) => holders.has(voter)),
-      `${id} commits ${index}, which only ${[...holders].join(', ')} have on disk`,
-    );
+    return holders;
   }
 
   /** State machine safety. */

@@ -315,4 +315,18 @@ export const MUTATIONS: readonly Mutation[] = [
     from: 'this.delegated.delete(ino);',
     to: 'void ino;',
   },
+  {
+    name: 'a leader with write concern all commits without those it waits for',
+    file: 'src/raft/replication.js',
+    from: 'this.awaited = this.followers.filter(({ id }) => ids.includes(id));',
+    to: '',
+  },
+  {
+    name: 'a voter that lacks what is committed may read by itself',
+    file: 'src/node/live-voters.js',
+    from: `        if (!isCaughtUp(follower, leading.commitIndex))
+            return 0;
+`,
+    to: '',
+  },
 ];
