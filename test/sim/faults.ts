@@ -122,10 +122,13 @@ export type FaultKind =
       readonly afterMicros: number;
       readonly backMs: number;
     }
-  /** The next stream of a snapshot breaks: one of the two dies, or they do not reach each other. */
+  /**
+   * The next stream of a snapshot breaks: one of the two dies, or does not reach the other. Or it has begun
+   * well, and goes on over another connection.
+   */
   | {
       readonly type: 'broken-snapshot';
-      readonly where: 'sender' | 'receiver' | 'between';
+      readonly where: 'sender' | 'receiver' | 'between' | 'connection';
       readonly afterMicros: number;
       readonly forMs: number;
     }
@@ -171,7 +174,7 @@ const WEIGHTS: Readonly<Record<FaultType, number>> = {
   // Only together with others of its kind: see ELECTION_WORLDS.
   'fatal-election': 0,
   'fatal-change': 4,
-  'broken-snapshot': 4,
+  'broken-snapshot': 6,
   snapshot: 6,
 };
 
@@ -395,7 +398,7 @@ const MAKERS: { readonly [T in FaultType]: (below: Below, chance: Chance) => Fau
   }),
   'broken-snapshot': (below, chance) => ({
     type: 'broken-snapshot',
-    where: (['sender', 'receiver', 'between'] as const)[below(3)] ?? 'between',
+    where: (['sender', 'receiver', 'between', 'connection'] as const)[below(4)] ?? 'between',
     afterMicros: below(3_000),
     forMs: forMs(below, chance),
   }),

@@ -1,4 +1,5 @@
 import { seededRandom } from '../../src/base/random.js';
+import type { SnapshotMessage } from '../../src/codec/peer-messages.js';
 import { tableOf } from '../../src/filesystem/keys.js';
 import type { Table } from '../../src/filesystem/records.js';
 import type { SimDisk } from './disk.js';
@@ -20,6 +21,8 @@ interface Fatal {
 }
 
 type BrokenSnapshot = Extract<FaultKind, { type: 'broken-snapshot' }>;
+type Chunk = Extract<SnapshotMessage, { type: 'snapshot-chunk' }>;
+type Ack = Extract<SnapshotMessage, { type: 'snapshot-ack' }>;
 
 /** How long an operator takes to see that a node needs help. */
 const OPERATOR_MS = 700;
@@ -61,7 +64,10 @@ export class Trouble {
   private fatalElection: Fatal | null = null;
   private fatalChange: Fatal | null = null;
 
-  private brokenSnapshot: BrokenSnapshot | null = null;
+  /** What becomes of the next streams, in order. */
+  private readonly brokenSnapshots: BrokenSnapshot[] = [];
+  /** Chunks whose connection was reset when they were sent, and which have not come any other way. */
+  private readonly resetChunks = new Set<Chunk>();
 
   readonly operator: Operator;
   readonly orderly: Orderly;
@@ -108,12 +114,19 @@ export class Trouble {
   }
 
   /** It sends a part of its tree. */
-  streams(sender: Server, to: string): void {
-    const broken = this.brokenSnapshot;
+  streams(sender: Server, chunk: Chunk): void {
+    const { to } = chunk;
+    const broken = this.brokenSnapshots[0];
     const receiver = this.world.servers.find(({ id }) => id === to);
-    if (broken === null || receiver === undefined || this.ended) return;
-    this.brokenSnapshot = null;
+    if (broken === undefined || receiver === undefined || this.ended) return;
     const { where, afterMicros, forMs } = broken;
+    // What came before a part is there when it is sent.
+    if (where === 'connection' && chunk.sequence === 0) return;
+    this.brokenSnapshots.shift();
+    if (where === 'connection') {
+      this.resetUnder(chunk);
+      return;
+    }
     this.world.loop.after(afterMicros, 'a snapshot breaks', () => {
       if (this.ended) return;
       if (where === 'between') {
@@ -125,6 +138,22 @@ export class Trouble {
       this.down(server, true);
       this.later(forMs, () => server.start(), true);
     });
+  }
+
+  private resetUnder(chunk: Chunk): void {
+    const { loop, network } = this.world;
+    this.resetChunks.add(chunk);
+    loop.after(0, 'a snapshot breaks', () => network.reset(chunk.from, chunk.to));
+  }
+
+  /** It tells which parts it has of another one's tree. */
+  takes({ from, to, stream, sequence }: Ack): void {
+    for (const chunk of this.resetChunks) {
+      if (chunk.from !== to || chunk.to !== from || chunk.stream !== stream) continue;
+      if (sequence < chunk.sequence) continue;
+      this.resetChunks.delete(chunk);
+      this.counts.resumedSnapshots = (this.counts.resumedSnapshots ?? 0) + 1;
+    }
   }
 
   /** Everything is repaired. What was paused or switched off comes back within a moment. */
@@ -305,7 +334,7 @@ export class Trouble {
       this.fatalChange = { voters, afterMicros, backMs };
     },
     'broken-snapshot': (fault) => {
-      this.brokenSnapshot = fault;
+      this.brokenSnapshots.push(fault);
     },
     snapshot: ({ who }) => this.server(who).snapshot(),
   };

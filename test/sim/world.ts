@@ -237,7 +237,8 @@ export class World {
     };
     const onSend: Judge['onSend'] = (server, message) => {
       laws.onSend(server, message);
-      if (message.type === 'snapshot-chunk') this.trouble.streams(server, message.to);
+      if (message.type === 'snapshot-chunk') this.trouble.streams(server, message);
+      else if (message.type === 'snapshot-ack') this.trouble.takes(message);
     };
     const server = this.serverWith(config, { ...laws, onDurable, onSend });
     this.servers.push(server);
