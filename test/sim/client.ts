@@ -28,6 +28,9 @@ export interface SimClientOptions {
   readonly onWrong: (error: unknown) => void;
 }
 
+/** A client that closes waits for so long at most for its session to end. */
+const CLOSE_MS = 1_000;
+
 /** A production client on a machine of its own, with an eye on what it sends and hears. */
 export class SimClient {
   readonly client: FilesystemClient;
@@ -38,6 +41,8 @@ export class SimClient {
   refused = 0;
   /** The cluster has answered it: it has met that one. */
   wasAnswered = false;
+  /** It takes nothing more, and its programs are over. */
+  isClosed = false;
   /** Of each connection that is open: requests without an answer so far, and when they were sent. */
   private readonly unanswered = new Set<Map<number, Micros>>();
 
@@ -115,6 +120,20 @@ export class SimClient {
         return client.session;
       },
     };
+  }
+
+  /** Closes as soon as its machine runs; `closed` hears of the session that the cluster says is over, if any. */
+  close(closed: (ended: number | null) => void): void {
+    const { client, machine } = this;
+    machine.happen(() => {
+      this.isClosed = true;
+      const session = client.session?.id ?? null;
+      const sinceMs = machine.clock.monotonicMs();
+      void client.close().then(() => {
+        const gaveUp = machine.clock.monotonicMs() - sinceMs >= CLOSE_MS;
+        closed(gaveUp ? null : session);
+      });
+    });
   }
 
   judge(law: () => void): void {

@@ -61,6 +61,8 @@ export type FaultKind =
       readonly forMs: number;
     }
   | { readonly type: 'kill-client'; readonly who: number }
+  /** It is unmounted: it ends its session, whatever its programs are about. */
+  | { readonly type: 'close-client'; readonly who: number }
   /** The wall clock of any machine, by its number. */
   | { readonly type: 'clock-jump'; readonly machine: number; readonly ms: number }
   /**
@@ -160,6 +162,7 @@ const WEIGHTS: Readonly<Record<FaultType, number>> = {
   pause: 6,
   'pause-client': 4,
   'kill-client': 2,
+  'close-client': 2,
   'clock-jump': 3,
   'look-again': 5,
   'slow-disk': 3,
@@ -322,6 +325,7 @@ const MAKERS: { readonly [T in FaultType]: (below: Below, chance: Chance) => Fau
     forMs: chance(0.2) ? 1 + below(20) : forMs(below, chance),
   }),
   'kill-client': (below) => ({ type: 'kill-client', who: below(100) }),
+  'close-client': (below) => ({ type: 'close-client', who: below(100) }),
   'clock-jump': (below, chance) => ({
     type: 'clock-jump',
     machine: below(1_000),

@@ -135,6 +135,10 @@ export class Programs {
     });
   }
 
+  private isOver(client: SimClient): boolean {
+    return this.stopped || client.isClosed;
+  }
+
   private async run(
     client: SimClient,
     writer: string,
@@ -144,19 +148,27 @@ export class Programs {
     await this.findJournal(client);
     // Some only look, again and again, so that much is answered out of the client's memory.
     if (random.next() < 0.3) await this.look(client, 10 + thinkMs / 3);
-    while (!this.stopped) {
+    while (!this.isOver(client)) {
       const { work } = this;
       if (work.chance(0.15)) await this.write(client, writer);
       else if (work.chance(0.1)) await this.lock(client, writer, random);
       else if (work.chance(0.03)) await this.openers.openOnce(client, random);
       else if (work.chance(0.5)) work.learn(await client.command(work.command()));
-      else work.learn(await client.query(work.query(), work.level()));
+      else await this.ask(client);
       await client.sleep(random.next() * 2 * thinkMs);
     }
   }
 
+  private async ask(client: SimClient): Promise<void> {
+    const { work } = this;
+    const query = work.query();
+    const answer = await client.query(query, work.level());
+    work.learn(answer);
+    if (query.type === 'read-directory') work.listed(query, answer);
+  }
+
   private async look(client: SimClient, thinkMs: number): Promise<void> {
-    while (!this.stopped) {
+    while (!this.isOver(client)) {
       this.work.learn(await client.query(this.work.lookup(), 'strong'));
       await client.sleep(thinkMs);
     }
@@ -164,7 +176,7 @@ export class Programs {
 
   private async findJournal(client: SimClient): Promise<void> {
     const name = bytes(JOURNAL);
-    while (this.journalIno === null && !this.stopped) {
+    while (this.journalIno === null && !this.isOver(client)) {
       const made = await client.command(makeFile(name));
       if (made === null) await client.sleep(LOOK_AGAIN_MS);
       const answer = await client.query({ type: 'lookup', parent: ROOT_INO, name }, 'strong');

@@ -273,6 +273,7 @@ export class Trouble {
       this.world.network.pausedFor(machine, forMs * 1_000);
     },
     'kill-client': ({ who }) => this.world.replaceClient(nth(this.world.clients, who)),
+    'close-client': ({ who }) => this.world.closeClient(nth(this.world.clients, who)),
     'clock-jump': ({ machine, ms }) => nth(this.machines(), machine)?.jump(ms),
     'look-again': (fault) => this.lookAgain(fault),
     'slow-disk': ({ who, times, forMs }) => {

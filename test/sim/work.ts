@@ -1,6 +1,7 @@
 import type { Timespec } from '../../src/base/clock.js';
 import { type Random, randomBetween } from '../../src/base/random.js';
 import type { ReadLevel } from '../../src/codec/client-messages.js';
+import { type AclEntry, encodeAcl } from '../../src/filesystem/acl.js';
 import type { Command, SetAttributes } from '../../src/filesystem/commands.js';
 import {
   FLAG_APPEND,
@@ -8,8 +9,9 @@ import {
   FLAG_NOATIME,
   FLAG_NODUMP,
 } from '../../src/filesystem/inode-flags.js';
-import type { Query } from '../../src/filesystem/queries.js';
+import type { Query, QueryValues, ReadDirectory } from '../../src/filesystem/queries.js';
 import { type Ino, ROOT_INO } from '../../src/filesystem/records.js';
+import { ACCESS_ACL, DEFAULT_ACL } from '../../src/filesystem/xattr-record.js';
 
 /** Names are few, so that clients get in each other's way. */
 const NAMES = ['a', 'b', 'c', 'd'];
@@ -17,17 +19,31 @@ const NAMES = ['a', 'b', 'c', 'd'];
 const INODES_MAX = 24;
 const DIRECTORIES_MAX = 5;
 
-const FLAGS = [FLAG_IMMUTABLE, FLAG_APPEND, FLAG_NODUMP, FLAG_NOATIME] as const;
+/** Those that forbid nothing come most often, also together: what is made in such a directory has them, too. */
+const HARMLESS_FLAGS = [FLAG_NODUMP, FLAG_NOATIME, FLAG_NODUMP | FLAG_NOATIME] as const;
+const FLAGS = [FLAG_IMMUTABLE, FLAG_APPEND, ...HARMLESS_FLAGS] as const;
 
 const S_IFREG = 0o100000;
 const S_IFDIR = 0o040000;
 const S_IFIFO = 0o010000;
+
+/** Of linux/posix_acl.h. */
+const ACL_USER_OBJ = 0x01;
+const ACL_USER = 0x02;
+const ACL_GROUP_OBJ = 0x04;
+const ACL_MASK = 0x10;
+const ACL_OTHER = 0x20;
+const ACL_NO_ID = 0xffff_ffff;
+
+/** Entries that a listing gives at a time, where it is to go on. */
+const LISTED_MAX = 3;
 
 /** What all programs of the world know of, and a choice of what to do next. */
 export class Work {
   private inodes: Ino[] = [ROOT_INO];
   private directories: Ino[] = [ROOT_INO];
   private tokens = 0;
+  private listing: Pick<ReadDirectory, 'ino' | 'cookie'> | null = null;
   /** A file that programs lock, once it is there. */
   lockable: Ino | null = null;
 
@@ -50,6 +66,15 @@ export class Work {
     if ((mode & 0o170000) !== S_IFDIR || this.directories.includes(ino)) return;
     this.directories.push(ino);
     if (this.directories.length > this.directoriesMax) this.directories.splice(1, 1);
+  }
+
+  /** Where this listing goes on; it is over behind its last entry, or where there is no answer. */
+  listed({ ino }: ReadDirectory, answer: unknown): void {
+    this.listing = null;
+    if (typeof answer !== 'object' || answer === null || !('entries' in answer)) return;
+    const { entries, end } = answer as QueryValues['read-directory'];
+    const last = entries.at(-1);
+    if (!end && last !== undefined) this.listing = { ino, cookie: last.cookie };
   }
 
   /** A text that was never given before. */
@@ -81,10 +106,12 @@ export class Work {
       () => this.setAttributes(ino),
       () => this.allocate(ino),
       () => this.copyRange(ino),
-      () => ({ type: 'make-unnamed', parent, mode: 0o600, uid: 1, gid: 2 }),
+      () => ({ type: 'make-unnamed', parent, mode: 0o666, ...this.umask(), uid: 1, gid: 2 }),
       () => this.setQuota(),
       () => ({ type: 'set-xattr', ino, name, value: bytes(this.token()), mode: this.xattrMode() }),
       () => ({ type: 'remove-xattr', ino, name }),
+      () => this.setAcl(this.chance(0.5) ? parent : ino),
+      () => ({ type: 'remove-xattr', ino: this.chance(0.5) ? parent : ino, name: this.aclName() }),
     ];
     return this.pick(makers)();
   }
@@ -106,8 +133,10 @@ export class Work {
         limit: 100,
         plus: this.chance(0.5),
       }),
+      () => this.goOn(parent),
       () => ({ type: 'read', ino, offset: this.below(10), size: 100 }),
       () => ({ type: 'get-xattr', ino, name }),
+      () => ({ type: 'get-xattr', ino: this.chance(0.5) ? parent : ino, name: this.aclName() }),
       () => ({ type: 'list-xattrs', ino }),
       () => ({ type: 'statfs' }),
       () => ({ type: 'seek', ino, offset: this.below(60), what: this.pick(['data', 'hole']) }),
@@ -137,8 +166,15 @@ export class Work {
   }
 
   private make(parent: Ino, name: Uint8Array, type: number): Command {
-    const mode = type | 0o644;
-    return { type: 'make-node', parent, name, mode, rdev: 0, uid: 1, gid: 2 };
+    const mode = type | 0o666;
+    return { type: 'make-node', parent, name, mode, ...this.umask(), rdev: 0, uid: 1, gid: 2 };
+  }
+
+  /** With what a listing was about that has not come to its end, be that of another client; or a new one. */
+  private goOn(parent: Ino): Query {
+    const { ino, cookie } = this.listing ?? { ino: parent, cookie: 0 };
+    const limit = 1 + this.below(LISTED_MAX);
+    return { type: 'read-directory', ino, cookie, limit, plus: this.chance(0.5) };
   }
 
   private rename(parent: Ino, name: Uint8Array): Command {
@@ -165,10 +201,15 @@ export class Work {
       () => ({ gid: this.below(3), killPrivileges: true }),
       () => ({ atime: this.chance(0.5) ? 'now' : this.time() }),
       () => ({ mtime: this.time(), ctime: this.time() }),
-      // An immutable root would be the end of all work.
-      () => ({ flags: ino === ROOT_INO || this.chance(0.7) ? 0 : this.pick(FLAGS) }),
+      () => ({ flags: this.flags(ino) }),
     ];
     return { type: 'set-attributes', ino, ...this.pick(makers)() };
+  }
+
+  private flags(ino: Ino): number {
+    if (this.chance(0.5)) return 0;
+    // An immutable root would be the end of all work.
+    return this.pick(ino === ROOT_INO || this.chance(0.4) ? HARMLESS_FLAGS : FLAGS);
   }
 
   private time(): Timespec {
@@ -211,6 +252,35 @@ export class Work {
       first,
       last: first + this.below(4),
     };
+  }
+
+  /** What a mount sends along, and what leaves it out. */
+  private umask(): { readonly umask?: number } {
+    return this.chance(0.3) ? {} : { umask: this.pick([0o022, 0o077, 0o002, 0o777]) };
+  }
+
+  private aclName(): Uint8Array {
+    return bytes(this.pick([ACCESS_ACL, DEFAULT_ACL]));
+  }
+
+  /** Mostly a list; now and then none, no more than a mode, or what is not one. */
+  private setAcl(ino: Ino): Command {
+    const value = this.chance(0.1) ? bytes(this.token()) : encodeAcl(this.aclEntries());
+    const killSetGid = this.chance(0.3) ? { killSetGid: true } : {};
+    return { type: 'set-xattr', ino, name: this.aclName(), value, mode: 'set', ...killSetGid };
+  }
+
+  private aclEntries(): AclEntry[] {
+    if (this.chance(0.1)) return [];
+    const entry = (tag: number, id: number) => ({ tag, permissions: this.below(8), id });
+    const named = this.chance(0.7);
+    return [
+      entry(ACL_USER_OBJ, ACL_NO_ID),
+      ...(named ? [entry(ACL_USER, this.below(3))] : []),
+      entry(ACL_GROUP_OBJ, ACL_NO_ID),
+      ...(named ? [entry(ACL_MASK, ACL_NO_ID)] : []),
+      entry(ACL_OTHER, ACL_NO_ID),
+    ];
   }
 
   private xattrMode(): 'set' | 'create' | 'replace' {

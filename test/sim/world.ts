@@ -302,6 +302,26 @@ export class World {
     this.newClient();
   }
 
+  /** It goes politely; another one comes at once. */
+  closeClient(client: SimClient): void {
+    const at = this.clients.indexOf(client);
+    if (at >= 0) this.clients.splice(at, 1);
+    client.close((ended) => {
+      this.closedSession(client, ended);
+      this.endClient(client, false);
+    });
+    this.newClient();
+  }
+
+  /** `ended`: the session that it was told is over, if it was. */
+  private closedSession(client: SimClient, ended: number | null): void {
+    if (ended === null || this.isDoomed) return;
+    const { trouble, reference } = this;
+    trouble.counts.closedSessions = (trouble.counts.closedSessions ?? 0) + 1;
+    const law = `${client.name} was told that its session ${ended} is over, and it is not`;
+    this.judged(() => ensure(!reference.hasSession(ended), law));
+  }
+
   /** `silently`: nobody is told. */
   endClient(client: SimClient, silently: boolean): void {
     client.machine.kill();

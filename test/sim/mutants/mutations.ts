@@ -329,4 +329,11 @@ export const MUTATIONS: readonly Mutation[] = [
 `,
     to: '',
   },
+  {
+    name: 'a session that is closed lives on',
+    file: 'src/filesystem/sessions.js',
+    from: `'the end of a session is of a session');
+    endSession(draft, session);`,
+    to: "'the end of a session is of a session');",
+  },
 ];
