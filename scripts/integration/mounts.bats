@@ -203,6 +203,15 @@ mount_as_everybody() {
   [[ "$output" == *"'nonsense' is not an option of mounting"*"done" ]]
 }
 
+@test "over what is mounted already nothing is mounted" {
+  node_start 1
+  mount -t tmpfs none "$ROOT/mnt/1"
+  run timeout 60 "$MOOTFS" mount "$ROOT/mnt/1" --nodes "$NODES"
+  umount "$ROOT/mnt/1"
+  [ "$status" -eq 5 ]
+  [[ "$output" == *"$ROOT/mnt/1 is a mounted tmpfs already: unmount it first"* ]]
+}
+
 @test "fusermount3 -u; umount -l while a file is open, which goes on to be written" {
   for i in 1 2 3; do node_start "$i"; done
   mounts_start 1 2

@@ -67,6 +67,8 @@ const STRIKING = [
   'failedDisks',
   'hungAccesses',
   'openWithoutName',
+  'awaited',
+  'readLeases',
 ];
 const struck: Record<string, number> = {};
 
