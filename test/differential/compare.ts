@@ -1,6 +1,6 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { release } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { comparable, SystemCalls } from '../support/syscalls.js';
 import type { Abilities, Step } from './steps.js';
 
@@ -164,13 +164,14 @@ class Side {
     place: Place,
     name: string,
   ) {
-    this.#directories = place.mounts.map((mount) => join(mount, name));
+    // One deeper: links lead to the directory above, and what is there is removed, too.
+    this.#directories = place.mounts.map((mount) => join(mount, name, 'in'));
   }
 
   async start(): Promise<void> {
     const [first = ''] = this.#directories;
     // Made by another process: this one may serve no mount, but it keeps to the rule.
-    await mkdir(first, { mode: 0o777 });
+    await mkdir(first, { mode: 0o777, recursive: true });
     for (const directory of this.#directories) {
       for (const user of USERS) {
         this.#processes.push(new SystemCalls(this.program, directory, user));
@@ -221,7 +222,7 @@ class Side {
     await this.#processes[0]?.call('thaw');
     await Promise.all(this.#processes.map((process) => process.end()));
     const [first = ''] = this.#directories;
-    await rm(first, { recursive: true, force: true });
+    await rm(dirname(first), { recursive: true, force: true });
   }
 }
 

@@ -324,10 +324,10 @@ static int thaw_one(const char *path, const struct stat *st, int type, struct FT
 	return 0;
 }
 
-/* So that all can be removed: the directory itself comes before what is in it. */
+/* So that all can be removed, also what a link has led to outside: a directory comes before what is in it. */
 static void do_thaw(void)
 {
-	answer(nftw(".", thaw_one, 16, FTW_PHYS));
+	answer(nftw("..", thaw_one, 16, FTW_PHYS));
 }
 
 static void do_copy(void)
